@@ -1,0 +1,11 @@
+//! The driver and what it drives: traits [`Cluster`] and [`Store`], the loop over them, and in-memory versions.
+//!
+//! See [`Driver`] for the primary entry point. Its order is always the same: observe, schedule, **store**, act.
+
+mod cluster;
+mod driver;
+mod store;
+
+pub use cluster::{Cluster, Listing, StartOrder, WorkerReport};
+pub use driver::{Command, Driver, DriverError, Reply, Submitted};
+pub use store::{Batch, Committed, Digest, Entry, Event, Fence, ParseDigestError, Record, Saved, Snapshot, Store};

@@ -1,0 +1,78 @@
+//! What an operator may set about scheduling.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Priority, Span};
+
+/// How the engine decides. Every field has a default that suits a laboratory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EngineConfig {
+    /// The rule set.
+    pub policy: Policy,
+    /// Whether work beyond a user's right may run on idle capacity (`hai` only). It yields to all entitled work.
+    pub borrow: bool,
+    /// Time-sharing, unless [`EngineConfig::levels`] says otherwise for a level.
+    pub timing: Timing,
+    /// Time-sharing of single levels.
+    pub levels: BTreeMap<Priority, Timing>,
+    /// What starting a run again costs, counted for each of its devices when victims are compared.
+    pub restart_cost: Span,
+    /// How long a task waits after a node refused its start; doubles with every refusal in a row.
+    pub back_off: Span,
+    /// The longest such wait.
+    pub back_off_max: Span,
+}
+
+/// A rule set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// Time-sharing that fills every hole; see `ARCHITECTURE.md`, "The `hai` policy".
+    #[default]
+    Hai,
+    /// The rules of the open-source HAI platform, mended: strict order in each group.
+    HaiFifo,
+}
+
+/// The time-sharing of one level (`hai` only).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timing {
+    /// A run is not suspended for a better priority before it has run this long.
+    pub protected: Span,
+    /// A run is not suspended for another user's task of its own priority before it has run this long.
+    pub slice: Span,
+    /// An `ABOVE_NORMAL` task counts as `NORMAL` once it has run this long in all.
+    pub demote_after: Span,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig {
+            policy: Policy::default(),
+            borrow: false,
+            timing: Timing::default(),
+            levels: BTreeMap::new(),
+            restart_cost: Span::from_secs(60),
+            back_off: Span::from_secs(1),
+            back_off_max: Span::from_mins(5),
+        }
+    }
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing { protected: Span::ZERO, slice: Span::from_mins(4 * 60), demote_after: Span::from_mins(30) }
+    }
+}
+
+impl EngineConfig {
+    /// The time-sharing of a level.
+    #[must_use]
+    pub fn timing(&self, level: Priority) -> Timing {
+        self.levels.get(&level).copied().unwrap_or(self.timing)
+    }
+}

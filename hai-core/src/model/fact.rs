@@ -1,0 +1,175 @@
+//! What the engine is told.
+
+use serde::{Deserialize, Serialize};
+
+use super::{DeviceHealth, DeviceId, NodeName, NodeSpec, Priority, Rank, RightKey, RightRow, RunId, TaskId, TaskSpec};
+
+/// Something that became true. The log of facts and rounds is the engine's whole state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Fact {
+    /// Somebody wants a task done. Its number must be new and greater than all before.
+    Submitted {
+        /// The new task.
+        task: TaskId,
+        /// What is asked.
+        spec: Box<TaskSpec>,
+    },
+    /// Somebody wants it stopped for good.
+    Cancelled {
+        /// The task.
+        task: TaskId,
+    },
+    /// Somebody wants it suspended until it is released.
+    Held {
+        /// The task.
+        task: TaskId,
+    },
+    /// A held task may run again.
+    Released {
+        /// The task.
+        task: TaskId,
+    },
+    /// Its urgency changed.
+    Reprioritised {
+        /// The task.
+        task: TaskId,
+        /// The new level.
+        priority: Priority,
+        /// The new place in the queue; `None` for the place that the submission gave.
+        custom_rank: Option<Rank>,
+    },
+    /// A right was given or changed.
+    RightSet {
+        /// The row, which replaces one with the same key.
+        right: RightRow,
+    },
+    /// A right was taken away.
+    RightRemoved {
+        /// The key of the row.
+        key: RightKey,
+    },
+    /// A node joined or changed.
+    NodeSet {
+        /// All that is known of it; replaces what was known.
+        node: NodeSpec,
+    },
+    /// A node is gone for good. Its workers' ends are reported on their own.
+    NodeRemoved {
+        /// The node.
+        node: NodeName,
+    },
+    /// A device fell sick, was taken by a stranger, or is well again.
+    DeviceChanged {
+        /// Where it is.
+        node: NodeName,
+        /// The device.
+        device: DeviceId,
+        /// How it is now.
+        health: DeviceHealth,
+    },
+    /// One worker of a run executes.
+    WorkerStarted {
+        /// The run.
+        run: RunId,
+        /// Which worker.
+        rank: u32,
+    },
+    /// One worker of a run is no more.
+    WorkerEnded {
+        /// The run.
+        run: RunId,
+        /// Which worker.
+        rank: u32,
+        /// How it ended.
+        exit: WorkerExit,
+    },
+    /// A run saved its work, so that what it did until now can not be lost any more.
+    Checkpointed {
+        /// The run.
+        run: RunId,
+        /// The number that the task's next run reads (`whole_life_state`).
+        whole_life_state: i64,
+    },
+}
+
+/// How a worker ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerExit {
+    /// What became of it.
+    pub fate: WorkerFate,
+    /// The suspend or stop signal had been delivered to it before it ended.
+    #[serde(default)]
+    pub signalled: bool,
+    /// It said that the task's work is complete.
+    #[serde(default)]
+    pub declared_done: bool,
+    /// Bytes of its output that could not be written down.
+    #[serde(default)]
+    pub log_lost_bytes: u64,
+}
+
+/// What became of a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fate", rename_all = "snake_case")]
+pub enum WorkerFate {
+    /// It ended by itself.
+    Exited {
+        /// Its exit status; 0 is success.
+        code: i32,
+    },
+    /// A signal ended it.
+    Killed {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// Its program could not be executed: the task fails.
+    NotExecuted {
+        /// Why, e.g. that there is no such command.
+        reason: String,
+    },
+    /// The node would not take it: the task is queued again, and tried later.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// Its node, or what watched over it, is gone: the task is queued again.
+    Lost {
+        /// What is known.
+        reason: String,
+    },
+}
+
+impl WorkerExit {
+    /// Ended by itself with `code`, undisturbed.
+    #[must_use]
+    pub fn exited(code: i32) -> Self {
+        Self::of(WorkerFate::Exited { code })
+    }
+
+    /// Ended as `fate` says, undisturbed.
+    #[must_use]
+    pub fn of(fate: WorkerFate) -> Self {
+        WorkerExit { fate, signalled: false, declared_done: false, log_lost_bytes: 0 }
+    }
+
+    /// The same, but after the suspend signal was delivered.
+    #[must_use]
+    pub fn after_signal(mut self) -> Self {
+        self.signalled = true;
+        self
+    }
+}
+
+impl std::fmt::Display for WorkerFate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            WorkerFate::Exited { code } => write!(f, "exit status {code}"),
+            WorkerFate::Killed { signal } => write!(f, "killed by signal {signal}"),
+            WorkerFate::NotExecuted { reason } => write!(f, "could not be executed: {reason}"),
+            WorkerFate::Refused { reason } => write!(f, "refused: {reason}"),
+            WorkerFate::Lost { reason } => write!(f, "lost: {reason}"),
+        }
+    }
+}

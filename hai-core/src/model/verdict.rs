@@ -1,0 +1,172 @@
+//! Why a task waits.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Allowance, Charge, GroupName, Limit, Priority, TaskId, Time, UserName};
+
+/// Why a task that is not running is not: what it lacks, with the numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// No round has looked at it since it came or changed.
+    NotYetSeen,
+    /// Its owner has no right that would ever be enough; only a change of rights helps.
+    NoRight {
+        /// The owner.
+        user: UserName,
+        /// The group asked for.
+        group: GroupName,
+        /// The level asked for.
+        priority: Priority,
+        /// What all its workers need together.
+        asked: Charge,
+        /// What the owner may have at most.
+        allowed: Allowance,
+    },
+    /// Its owner's right is used up by other tasks of theirs.
+    RightUsed {
+        /// The owner.
+        user: UserName,
+        /// The group asked for.
+        group: GroupName,
+        /// The level asked for.
+        priority: Priority,
+        /// What all its workers need together.
+        asked: Charge,
+        /// What the owner's tasks hold or are promised now.
+        used: Charge,
+        /// What the owner may have at most.
+        allowed: Allowance,
+    },
+    /// No node belongs to the group.
+    NoSuchGroup {
+        /// The group asked for.
+        group: GroupName,
+    },
+    /// The group's nodes could not hold it even if all were ready and empty.
+    NeverFits {
+        /// What is missing.
+        lack: Lack,
+    },
+    /// There is no room for it now, and nobody who would have to make room.
+    NoRoom {
+        /// What is missing.
+        lack: Lack,
+    },
+    /// A place is set aside for it, which others are leaving.
+    Promised {
+        /// The tasks whose runs are leaving.
+        leaving: Vec<TaskId>,
+        /// When the last of them is forced out, at the latest.
+        until: Time,
+    },
+    /// It waits behind another of exactly its shape (same user, group, priority and request), for the same reason.
+    Behind {
+        /// The first of its shape.
+        head: TaskId,
+    },
+    /// Strict order (`hai-fifo`): a task before it in the group's queue can not start yet.
+    Blocked {
+        /// That task.
+        by: TaskId,
+    },
+    /// Its last start was refused; it is tried again later.
+    BackOff {
+        /// When.
+        until: Time,
+        /// What was said.
+        reason: String,
+    },
+    /// It is held until somebody releases it.
+    Held,
+    /// Its last run is still leaving.
+    Leaving {
+        /// When it is forced out, at the latest.
+        until: Time,
+    },
+}
+
+/// What of the asked-for resources is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lack {
+    /// Workers that must start together.
+    pub workers: u32,
+    /// How many of them have room.
+    pub placeable: u32,
+    /// Nodes of the group that may be used now.
+    pub usable_nodes: u32,
+    /// Nodes of the group in all.
+    pub nodes: u32,
+    /// Devices of the right kind on the usable nodes.
+    pub devices: u32,
+    /// How many of those are free.
+    pub free_devices: u32,
+    /// Usable nodes with nobody on them.
+    pub empty_nodes: u32,
+}
+
+/// One sentence for people.
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Verdict::NotYetSeen => f.write_str("it was not looked at yet"),
+            Verdict::NoRight { user, group, priority, asked, allowed } => write!(
+                f,
+                "{user} may hold at most {} in group {group} at {priority}, and it needs {asked}; an operator can raise the right",
+                bound(*asked, *allowed)
+            ),
+            Verdict::RightUsed { user, group, priority, asked, used, allowed } => write!(
+                f,
+                "{user} may hold at most {} in group {group} at {priority}, tasks of theirs use {used}, and it needs {asked}",
+                bound(*asked, *allowed)
+            ),
+            Verdict::NoSuchGroup { group } => write!(f, "no node belongs to group {group}"),
+            Verdict::NeverFits { lack } => write!(f, "the group could not hold it even if it were empty: {lack}"),
+            Verdict::NoRoom { lack } => write!(f, "no room now, and nobody has to make room for it: {lack}"),
+            Verdict::Promised { leaving, until } if leaving.is_empty() => {
+                write!(f, "its place is set aside and about to be free (by {until})")
+            }
+            Verdict::Promised { leaving, until } => {
+                write!(f, "its place is set aside; waiting for ")?;
+                for (index, task) in leaving.iter().enumerate() {
+                    write!(f, "{}task {task}", if index == 0 { "" } else { ", " })?;
+                }
+                write!(f, " to leave (by {until})")
+            }
+            Verdict::Behind { head } => {
+                write!(f, "it waits behind task {head}, which asks for the same and came first")
+            }
+            Verdict::Blocked { by } => write!(f, "task {by} stands before it in the queue and can not start yet"),
+            Verdict::BackOff { until, reason } => write!(f, "its last start failed ({reason}); tried again at {until}"),
+            Verdict::Held => f.write_str("it is held; resume it to let it run"),
+            Verdict::Leaving { until } => write!(f, "its last run is leaving (by {until})"),
+        }
+    }
+}
+
+fn bound(asked: Charge, allowed: Allowance) -> String {
+    let (limit, unit) = if asked.nodes > 0 { (allowed.nodes, "node") } else { (allowed.devices, "device") };
+    match limit {
+        Limit::AtMost(1) => format!("1 {unit}"),
+        Limit::AtMost(most) => format!("{most} {unit}s"),
+        Limit::Unlimited => format!("any number of {unit}s"),
+    }
+}
+
+impl std::fmt::Display for Lack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} of {} {} fit; {} of {} fitting devices free, {} of {} usable nodes empty ({} nodes in the group)",
+            self.placeable,
+            self.workers,
+            if self.workers == 1 { "worker" } else { "workers" },
+            self.free_devices,
+            self.devices,
+            self.empty_nodes,
+            self.usable_nodes,
+            self.nodes
+        )
+    }
+}

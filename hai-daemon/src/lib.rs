@@ -1,0 +1,5 @@
+//! hai-daemon wires `hai-core` to machines, a database and GPUs, and opens doors to people.
+//!
+//! Everything here is an adapter or a door; [`scheduler`] holds the loop that ties them to the engine.
+
+pub mod scheduler;

@@ -1,0 +1,179 @@
+//! The one task that owns the driver, and the handle through which every door speaks to it.
+//!
+//! See [`Scheduler`] for the handle and [`run`] for the loop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hai_core::backend::{Cluster, Command, Driver, DriverError, Event, Reply, Store, Submitted};
+use hai_core::engine::{Engine, FactError};
+use hai_core::model::{Fact, Program, TaskId, TaskSpec, Time};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Requests that wait for the next step, at most. More make the doors wait.
+const REQUESTS_MAX: usize = 1024;
+/// Events that a slow listener may fall behind before it has to read them from the store.
+const EVENTS_BEHIND_MAX: usize = 4096;
+
+/// A handle to the scheduler; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Scheduler {
+    requests: mpsc::Sender<Request>,
+    events: broadcast::Sender<Arc<Event>>,
+}
+
+/// The scheduler's end of its handles.
+#[derive(Debug)]
+pub struct Inbox {
+    requests: mpsc::Receiver<Request>,
+    events: broadcast::Sender<Arc<Event>>,
+}
+
+enum Request {
+    Command(Command, oneshot::Sender<Reply>),
+    Inspect(Box<dyn FnOnce(&Engine) + Send>),
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Request::Command(command, _) => f.debug_tuple("Command").field(command).finish(),
+            Request::Inspect(_) => f.write_str("Inspect"),
+        }
+    }
+}
+
+/// Why the scheduler did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// It can not be done.
+    #[error(transparent)]
+    Rejected(#[from] FactError),
+    /// The scheduler has stopped.
+    #[error("the scheduler is shutting down; try again in a moment")]
+    Stopped,
+}
+
+/// A new scheduler's two ends.
+#[must_use]
+pub fn channel() -> (Scheduler, Inbox) {
+    let (sender, requests) = mpsc::channel(REQUESTS_MAX);
+    let (events, _) = broadcast::channel(EVENTS_BEHIND_MAX);
+    (Scheduler { requests: sender, events: events.clone() }, Inbox { requests, events })
+}
+
+impl Scheduler {
+    /// Submits a task; returns its number once it is stored.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn submit(&self, spec: TaskSpec, program: Program) -> Result<TaskId, RequestError> {
+        let reply = self.command(Command::Submit(Box::new(Submitted { spec, program }))).await?;
+        reply.ok_or(RequestError::Stopped)
+    }
+
+    /// Tells the engine a fact; returns once it is stored.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn tell(&self, fact: Fact) -> Result<(), RequestError> {
+        self.command(Command::Tell(fact)).await.map(drop)
+    }
+
+    async fn command(&self, command: Command) -> Result<Option<TaskId>, RequestError> {
+        let (sender, reply) = oneshot::channel();
+        self.requests.send(Request::Command(command, sender)).await.map_err(|_| RequestError::Stopped)?;
+        Ok(reply.await.map_err(|_| RequestError::Stopped)??)
+    }
+
+    /// Looks at the live engine between two steps. `look` must be quick: the scheduler waits for it.
+    ///
+    /// # Errors
+    /// [`RequestError::Stopped`].
+    pub async fn inspect<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> Result<T, RequestError> {
+        let (sender, answer) = oneshot::channel();
+        let look = Box::new(move |engine: &Engine| drop(sender.send(look(engine))));
+        self.requests.send(Request::Inspect(look)).await.map_err(|_| RequestError::Stopped)?;
+        answer.await.map_err(|_| RequestError::Stopped)
+    }
+
+    /// Stored events from now on.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.events.subscribe()
+    }
+}
+
+/// Runs the driver until `stop`, or until it fails. Requests that arrive together are stored together.
+///
+/// # Errors
+/// [`DriverError`] as the driver returns it.
+pub async fn run<S: Store, C: Cluster>(
+    mut driver: Driver<S, C>,
+    mut inbox: Inbox,
+    stop: CancellationToken,
+) -> Result<(), DriverError> {
+    let mut requests = Vec::new();
+    loop {
+        let now = wall_clock();
+        let wake = driver.next_deadline().map(|at| Duration::from_millis(at.since(now).as_ms()));
+        let mut commands = Vec::new();
+        let mut replies: Vec<Option<oneshot::Sender<Reply>>> = Vec::new();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return driver.close().await,
+            command = driver.next() => {
+                commands.push(command);
+                replies.push(None);
+            }
+            received = inbox.requests.recv_many(&mut requests, REQUESTS_MAX) => {
+                if received == 0 {
+                    return driver.close().await;
+                }
+            }
+            () = tokio::time::sleep(wake.unwrap_or(Duration::MAX)), if wake.is_some() => {}
+        }
+        while let Ok(request) = inbox.requests.try_recv() {
+            requests.push(request);
+            if requests.len() >= REQUESTS_MAX {
+                break;
+            }
+        }
+        for request in requests.drain(..) {
+            match request {
+                Request::Inspect(look) => look(driver.engine()),
+                Request::Command(command, reply) => {
+                    commands.push(command);
+                    replies.push(Some(reply));
+                }
+            }
+        }
+        let answers = driver.step(wall_clock(), commands).await?;
+        for event in driver.take_events() {
+            // Nobody listening is fine.
+            let _ = inbox.events.send(Arc::new(event));
+        }
+        for (reply, answer) in replies.into_iter().zip(answers) {
+            match reply {
+                // The asker may have gone away.
+                Some(reply) => drop(reply.send(answer)),
+                None => {
+                    if let Err(error) = answer {
+                        tracing::debug!(%error, "the cluster said something that is known or over");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The time of this machine's clock.
+#[must_use]
+pub fn wall_clock() -> Time {
+    Time::from(chrono::Utc::now())
+}
