@@ -70,7 +70,7 @@ fn an_urgent_wait_that_becomes_urgent_displaces_and_one_that_yields_is_displaced
     lab.reprioritise("t2", High);
     assert_eq!(lab.settle(), ["promise t2", "suspend t1 for t2", "start t2"]);
     lab.reprioritise("t2", Low);
-    assert_eq!(lab.settle(), ["promise t1", "suspend t2 for t1", "start t1"]);
+    assert_eq!(lab.settle(), ["promise t1", "recharge t2 LOW", "suspend t2 for t1", "start t1"]);
 }
 
 // --- rule 2: rights and borrowing
@@ -280,8 +280,8 @@ fn a_slice_that_is_over_interrupts_nothing_while_nobody_waits() {
     let mut lab = slot(slices_of(secs(60)));
     lab.submit(task("t1"));
     assert_eq!(lab.settle(), ["start t1"]);
-    assert_eq!(lab.engine.next_deadline(), None);
     assert_eq!(lab.pass(secs(3600)), NOTHING);
+    assert_eq!(lab.engine.next_deadline(), None);
     lab.submit(task("t2").user("v"));
     assert_eq!(lab.settle(), ["promise t2", "suspend t1 for t2", "start t2"], "its slice is long over");
 }
@@ -310,7 +310,7 @@ fn above_normal_counts_as_normal_after_half_an_hour() {
 #[test]
 fn the_half_hour_is_counted_over_all_runs() {
     let mut lab = slot(slices_of(secs(60)));
-    lab.leave_after = Span::ZERO;
+    lab.leave_after = Span::from_ms(1);
     lab.submit(task("t1").user("u").prio(AboveNormal));
     lab.submit(task("t2").user("v").prio(Normal));
     lab.pass(secs(1200));
@@ -444,6 +444,19 @@ fn among_plans_that_lose_the_same_the_fewest_yield() {
     lab.pass(secs(600));
     lab.submit(task("high").prio(High).devices(2));
     assert_eq!(lab.round(), ["promise high", "suspend two for high"]);
+}
+
+#[test]
+fn one_that_loses_little_yields_before_two_that_each_lose_less() {
+    let mut lab = Lab::hai(|config| config.restart_cost = secs(60)).with_devices(4);
+    lab.submit(task("two").devices(2));
+    lab.submit(task("one1").devices(1));
+    lab.submit(task("one2").devices(1));
+    lab.settle();
+    lab.pass(secs(50));
+    lab.checkpoint("two", 1);
+    lab.submit(task("high").prio(High).devices(2));
+    assert_eq!(lab.round(), ["promise high", "suspend two for high"], "120 device-seconds against twice 110");
 }
 
 #[test]

@@ -45,6 +45,17 @@ fn refused() -> WorkerExit {
     WorkerExit::of(WorkerFate::Refused { reason: "no space left on device".to_owned() })
 }
 
+#[track_caller]
+fn back_off(lab: &Lab) -> Time {
+    match lab.why("t1") {
+        Verdict::BackOff { until, reason } => {
+            assert!(reason.contains("no space left"), "{reason}");
+            until
+        }
+        other => panic!("t1 backs off, but its verdict is {other:?}"),
+    }
+}
+
 // --- running and ending
 
 #[test]
@@ -180,7 +191,7 @@ fn a_held_task_leaves_and_waits_until_it_is_released() {
     let mut lab = running();
     lab.submit(task("t2"));
     lab.hold("t1");
-    assert_eq!(lab.round(), ["suspend t1: held"]);
+    assert_eq!(lab.round(), ["promise t2", "suspend t1: held"]);
     assert_eq!(lab.settle(), ["start t2"]);
     assert_eq!((lab.state("t1"), lab.why("t1")), (TaskState::Held, Verdict::Held));
     lab.finish("t2");
@@ -349,13 +360,7 @@ fn a_refused_start_is_tried_later_and_later() {
     for wait in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
         lab.end_worker("t1", 0, refused());
         assert_eq!(lab.round(), NOTHING);
-        match lab.why("t1") {
-            Verdict::BackOff { until, reason } => {
-                assert_eq!(until, lab.now + secs(wait));
-                assert!(reason.contains("no space left"), "{reason}");
-            }
-            other => panic!("{other:?}"),
-        }
+        assert_eq!(back_off(&lab), lab.now + secs(wait));
         assert_eq!(lab.engine.next_deadline(), Some(lab.now + secs(wait)));
         assert_eq!(lab.pass(secs(wait)), ["start t1"]);
     }
@@ -378,7 +383,7 @@ fn a_start_that_works_ends_the_row_of_refusals() {
     assert_eq!(lab.round(), ["start t1"]);
     lab.end_worker("t1", 0, refused());
     lab.round();
-    assert!(matches!(lab.why("t1"), Verdict::BackOff { until, .. } if until == lab.now + secs(1)));
+    assert_eq!(back_off(&lab), lab.now + secs(1));
 }
 
 #[test]
@@ -403,7 +408,9 @@ fn a_worker_refused_takes_the_rest_of_its_gang_along() {
     lab.end_worker("t1", 1, refused());
     let said = lab.round();
     assert!(said.len() == 1 && said[0].starts_with("suspend t1"), "{said:?}");
-    assert_eq!(lab.pass(secs(2)), ["start t1"]);
+    assert_eq!(lab.pass(secs(2)), NOTHING);
+    assert_eq!(back_off(&lab), lab.now + secs(1), "it is counted from when the last worker has left");
+    assert_eq!(lab.pass(secs(1)), ["start t1"]);
     assert!(matches!(lab.run_end_of_attempt("t1", 1), RunEnd::Lost { .. }));
 }
 

@@ -228,10 +228,10 @@ impl Lab {
         lines
     }
 
-    /// Lets `span` pass, with a round whenever something happens or the engine asked for one; tells all rounds.
+    /// A round, then lets `span` pass with a round whenever something happens or the engine asked for one; tells all.
     pub(crate) fn pass(&mut self, span: Span) -> Vec<String> {
         let end = self.now + span;
-        let mut lines = Vec::new();
+        let mut lines = self.round();
         for _ in 0..ROUNDS_MAX {
             let next = self.next_event().filter(|time| *time <= end);
             self.now = next.unwrap_or(end);
