@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -16,6 +16,8 @@ use super::SqliteError;
 
 /// Longer than any transaction of ours, shorter than anybody's patience.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const BUSY_RETRY: Duration = Duration::from_millis(5);
+const SQLITE_BUSY: u32 = 5;
 /// A few, since readers never wait for the writer and answers are short.
 const READERS_MAX: u32 = 4;
 /// The write-ahead log is cut back to this many bytes after it had to grow.
@@ -55,7 +57,7 @@ impl Writer {
             .pragma("journal_size_limit", JOURNAL_BYTES_MAX)
             .disable_statement_logging();
         let open = |source| SqliteError::Open { path: path.to_owned(), source };
-        let mut connection = options.connect().await.map_err(open)?;
+        let mut connection = connect(&options).await.map_err(open)?;
         migrate(&mut connection, path).await?;
         Ok(Writer { options: Arc::new(options), connection: Arc::new(Mutex::new(Some(connection))) })
     }
@@ -64,7 +66,7 @@ impl Writer {
         let mut slot = self.connection.lock().await;
         let connection = match slot.take() {
             Some(connection) => connection,
-            None => self.options.connect().await?,
+            None => connect(&self.options).await?,
         };
         Ok(Lent { slot, connection })
     }
@@ -75,6 +77,24 @@ impl Lent<'_> {
     pub(super) fn give_back(mut self) {
         *self.slot = Some(self.connection);
     }
+}
+
+/// SQLite itself waits for a lock nearly everywhere, but not while it turns a file's journal into a write-ahead log: of
+/// two who open a new file together, one is sent away at once.
+async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
+    let give_up = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match options.connect().await {
+            Err(problem) if is_busy(&problem) && Instant::now() < give_up => tokio::time::sleep(BUSY_RETRY).await,
+            done => return done,
+        }
+    }
+}
+
+fn is_busy(problem: &sqlx::Error) -> bool {
+    let code = problem.as_database_error().and_then(|problem| problem.code()?.parse::<u32>().ok());
+    // The lowest byte of a code is the kind of error, the rest says which.
+    code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
 }
 
 /// Connections that only read; they see what was committed when their statement began.
