@@ -3,3 +3,4 @@
 //! Everything here is an adapter or a door; [`scheduler`] holds the loop that ties them to the engine.
 
 pub mod scheduler;
+pub mod store;
