@@ -2,4 +2,5 @@
 //!
 //! Everything here is an adapter or a door; [`scheduler`] holds the loop that ties them to the engine.
 
+pub mod api;
 pub mod scheduler;
