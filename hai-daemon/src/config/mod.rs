@@ -11,6 +11,7 @@ mod layers;
 mod node;
 mod settings;
 mod show;
+mod size;
 mod value;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,11 @@ use hai_core::model::{Allowance, GroupName, NodeSpec, Priority, RightKey, RightR
 
 pub use error::{ConfigErrors, Origin, Place, Problem};
 pub use layers::Environment;
-pub use value::{Bytes, Listen, LogFormat, LogLevel};
+pub use size::Bytes;
+pub use value::{Listen, LogFormat, LogLevel};
+
+pub(crate) use size::{Cores, Mib};
+pub(crate) use value::{Raw, Setting};
 
 /// An annotated file with every setting in it.
 pub const EXAMPLE: &str = include_str!("hai.toml");

@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 
 use super::Config;
 use super::file::{Findings, Table};
-use super::value::{Cores, Mib, Texts};
+use super::size::{Cores, Mib};
+use super::value::Texts;
 
 /// Takes all `[[node]]` over into `config`.
 pub(crate) fn read_all(top: &mut Table<'_>, config: &mut Config, found: &mut Findings<'_>) {

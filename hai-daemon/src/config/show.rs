@@ -5,7 +5,8 @@ use std::fmt::Write;
 use hai_core::model::NodeSpec;
 
 use super::settings::{LEVEL_SETTINGS, SECTIONS, SETTINGS};
-use super::value::{Cores, Mib, Setting, Texts};
+use super::size::{Cores, Mib};
+use super::value::{Setting, Texts};
 use super::{Config, Origin};
 
 /// Comments begin here, so that they stand under each other.
