@@ -172,7 +172,7 @@ impl Engine {
         }
     }
 
-    /// Frees a promised place. The task's new status is up to the caller.
+    /// Frees a promised place. The task is in no queue then; what becomes of it is up to the caller.
     pub(super) fn drop_promise(&mut self, id: RunId) {
         let run = self.run_ref(id);
         let (task, nodes) = (run.task, run.placement.clone());
@@ -182,6 +182,7 @@ impl Engine {
         self.promised.remove(&id);
         self.runs.remove(&id);
         self.changed_runs.remove(&id);
+        self.task_mut(task).status = Status::Held;
         for (rank, place) in (0..).zip(&nodes.workers) {
             self.inventory.release(&place.node, id, rank);
         }
@@ -200,31 +201,63 @@ impl Engine {
     /// Sets what time will change about a run that has begun to execute.
     pub(super) fn set_run_timers(&mut self, id: RunId) {
         let run = self.run_ref(id);
-        let Some(start) = run.started_at.filter(|_| run.phase == Phase::Running) else { return };
+        let Some(start) = run.started_at.filter(|_| run.phase == Phase::Running && !self.fifo.enabled) else { return };
         let timing = self.config.timing(run.level);
-        let ran_before = self.task_ref(run.task).ran;
-        let demotes = run.level == Priority::AboveNormal && !run.demoted;
-        if timing.protected > Span::ZERO {
-            self.timers.set(Timer::Protected(id), start + timing.protected);
+        let task = self.task_ref(run.task);
+        let (ran, group) = (task.ran, task.spec.group.clone());
+        if run.level == Priority::AboveNormal && !run.demoted {
+            self.timers.set(Timer::Demotion(id), start + (timing.demote_after - ran));
         }
-        self.timers.set(Timer::Slice(id), start + timing.slice);
-        if demotes {
-            self.timers.set(Timer::Demotion(id), start + (timing.demote_after - ran_before));
+        let turns = self.turns.entry(group).or_default();
+        if timing.protected > Span::ZERO {
+            turns.set(Timer::Protected(id), start + timing.protected);
+        }
+        turns.set(Timer::Slice(id), start + timing.slice);
+    }
+
+    /// Time changes nothing more about a run: it is leaving, or over.
+    pub(super) fn cancel_run_timers(&mut self, id: RunId) {
+        self.timers.cancel(Timer::Demotion(id));
+        let group = self.task_ref(self.run_ref(id).task).spec.group.clone();
+        if let Some(turns) = self.turns.get_mut(&group) {
+            turns.cancel(Timer::Protected(id));
+            turns.cancel(Timer::Slice(id));
         }
     }
 
-    pub(super) fn timer_fired(&mut self, timer: Timer) {
-        match timer {
-            Timer::BackOff(task) => self.requeue(task),
-            Timer::Protected(run) | Timer::Slice(run) => self.freed(self.run_ref(run).task),
-            Timer::Demotion(id) => {
-                self.unlist(id);
-                self.run_mut(id).demoted = true;
-                if self.run_ref(id).is_staying() {
-                    self.list(id);
-                }
-                self.freed(self.run_ref(id).task);
+    /// Lets timers go off whose time has come. A replayed log does so at the same points.
+    pub(super) fn pass_time(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            match timer {
+                Timer::BackOff(task) => self.requeue(task),
+                Timer::Demotion(run) => self.demote(run),
+                Timer::Protected(_) | Timer::Slice(_) => {}
             }
         }
+        let mut due = Vec::new();
+        for (group, turns) in &mut self.turns {
+            while turns.pop_due(self.now).is_some() {
+                due.push(group.clone());
+            }
+        }
+        for group in due {
+            self.capacity_changed(&group);
+        }
+    }
+
+    fn demote(&mut self, id: RunId) {
+        self.unlist(id);
+        self.run_mut(id).demoted = true;
+        if self.run_ref(id).is_staying() {
+            self.list(id);
+        }
+        self.freed(self.run_ref(id).task);
+    }
+
+    /// When time alone could change a decision. Slices and protection matter only to those who want room.
+    pub(super) fn earliest_timer(&self) -> Option<Time> {
+        let wanted = self.turns.iter().filter(|(group, _)| self.queue.wanting_room(group).next().is_some());
+        wanted.filter_map(|(_, turns)| turns.next()).chain(self.timers.next()).min()
     }
 }

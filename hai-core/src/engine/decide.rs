@@ -2,7 +2,6 @@
 
 use crate::inventory::Stage;
 use crate::model::*;
-use crate::queue::Timer;
 use crate::rights::Part;
 
 use super::state::{Phase, Run, Status};
@@ -152,9 +151,7 @@ impl Engine {
             self.run_mut(id).phase = Phase::Vacating { until, stopping };
             self.set_stage(id, Stage::Vacating);
             self.freed(task);
-            for timer in [Timer::Protected(id), Timer::Slice(id), Timer::Demotion(id)] {
-                self.timers.cancel(timer);
-            }
+            self.cancel_run_timers(id);
         }
         self.changed_runs.insert(id);
         self.touch(task);

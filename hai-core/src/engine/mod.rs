@@ -53,6 +53,8 @@ pub struct Engine {
     queue: Queue,
     fifo: Fifo,
     timers: Timers,
+    /// When protection and slices of runs are over, by group.
+    turns: BTreeMap<GroupName, Timers>,
     /// Runs that stay or are promised, by group, those with the least claim first.
     yielders: BTreeMap<GroupName, BTreeSet<(Claim, RunId)>>,
     agenda: Agenda,
@@ -95,6 +97,7 @@ impl Engine {
             queue: Queue::default(),
             fifo,
             timers: Timers::default(),
+            turns: BTreeMap::new(),
             yielders: BTreeMap::new(),
             agenda: Agenda::default(),
             decisions: Vec::new(),
@@ -129,14 +132,6 @@ impl Engine {
         let verdicts = self.tell_verdicts();
         self.check_books();
         Round { at: self.now, decisions: std::mem::take(&mut self.decisions), verdicts }
-    }
-
-    /// Lets timers go off whose time has come, in order. A replayed log does so at the same points.
-    fn pass_time(&mut self, now: Time) {
-        self.now = self.now.max(now);
-        while let Some(timer) = self.timers.pop_due(self.now) {
-            self.timer_fired(timer);
-        }
     }
 
     fn tell_verdicts(&mut self) -> Vec<(TaskId, Verdict)> {
@@ -192,7 +187,7 @@ impl Engine {
     /// When time alone could change what [`Engine::schedule`] decides.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        self.timers.next()
+        self.earliest_timer()
     }
 
     /// The latest time that was taken in.

@@ -293,15 +293,15 @@ impl Engine {
         let now = self.now;
         self.unlist(id);
         self.agenda.runs.remove(&id);
-        for timer in [Timer::Protected(id), Timer::Slice(id), Timer::Demotion(id)] {
-            self.timers.cancel(timer);
-        }
+        self.cancel_run_timers(id);
         let Some(run) = self.runs.remove(&id) else { return };
         let end = run.verdict_at_end();
         self.changed_runs.remove(&id);
         self.ended_runs.push(run.view(id, Some((now, end.clone()))));
         let task = self.task_mut(run.task);
         task.ran = task.ran + run.elapsed(now);
+        // In no queue and without a run, until it is known what becomes of it.
+        task.status = Status::Held;
         let stays_held = std::mem::take(&mut task.hold);
         match end {
             RunEnd::Completed => self.finish(run.task, Outcome::Succeeded),

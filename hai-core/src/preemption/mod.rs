@@ -3,8 +3,8 @@
 //! See [`plan`] for the primary entry point.
 //!
 //! Choosing victims exactly is a covering problem (NP-hard for gangs), so two greedy sets are made and the better one
-//! is taken: the shortest prefix of all candidates in yield order, and the cheapest nodes first. Both are pruned until
-//! no victim can be spared. A set is better if it is cheaper in its most valuable class, then in the next; within a
+//! is taken: the shortest prefix of all candidates in yield order, and the cheapest nodes first (on each node the exact
+//! best set, as long as there are few). Both are pruned until no victim can be spared. A set is better if it is cheaper in its most valuable class, then in the next; within a
 //! class by work lost, then by number, then by age (the newest leave).
 
 use std::cmp::Reverse;
@@ -13,6 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::inventory::{Inventory, NodeIx};
 use crate::model::{Placement, Priority, RunId, TaskSpec};
 use crate::placement::Hypothesis;
+
+/// Nodes with more runs than this are emptied greedily.
+const EXACT_RUNS_MAX: usize = 8;
+/// With more nodes than this in question, all of them are.
+const EXACT_NODES_MAX: usize = 64;
 
 /// How good a run's claim to its place is; a smaller one yields to a greater one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +78,7 @@ pub fn plan(
         && let Some(set) = cheapest_nodes(&hypothesis, yielders, &fits)
     {
         let other = pruned(yielders, set, &fits);
-        if cost(yielders, &other) < cost(yielders, &best) {
+        if cost(yielders.iter(), &other) < cost(yielders.iter(), &best) {
             best = other;
         }
     }
@@ -125,20 +130,10 @@ fn cheapest_nodes(
     let mut offers = Vec::new();
     for &ix in hypothesis.touched() {
         let Some(here) = on_node.get(&ix) else { continue };
-        let mut leaving = BTreeSet::new();
-        for yielder in here {
-            if hypothesis.on_node(ix, |run| leaving.contains(&run)) > 0 {
-                break;
-            }
-            leaving.insert(yielder.run);
-        }
-        for yielder in here.iter().rev() {
-            if leaving.remove(&yielder.run) && hypothesis.on_node(ix, |run| leaving.contains(&run)) == 0 {
-                leaving.insert(yielder.run);
-            }
-        }
-        if hypothesis.on_node(ix, |run| leaving.contains(&run)) > 0 {
-            offers.push((cost(yielders, &leaving), ix, leaving));
+        let exact = here.len() <= EXACT_RUNS_MAX && hypothesis.touched().len() <= EXACT_NODES_MAX;
+        let leaving = if exact { best_on_node(hypothesis, ix, here) } else { first_on_node(hypothesis, ix, here) };
+        if let Some(leaving) = leaving {
+            offers.push((cost(here.iter().copied(), &leaving), ix, leaving));
         }
     }
     offers.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
@@ -152,13 +147,41 @@ fn cheapest_nodes(
     None
 }
 
+/// The first runs in yield order that make room for one worker on a node, those spared that can be.
+fn first_on_node(hypothesis: &Hypothesis<'_>, ix: NodeIx, here: &[&Yielder]) -> Option<BTreeSet<RunId>> {
+    let mut leaving = BTreeSet::new();
+    let fits = |leaving: &BTreeSet<RunId>| hypothesis.on_node(ix, |run| leaving.contains(&run)) > 0;
+    for yielder in here {
+        if fits(&leaving) {
+            break;
+        }
+        leaving.insert(yielder.run);
+    }
+    for yielder in here.iter().rev() {
+        if leaving.remove(&yielder.run) && !fits(&leaving) {
+            leaving.insert(yielder.run);
+        }
+    }
+    fits(&leaving).then_some(leaving)
+}
+
+/// The cheapest runs that make room for one worker on a node, all sets looked at.
+fn best_on_node(hypothesis: &Hypothesis<'_>, ix: NodeIx, here: &[&Yielder]) -> Option<BTreeSet<RunId>> {
+    let subsets = (0_u32..1 << here.len()).map(|bits| -> BTreeSet<RunId> {
+        here.iter().enumerate().filter(|(at, _)| bits & (1 << at) != 0).map(|(_, yielder)| yielder.run).collect()
+    });
+    subsets
+        .filter(|leaving| hypothesis.on_node(ix, |run| leaving.contains(&run)) > 0)
+        .min_by_key(|leaving| cost(here.iter().copied(), leaving))
+}
+
 /// What a set of victims costs, by class from the most valuable down: work lost, number; at last its newest run, which
 /// should be as new as can be.
 type Cost = (Vec<(Claim, u64, usize)>, Reverse<Option<RunId>>);
 
-fn cost(yielders: &[Yielder], set: &BTreeSet<RunId>) -> Cost {
+fn cost<'a>(yielders: impl Iterator<Item = &'a Yielder>, set: &BTreeSet<RunId>) -> Cost {
     let mut classes: BTreeMap<Claim, (u64, usize)> = BTreeMap::new();
-    for yielder in yielders.iter().filter(|yielder| set.contains(&yielder.run)) {
+    for yielder in yielders.filter(|yielder| set.contains(&yielder.run)) {
         let (loss, count) = classes.entry(yielder.claim).or_default();
         *loss = loss.saturating_add(yielder.loss);
         *count += 1;
