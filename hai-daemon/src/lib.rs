@@ -2,4 +2,6 @@
 //!
 //! Everything here is an adapter or a door; [`scheduler`] holds the loop that ties them to the engine.
 
+pub mod cluster;
+pub mod gpu;
 pub mod scheduler;
