@@ -3,5 +3,7 @@
 //! Everything here is an adapter or a door; [`scheduler`] holds the loop that ties them to the engine.
 
 pub mod api;
+pub mod cluster;
+pub mod gpu;
 pub mod scheduler;
 pub mod store;
