@@ -7,4 +7,9 @@
 
 pub mod backend;
 pub mod engine;
+pub mod inventory;
 pub mod model;
+pub mod placement;
+pub mod preemption;
+pub mod queue;
+pub mod rights;

@@ -5,4 +5,7 @@
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod cluster;
+pub mod gpu;
 pub mod scheduler;
+pub mod store;

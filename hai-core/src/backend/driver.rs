@@ -1,9 +1,17 @@
 //! The loop: observe, schedule, store, act.
 
-use crate::engine::{Engine, EngineConfig, FactError};
-use crate::model::{Fact, Program, TaskId, TaskSpec, Time};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Cluster, Event, Store};
+use crate::engine::{Engine, EngineConfig, FactError};
+use crate::model::{
+    Decision, Fact, Grace, Program, RunId, RunPhase, TaskId, TaskSpec, TaskView, Time, WorkerExit, WorkerFate,
+    WorkerState,
+};
+
+use super::{Batch, Chain, Cluster, Committed, Entry, Event, Fence, Listing, Saved, Snapshot, StartOrder, Store};
+
+/// Records between two snapshots: a restart replays at most about this many.
+const SNAPSHOT_EVERY: u64 = 1000;
 
 /// Something that somebody, or the cluster, wants the engine to know.
 #[derive(Clone, Debug)]
@@ -55,27 +63,237 @@ pub struct Driver<S, C> {
     engine: Engine,
     store: S,
     cluster: C,
+    fence: Fence,
+    chain: Chain,
+    last_event: u64,
+    last_snapshot: u64,
+    /// Stored events that nobody has taken yet.
+    events: Vec<Event>,
+    /// What the driver itself has to tell the engine next: orders that the cluster would not take.
+    own: VecDeque<Command>,
+    /// Workers of runs that are over for the engine; what is remembered of them goes when the last has ended.
+    strays: BTreeMap<RunId, BTreeSet<u32>>,
 }
 
 impl<S: Store, C: Cluster> Driver<S, C> {
-    /// Loads the store, replays the log, lists the cluster and reconciles the two.
+    /// Loads the store, replays the log, lists the cluster and reconciles the two: decisions that were stored but not
+    /// carried out are carried out, workers that ended meanwhile are taken note of, and those that nobody wants stop.
     ///
     /// # Errors
     /// [`DriverError`].
-    pub async fn open(_config: EngineConfig, _store: S, _cluster: C, _now: Time) -> Result<Self, DriverError> {
-        unimplemented!()
+    pub async fn open(config: EngineConfig, mut store: S, mut cluster: C, now: Time) -> Result<Self, DriverError> {
+        let saved = store.open().await.map_err(store_error)?;
+        let (fence, last_event) = (saved.fence, saved.last_event);
+        let last_snapshot = saved.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
+        let (engine, chain) = replay(config, saved)?;
+        let listing = cluster.list().await.map_err(|error| DriverError::Cluster(Box::new(error)))?;
+        let mut driver = Driver {
+            engine,
+            store,
+            cluster,
+            fence,
+            chain,
+            last_event,
+            last_snapshot,
+            events: Vec::new(),
+            own: VecDeque::new(),
+            strays: BTreeMap::new(),
+        };
+        driver.reconcile(now, listing).await?;
+        Ok(driver)
     }
 
     /// One step: takes the commands in, decides, stores, and only then acts. Replies come in the commands' order.
     ///
     /// # Errors
-    /// [`DriverError`]; whatever was not answered is not stored.
-    pub async fn step(&mut self, _now: Time, _commands: Vec<Command>) -> Result<Vec<Reply>, DriverError> {
-        unimplemented!()
+    /// [`DriverError`]; the driver is then of no use any more. What was not answered may or may not be stored.
+    pub async fn step(&mut self, now: Time, commands: Vec<Command>) -> Result<Vec<Reply>, DriverError> {
+        let time_matters = self.engine.next_deadline().is_some_and(|deadline| deadline <= now);
+        let mut batch = self.empty_batch();
+        let mut replies = Vec::with_capacity(commands.len());
+        let mut strays = Vec::new();
+        for command in commands {
+            replies.push(self.observe(now, command, &mut batch, &mut strays));
+        }
+        let round = self.engine.schedule(now);
+        if time_matters || !round.decisions.is_empty() {
+            batch.records.push(self.chain.round(round.at, round.decisions.clone()));
+        }
+        self.describe_changes(now, &mut batch);
+        if !batch.records.is_empty() {
+            self.commit(&mut batch).await?;
+        }
+        for decision in &round.decisions {
+            self.act(decision, &batch).await?;
+        }
+        let ended = batch.runs.iter().filter(|run| run.phase == RunPhase::Ended).map(|run| run.id);
+        for run in ended.chain(strays) {
+            self.forget(run).await;
+        }
+        Ok(replies)
+    }
+
+    fn observe(&mut self, now: Time, command: Command, batch: &mut Batch, strays: &mut Vec<RunId>) -> Reply {
+        let (fact, program) = match command {
+            Command::Tell(fact) => (fact, None),
+            Command::Submit(submitted) => {
+                submitted.program.check()?;
+                let task = self.engine.next_task_id();
+                (Fact::Submitted { task, spec: Box::new(submitted.spec) }, Some((task, submitted.program)))
+            }
+        };
+        let observed = self.engine.observe(now, &fact);
+        if let (Err(_), Fact::WorkerEnded { run, rank, .. }) = (&observed, &fact)
+            && self.stray_ended(*run, *rank)
+        {
+            strays.push(*run);
+        }
+        if observed? {
+            batch.records.push(self.chain.fact(now, fact));
+        }
+        let task = program.as_ref().map(|(task, _)| *task);
+        batch.programs.extend(program);
+        Ok(task)
+    }
+
+    /// True if that was the last worker of a run that nobody wanted.
+    fn stray_ended(&mut self, run: RunId, rank: u32) -> bool {
+        let Some(ranks) = self.strays.get_mut(&run) else { return false };
+        ranks.remove(&rank);
+        let last = ranks.is_empty();
+        if last {
+            self.strays.remove(&run);
+        }
+        last
+    }
+
+    fn empty_batch(&self) -> Batch {
+        Batch {
+            fence: self.fence,
+            records: Vec::new(),
+            programs: Vec::new(),
+            tasks: Vec::new(),
+            runs: Vec::new(),
+            rights: None,
+            events: Vec::new(),
+            snapshot: None,
+        }
+    }
+
+    fn describe_changes(&mut self, now: Time, batch: &mut Batch) {
+        let changes = self.engine.drain_changes();
+        batch.tasks = changes.tasks;
+        batch.runs = changes.runs;
+        batch.rights = changes.rights;
+        for task in &batch.tasks {
+            self.last_event += 1;
+            let user = task.spec.user.clone();
+            batch.events.push(Event { id: self.last_event, at: now, user, task: task.clone() });
+        }
+    }
+
+    async fn commit(&mut self, batch: &mut Batch) -> Result<(), DriverError> {
+        if self.chain.seq() >= self.last_snapshot + SNAPSHOT_EVERY {
+            batch.snapshot = Some(self.snapshot(batch));
+        }
+        match self.store.commit(batch).await.map_err(store_error)? {
+            Committed::Done => {}
+            Committed::Fenced => return Err(DriverError::Fenced),
+        }
+        if let Some(snapshot) = &batch.snapshot {
+            self.last_snapshot = snapshot.seq;
+        }
+        self.events.append(&mut batch.events);
+        Ok(())
+    }
+
+    /// The present state. The chain goes on from a sealed record, so an unsealed last one is sealed with a round.
+    fn snapshot(&mut self, batch: &mut Batch) -> Snapshot {
+        if batch.records.last().is_none_or(|record| record.digest.is_none())
+            && let Some(at) = batch.records.last().map(|record| record.at)
+        {
+            batch.records.push(self.chain.round(at, Vec::new()));
+        }
+        Snapshot { seq: self.chain.seq(), digest: self.chain.digest(), state: self.engine.snapshot() }
+    }
+
+    async fn act(&mut self, decision: &Decision, batch: &Batch) -> Result<(), DriverError> {
+        match decision {
+            Decision::Start { run, .. } => {
+                let program =
+                    |task| batch.programs.iter().find(|(id, _)| *id == task).map(|(_, program)| program.clone());
+                self.start(*run, program).await?;
+            }
+            Decision::Suspend { run, task, .. } => self.end(*run, *task, false).await,
+            Decision::Stop { run, task } => self.end(*run, *task, true).await,
+            Decision::Promise { .. } | Decision::Withdraw { .. } | Decision::Recharge { .. } => {}
+        }
+        Ok(())
+    }
+
+    async fn start(&mut self, run: RunId, known: impl Fn(TaskId) -> Option<Program>) -> Result<(), DriverError> {
+        let Some(view) = self.engine.run(run) else { return Ok(()) };
+        let Some(task) = self.engine.task(view.task) else { return Ok(()) };
+        let program = match known(task.id) {
+            Some(program) => Some(program),
+            None => self.store.program(task.id).await.map_err(store_error)?,
+        };
+        let Some(program) = program else {
+            self.refuse(
+                run,
+                view.workers.len(),
+                WorkerFate::NotExecuted { reason: "its program is not stored".into() },
+            );
+            return Ok(());
+        };
+        let order = StartOrder {
+            run,
+            task: task.id,
+            name: task.spec.name,
+            user: task.spec.user,
+            program,
+            placement: view.placement(),
+            grace: task.spec.grace,
+            whole_life_state: task.whole_life_state,
+        };
+        if let Err(error) = self.cluster.start(&order).await {
+            self.refuse(run, view.workers.len(), WorkerFate::Refused { reason: error.to_string() });
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, run: RunId, workers: usize, fate: WorkerFate) {
+        for rank in (0..).take(workers) {
+            let exit = WorkerExit::of(fate.clone());
+            self.own.push_back(Command::Tell(Fact::WorkerEnded { run, rank, exit }));
+        }
+    }
+
+    async fn end(&mut self, run: RunId, task: TaskId, for_good: bool) {
+        let grace = self.engine.task(task).map_or_else(Grace::default, |task| task.spec.grace);
+        let told = if for_good { self.cluster.stop(run, grace).await } else { self.cluster.suspend(run, grace).await };
+        if let Err(error) = told {
+            // The run stays; it is told again when the driver is opened, and its end is reported whenever it comes.
+            self.lament(run, &error.to_string());
+        }
+    }
+
+    /// An order for a run that is leaving could not be given: it counts as lost, so that nobody waits for it for ever.
+    fn lament(&mut self, run: RunId, error: &str) {
+        let workers = self.engine.run(run).map_or(0, |view| view.workers.len());
+        self.refuse(run, workers, WorkerFate::Lost { reason: format!("it could not be told to leave: {error}") });
+    }
+
+    async fn forget(&mut self, run: RunId) {
+        // What can not be forgotten now is met again, as a stray, when the driver is next opened.
+        let _ = self.cluster.forget(run).await;
     }
 
     /// The next thing the cluster has to say, as a command for [`Driver::step`]. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Command {
+        if let Some(own) = self.own.pop_front() {
+            return own;
+        }
         Command::Tell(self.cluster.next().await)
     }
 
@@ -93,15 +311,129 @@ impl<S: Store, C: Cluster> Driver<S, C> {
 
     /// What was stored since the last call and people may want to hear of.
     pub fn take_events(&mut self) -> Vec<Event> {
-        unimplemented!()
+        std::mem::take(&mut self.events)
     }
 
     /// Writes a snapshot, so that the next start is quick.
     ///
     /// # Errors
     /// [`DriverError`] if the store fails.
-    pub async fn close(self) -> Result<(), DriverError> {
-        let _ = self.store;
-        unimplemented!()
+    pub async fn close(mut self) -> Result<(), DriverError> {
+        if self.chain.seq() == self.last_snapshot {
+            return Ok(());
+        }
+        let mut batch = self.empty_batch();
+        // An empty round seals the log.
+        batch.records.push(self.chain.round(self.engine.now(), Vec::new()));
+        batch.snapshot =
+            Some(Snapshot { seq: self.chain.seq(), digest: self.chain.digest(), state: self.engine.snapshot() });
+        self.commit(&mut batch).await
     }
+
+    /// Brings engine and cluster together after a restart.
+    async fn reconcile(&mut self, now: Time, listing: Listing) -> Result<(), DriverError> {
+        let mut commands = Vec::new();
+        let listed: BTreeSet<_> = listing.nodes.iter().map(|node| node.name.clone()).collect();
+        commands.extend(listing.nodes.into_iter().map(|node| Command::Tell(Fact::NodeSet { node })));
+        for node in self.engine.nodes().map(|node| node.spec.name).filter(|name| !listed.contains(name)) {
+            commands.push(Command::Tell(Fact::NodeRemoved { node }));
+        }
+        let mut present: BTreeMap<RunId, BTreeMap<u32, Option<WorkerExit>>> = BTreeMap::new();
+        for worker in listing.workers {
+            let Some(run) = self.engine.run(worker.run) else {
+                self.meet_stray(worker.run, worker.rank, worker.exit.is_some());
+                continue;
+            };
+            let task = self.engine.task(run.task);
+            if let Some(state) = worker.whole_life_state
+                && task.is_some_and(|task: TaskView| task.whole_life_state != state)
+            {
+                commands.push(Command::Tell(Fact::Checkpointed { run: worker.run, whole_life_state: state }));
+            }
+            present.entry(worker.run).or_default().insert(worker.rank, worker.exit);
+        }
+        let runs: Vec<_> = self.engine.runs().collect();
+        for run in &runs {
+            let workers = present.remove(&run.id).unwrap_or_default();
+            // The whole run is ordered again if a part of it is missing; the cluster knows which part it has.
+            let mut incomplete = false;
+            for (rank, worker) in (0_u32..).zip(&run.workers) {
+                let tell = |exit| Command::Tell(Fact::WorkerEnded { run: run.id, rank, exit });
+                match (&worker.state, workers.get(&rank)) {
+                    (WorkerState::Ended { .. }, _) => {}
+                    (state, Some(exit)) => {
+                        if *state == WorkerState::Reserved {
+                            commands.push(Command::Tell(Fact::WorkerStarted { run: run.id, rank }));
+                        }
+                        commands.extend(exit.clone().map(tell));
+                    }
+                    (WorkerState::Reserved, None) if run.phase == RunPhase::Vacating => {
+                        // It was told to leave before it was begun; there is nothing to wait for.
+                        commands.push(tell(WorkerExit::of(WorkerFate::Killed { signal: 15 }).after_signal()));
+                    }
+                    (WorkerState::Reserved, None) => incomplete = true,
+                    (WorkerState::Executing { .. }, None) => {
+                        let reason = "nothing is left of it on its node".to_owned();
+                        commands.push(tell(WorkerExit::of(WorkerFate::Lost { reason })));
+                    }
+                }
+            }
+            if incomplete {
+                self.start(run.id, |_| None).await?;
+            }
+        }
+        self.step(now, commands).await?;
+        let leaving: Vec<_> = self.engine.runs().filter(|run| run.phase == RunPhase::Vacating).collect();
+        for run in leaving {
+            self.end(run.id, run.task, false).await;
+        }
+        self.end_strays().await;
+        Ok(())
+    }
+
+    fn meet_stray(&mut self, run: RunId, rank: u32, ended: bool) {
+        let ranks = self.strays.entry(run).or_default();
+        if !ended {
+            ranks.insert(rank);
+        }
+    }
+
+    async fn end_strays(&mut self) {
+        let (over, alive): (Vec<_>, Vec<_>) = self.strays.iter().partition(|(_, ranks)| ranks.is_empty());
+        let (over, alive): (Vec<RunId>, Vec<RunId>) =
+            (over.iter().map(|(run, _)| **run).collect(), alive.iter().map(|(run, _)| **run).collect());
+        for run in over {
+            self.strays.remove(&run);
+            self.forget(run).await;
+        }
+        for run in alive {
+            // It has no task any more that could say how long; should it fail, the next start meets the stray again.
+            let _ = self.cluster.stop(run, Grace::default()).await;
+        }
+    }
+}
+
+fn store_error(error: impl std::error::Error + Send + Sync + 'static) -> DriverError {
+    DriverError::Store(Box::new(error))
+}
+
+fn replay(config: EngineConfig, saved: Saved) -> Result<(Engine, Chain), DriverError> {
+    let (mut engine, mut chain) = match saved.snapshot {
+        Some(snapshot) => (Engine::restore(config, snapshot.state), Chain::after(snapshot.seq, snapshot.digest)),
+        None => (Engine::new(config), Chain::default()),
+    };
+    for record in &saved.records {
+        let broken = |problem: String| DriverError::Log { seq: record.seq, problem };
+        if !chain.verify(record) {
+            return Err(broken("its number or its digest does not follow from the records before it".into()));
+        }
+        match &record.entry {
+            Entry::Fact(fact) => engine.observe(record.at, fact).map(drop),
+            Entry::Round(decisions) => engine.replay(record.at, decisions),
+        }
+        .map_err(|error| broken(error.to_string()))?;
+    }
+    // What the log says is stored already.
+    drop(engine.drain_changes());
+    Ok((engine, chain))
 }

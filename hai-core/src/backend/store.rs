@@ -39,6 +39,8 @@ pub struct Saved {
     pub snapshot: Option<Snapshot>,
     /// The records after the snapshot (all, if there is none), in order.
     pub records: Vec<Record>,
+    /// The number of the last event, 0 if there is none.
+    pub last_event: u64,
 }
 
 /// The engine's state after a record, so that a restart need not replay the whole log.

@@ -1,81 +1,70 @@
 //! The state machine that ties everything together: facts in, decisions out.
 //!
-//! See [`Engine`] for the primary entry point.
+//! See [`Engine`] for the primary entry point. [`Engine::observe`] takes facts in (`observe.rs`), [`Engine::schedule`]
+//! decides: what is forced (`forced.rs`), then what the policy says (`hai.rs` or `fifo.rs`). Every decision is made true
+//! in one place (`decide.rs`), which a replayed log uses too.
 
+mod books;
 mod config;
+mod decide;
+mod error;
+mod fifo;
+mod forced;
+mod hai;
+mod observe;
+mod snapshot;
+mod state;
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use config::{EngineConfig, Policy, Timing};
+pub use error::FactError;
+pub use snapshot::EngineState;
 
-use serde::{Deserialize, Serialize};
-
-use crate::model::*;
+use crate::inventory::Inventory;
+use crate::model::{
+    Decision, Fact, GroupName, NodeView, RightRow, Round, RunId, RunView, TaskId, TaskView, Time, Verdict,
+};
+use crate::preemption::Claim;
+use crate::queue::{Queue, Timers};
+use crate::rights::{Ledger, Rights};
+use fifo::Fifo;
+use state::{Agenda, Run, Task};
 
 /// The scheduler.
+///
+/// Three kinds of methods: **facts in** ([`Engine::observe`]), **decisions out** ([`Engine::schedule`], to be called
+/// after facts came in or [`Engine::next_deadline`] has passed), and **looking** (everything else). Time is an argument
+/// and never goes back: an earlier time than the last counts as the last.
 #[derive(Clone, Debug)]
-pub struct Engine {}
-
-/// All of an engine's state, to be kept and restored.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EngineState {}
-
-/// Why a fact can not be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FactError {
-    /// No task has this number, or it ended long ago.
-    #[error("there is no unfinished task {task}")]
-    UnknownTask {
-        /// The number.
-        task: TaskId,
-    },
-    /// The cluster speaks of a run that is not (any more).
-    #[error("there is no run {run} with a worker {rank} that could do this")]
-    UnknownWorker {
-        /// The run.
-        run: RunId,
-        /// The worker.
-        rank: u32,
-    },
-    /// No such node.
-    #[error("there is no node {node}")]
-    UnknownNode {
-        /// The node.
-        node: NodeName,
-    },
-    /// The node has no such device.
-    #[error("node {node} has no device {device}")]
-    UnknownDevice {
-        /// The node.
-        node: NodeName,
-        /// The device.
-        device: DeviceId,
-    },
-    /// A submission reuses a number.
-    #[error("task {task} can not be submitted: numbers must grow, and the last was {last}")]
-    StaleTaskId {
-        /// The number.
-        task: TaskId,
-        /// The greatest so far.
-        last: TaskId,
-    },
-    /// The task is not held.
-    #[error("task {task} is not held, so there is nothing to resume")]
-    NotHeld {
-        /// The task.
-        task: TaskId,
-    },
-    /// No right has this key.
-    #[error("there is no such right")]
-    UnknownRight,
-    /// A right for AUTO: rights are for fixed levels.
-    #[error("priority: a right is for a fixed level; AUTO takes the best of those")]
-    RightForAuto,
-    /// What was submitted is wrong.
-    #[error(transparent)]
-    Spec(#[from] SpecError),
-    /// What the cluster says of a node is wrong.
-    #[error(transparent)]
-    Node(#[from] NodeError),
+pub struct Engine {
+    config: EngineConfig,
+    now: Time,
+    last_task: TaskId,
+    next_run: RunId,
+    tasks: BTreeMap<TaskId, Task>,
+    runs: BTreeMap<RunId, Run>,
+    /// Runs that have a promise and no place yet.
+    promised: BTreeSet<RunId>,
+    inventory: Inventory,
+    rights: Rights,
+    ledger: Ledger,
+    queue: Queue,
+    fifo: Fifo,
+    timers: Timers,
+    /// When protection and slices of runs are over, by group.
+    turns: BTreeMap<GroupName, Timers>,
+    /// Runs that stay or are promised, by group, those with the least claim first.
+    yielders: BTreeMap<GroupName, BTreeSet<(Claim, RunId)>>,
+    agenda: Agenda,
+    /// The round that is being made.
+    decisions: Vec<Decision>,
+    changed_tasks: BTreeSet<TaskId>,
+    changed_runs: BTreeSet<RunId>,
+    changed_rights: bool,
+    finished_tasks: Vec<TaskView>,
+    ended_runs: Vec<RunView>,
 }
 
 /// What changed since it was last asked.
@@ -92,90 +81,195 @@ pub struct Changes {
 impl Engine {
     /// An engine that knows nothing yet.
     #[must_use]
-    pub fn new(_config: EngineConfig) -> Self {
-        unimplemented!()
+    pub fn new(config: EngineConfig) -> Self {
+        let fifo = Fifo::new(config.policy == Policy::HaiFifo);
+        Engine {
+            config,
+            now: Time::from_ms(i64::MIN),
+            last_task: TaskId(0),
+            next_run: RunId(1),
+            tasks: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            promised: BTreeSet::new(),
+            inventory: Inventory::default(),
+            rights: Rights::default(),
+            ledger: Ledger::default(),
+            queue: Queue::default(),
+            fifo,
+            timers: Timers::default(),
+            turns: BTreeMap::new(),
+            yielders: BTreeMap::new(),
+            agenda: Agenda::default(),
+            decisions: Vec::new(),
+            changed_tasks: BTreeSet::new(),
+            changed_runs: BTreeSet::new(),
+            changed_rights: false,
+            finished_tasks: Vec::new(),
+            ended_runs: Vec::new(),
+        }
     }
 
     /// Takes a fact in. `Ok(false)` means that it was known already and changed nothing.
     ///
     /// # Errors
     /// [`FactError`]; the engine is then unchanged.
-    pub fn observe(&mut self, _now: Time, _fact: &Fact) -> Result<bool, FactError> {
-        unimplemented!()
+    pub fn observe(&mut self, now: Time, fact: &Fact) -> Result<bool, FactError> {
+        self.pass_time(now);
+        self.take_in(fact)
     }
 
-    /// Decides. The decisions hold at once for the engine; the caller carries the actions out.
-    pub fn schedule(&mut self, _now: Time) -> Round {
-        unimplemented!()
+    /// Decides. The decisions hold for the engine at once; the caller has to carry out the actions among them, and to
+    /// report as facts what became of them.
+    pub fn schedule(&mut self, now: Time) -> Round {
+        self.pass_time(now);
+        self.force();
+        self.settle_promises();
+        match self.config.policy {
+            Policy::Hai => self.pass_hai(),
+            Policy::HaiFifo => self.pass_fifo(),
+        }
+        self.settle_promises();
+        let verdicts = self.tell_verdicts();
+        self.check_books();
+        Round { at: self.now, decisions: std::mem::take(&mut self.decisions), verdicts }
+    }
+
+    fn tell_verdicts(&mut self) -> Vec<(TaskId, Verdict)> {
+        let mut told = Vec::new();
+        for id in std::mem::take(&mut self.agenda.verdicts) {
+            if !self.tasks.contains_key(&id) {
+                continue;
+            }
+            let verdict = self.explain(id);
+            let task = self.task_mut(id);
+            if task.told == verdict {
+                continue;
+            }
+            task.told.clone_from(&verdict);
+            // Who waits behind another of its shape is not told: whenever that one starts, all would have to be.
+            if let Some(verdict) = verdict.filter(|verdict| !matches!(verdict, Verdict::Behind { .. })) {
+                told.push((id, verdict));
+            }
+        }
+        told
+    }
+
+    /// What must hold between the parts, checked after every round of a debug build.
+    fn check_books(&self) {
+        if !cfg!(debug_assertions) {
+            return;
+        }
+        let mut ledger = Ledger::default();
+        for (id, run) in &self.runs {
+            let task = &self.tasks[&run.task];
+            assert_eq!(task.run(), Some(*id), "task {} has another run than {id}", run.task);
+            if run.entitled {
+                let part = match run.phase {
+                    state::Phase::Promised => crate::rights::Part::Promised,
+                    state::Phase::Vacating { .. } => crate::rights::Part::Leaving,
+                    _ => crate::rights::Part::Staying,
+                };
+                ledger.add(&self.bucket(run), part, run.charge(&task.spec));
+            }
+        }
+        for (bucket, used) in ledger.buckets() {
+            assert_eq!(self.ledger.used(bucket), *used, "the ledger is wrong about {bucket:?}");
+        }
+        for node in self.inventory.nodes() {
+            let mut taken = 0_u64;
+            for hold in node.holds().iter().filter(|hold| hold.stage != crate::inventory::Stage::Promised) {
+                assert_eq!(taken & hold.take.devices, 0, "a device of {} is held twice", node.spec().name);
+                taken |= hold.take.devices;
+            }
+        }
     }
 
     /// When time alone could change what [`Engine::schedule`] decides.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        unimplemented!()
+        self.earliest_timer()
+    }
+
+    /// The latest time that was taken in.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.now
     }
 
     /// Why an unfinished task is not running; `None` if it runs, or there is no such task.
     #[must_use]
-    pub fn verdict(&self, _task: TaskId) -> Option<Verdict> {
-        unimplemented!()
+    pub fn verdict(&self, task: TaskId) -> Option<Verdict> {
+        self.explain(task)
     }
 
     /// An unfinished task.
     #[must_use]
-    pub fn task(&self, _task: TaskId) -> Option<TaskView> {
-        unimplemented!()
+    pub fn task(&self, task: TaskId) -> Option<TaskView> {
+        self.tasks.contains_key(&task).then(|| self.view_of(task))
     }
 
     /// All unfinished tasks, by number.
     pub fn tasks(&self) -> impl Iterator<Item = TaskView> + '_ {
-        std::iter::empty()
+        self.tasks.keys().map(|&id| self.view_of(id))
     }
 
-    /// An unended run.
+    /// A run that was started and has not ended.
     #[must_use]
-    pub fn run(&self, _run: RunId) -> Option<RunView> {
-        unimplemented!()
+    pub fn run(&self, run: RunId) -> Option<RunView> {
+        self.run_view(run)
+    }
+
+    /// All runs that were started and have not ended, by number.
+    pub fn runs(&self) -> impl Iterator<Item = RunView> + '_ {
+        self.runs.keys().filter_map(|&id| self.run_view(id))
     }
 
     /// All nodes, by name.
     pub fn nodes(&self) -> impl Iterator<Item = NodeView> + '_ {
-        std::iter::empty()
+        self.inventory.nodes().map(|node| self.node_view(node))
     }
 
     /// All rights, by key.
     pub fn rights(&self) -> impl Iterator<Item = RightRow> + '_ {
-        std::iter::empty()
+        self.rights.rows()
     }
 
     /// The number for the next submission.
     #[must_use]
     pub fn next_task_id(&self) -> TaskId {
-        unimplemented!()
+        TaskId(self.last_task.0 + 1)
     }
 
     /// What changed since the last call; finished tasks and ended runs appear here for the last time.
     pub fn drain_changes(&mut self) -> Changes {
-        unimplemented!()
+        let mut tasks = std::mem::take(&mut self.finished_tasks);
+        tasks.extend(std::mem::take(&mut self.changed_tasks).into_iter().map(|id| self.view_of(id)));
+        tasks.sort_by_key(|task| task.id);
+        let mut runs = std::mem::take(&mut self.ended_runs);
+        runs.extend(std::mem::take(&mut self.changed_runs).into_iter().filter_map(|id| self.run_view(id)));
+        runs.sort_by_key(|run| run.id);
+        let rights = std::mem::take(&mut self.changed_rights).then(|| self.rights.rows().collect());
+        Changes { tasks, runs, rights }
     }
 
     /// All of the state.
     #[must_use]
     pub fn snapshot(&self) -> EngineState {
-        unimplemented!()
+        snapshot::take(self)
     }
 
     /// An engine that goes on where `state` was taken.
     #[must_use]
-    pub fn restore(_config: EngineConfig, _state: EngineState) -> Self {
-        unimplemented!()
+    pub fn restore(config: EngineConfig, state: EngineState) -> Self {
+        snapshot::restore(config, state)
     }
 
-    /// Takes over a decision made before, as in a replayed log, without deciding anew.
+    /// Takes over decisions made before, as in a replayed log, without deciding anew.
     ///
     /// # Errors
-    /// [`FactError`] if the decision speaks of a task, run or place that is not.
-    pub fn replay(&mut self, _at: Time, _decisions: &[Decision]) -> Result<(), FactError> {
-        unimplemented!()
+    /// [`FactError`] if a decision speaks of a task or run that is not; those before it hold.
+    pub fn replay(&mut self, at: Time, decisions: &[Decision]) -> Result<(), FactError> {
+        self.pass_time(at);
+        decisions.iter().try_for_each(|decision| self.enact_checked(decision))
     }
 }

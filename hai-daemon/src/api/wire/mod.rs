@@ -64,6 +64,6 @@ use chrono::{DateTime, Utc};
 use hai_core::model::Time;
 
 /// The time as RFC 3339 writes it; times outside of chrono's range become its nearest end.
-fn utc(time: Time) -> DateTime<Utc> {
+pub(super) fn utc(time: Time) -> DateTime<Utc> {
     time.to_utc().unwrap_or(if time < Time::ZERO { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC })
 }

@@ -1,5 +1,6 @@
 //! Users, their roles and their tokens.
 
+use chrono::{DateTime, Utc};
 use hai_core::model::UserName;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -23,9 +24,13 @@ pub struct User {
     pub name: UserName,
     /// What they may do.
     pub role: Role,
+    /// When they were added.
+    pub created_at: DateTime<Utc>,
+    /// They were removed: their token opens nothing. The name stays, as tasks carry it.
+    pub removed: bool,
 }
 
-/// All users, by name.
+/// All users, by name, those who were removed included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UserList {
     /// The users.

@@ -1,0 +1,263 @@
+//! Keeping the books straight: the queue, the charges and the list of who may have to yield, as tasks and runs change.
+
+use crate::inventory::Stage;
+use crate::model::*;
+use crate::preemption::Claim;
+use crate::queue::{Shape, Timer};
+use crate::rights::{Bucket, Part};
+
+use super::state::{Phase, Run, Status, Task};
+use super::{Engine, FactError, Policy};
+
+impl Engine {
+    pub(super) fn known(&self, id: TaskId) -> Result<&Task, FactError> {
+        self.tasks.get(&id).ok_or(FactError::UnknownTask { task: id })
+    }
+
+    pub(super) fn task_ref(&self, id: TaskId) -> &Task {
+        self.tasks.get(&id).expect("the books only name unfinished tasks")
+    }
+
+    pub(super) fn task_mut(&mut self, id: TaskId) -> &mut Task {
+        self.tasks.get_mut(&id).expect("the books only name unfinished tasks")
+    }
+
+    pub(super) fn run_ref(&self, id: RunId) -> &Run {
+        self.runs.get(&id).expect("the books only name unended runs")
+    }
+
+    pub(super) fn run_mut(&mut self, id: RunId) -> &mut Run {
+        self.runs.get_mut(&id).expect("the books only name unended runs")
+    }
+
+    /// The task changed: whoever keeps a view of it wants to know, and its verdict may differ.
+    pub(super) fn touch(&mut self, id: TaskId) {
+        self.changed_tasks.insert(id);
+        self.agenda.verdicts.insert(id);
+    }
+
+    pub(super) fn demoted(&self, id: TaskId) -> bool {
+        let task = self.task_ref(id);
+        let level = task.spec.priority;
+        level == Priority::AboveNormal && task.ran >= self.config.timing(level).demote_after
+    }
+
+    fn shape(&self, id: TaskId) -> Shape {
+        Shape::of(&self.task_ref(id).spec, self.demoted(id))
+    }
+
+    /// Puts a waiting task into the queue.
+    pub(super) fn enqueue(&mut self, id: TaskId) {
+        let task = self.task_ref(id);
+        let (rank, group) = (task.spec.rank(id), task.spec.group.clone());
+        match self.config.policy {
+            Policy::Hai => {
+                let shape = self.shape(id);
+                self.queue.insert(shape, rank, id);
+            }
+            Policy::HaiFifo => self.fifo.insert(&group, id),
+        }
+        self.touch(id);
+    }
+
+    /// Strict order looks at all unfinished tasks of a group, not only at those that wait.
+    pub(super) fn fifo_register(&mut self, id: TaskId) {
+        if self.fifo.enabled {
+            let group = self.task_ref(id).spec.group.clone();
+            self.fifo.insert(&group, id);
+        }
+    }
+
+    /// Takes a task out of the queue, wherever it waits.
+    pub(super) fn dequeue(&mut self, id: TaskId) {
+        self.timers.cancel(Timer::BackOff(id));
+        let task = self.task_ref(id);
+        if task.status != Status::Waiting {
+            return;
+        }
+        let rank = task.spec.rank(id);
+        let group = task.spec.group.clone();
+        match self.config.policy {
+            Policy::Hai => {
+                let shape = self.shape(id);
+                if let Some(first) = self.queue.remove(&shape, rank, id) {
+                    self.agenda.verdicts.insert(first);
+                }
+            }
+            Policy::HaiFifo => self.fifo.set_dirty(&group),
+        }
+    }
+
+    /// A task that had a run, or was held, waits again, in its old place.
+    pub(super) fn requeue(&mut self, id: TaskId) {
+        let now = self.now;
+        let task = self.task_mut(id);
+        task.status = Status::Waiting;
+        task.waiting_since = now;
+        self.enqueue(id);
+    }
+
+    pub(super) fn finish(&mut self, id: TaskId, outcome: Outcome) {
+        self.dequeue(id);
+        let view = TaskView {
+            state: TaskState::Finished,
+            outcome: Some(outcome),
+            ended_at: Some(self.now),
+            run: None,
+            level: None,
+            ..self.view_of(id)
+        };
+        let group = view.spec.group.clone();
+        self.fifo.remove(&group, id);
+        self.tasks.remove(&id);
+        self.changed_tasks.remove(&id);
+        self.agenda.verdicts.remove(&id);
+        self.finished_tasks.push(view);
+    }
+
+    pub(super) fn bucket(&self, run: &Run) -> Bucket {
+        let spec = &self.task_ref(run.task).spec;
+        Bucket { user: spec.user.clone(), group: spec.group.clone(), level: run.level }
+    }
+
+    pub(super) fn charge(&mut self, id: RunId, part: Part, charge: Charge) {
+        let run = self.run_ref(id);
+        if run.entitled {
+            let bucket = self.bucket(run);
+            self.ledger.add(&bucket, part, charge);
+        }
+    }
+
+    /// Gives back a part of a run's charge; whoever waits for that right is looked at again.
+    pub(super) fn uncharge(&mut self, id: RunId, part: Part, charge: Charge) {
+        let run = self.run_ref(id);
+        if run.entitled {
+            let bucket = self.bucket(run);
+            self.ledger.subtract(&bucket, part, charge);
+            self.queue.wake_right(&bucket.user, &bucket.group);
+            self.agenda.rights_freed = true;
+        }
+    }
+
+    /// Something of the kind that the task used was freed.
+    pub(super) fn freed(&mut self, task: TaskId) {
+        let group = self.task_ref(task).spec.group.clone();
+        self.capacity_changed(&group);
+    }
+
+    pub(super) fn capacity_changed(&mut self, group: &GroupName) {
+        self.agenda.promises = true;
+        self.queue.wake_group(group);
+        self.fifo.set_dirty(group);
+    }
+
+    /// Adds a run that stays, or is promised, to those who may have to yield.
+    pub(super) fn list(&mut self, id: RunId) {
+        let run = self.run_ref(id);
+        let claim = Claim { entitled: run.entitled, level: run.counts_as() };
+        let group = self.task_ref(run.task).spec.group.clone();
+        self.yielders.entry(group).or_default().insert((claim, id));
+    }
+
+    /// The opposite of [`Engine::list`].
+    pub(super) fn unlist(&mut self, id: RunId) {
+        let run = self.run_ref(id);
+        let claim = Claim { entitled: run.entitled, level: run.counts_as() };
+        let group = self.task_ref(run.task).spec.group.clone();
+        if let Some(runs) = self.yielders.get_mut(&group) {
+            runs.remove(&(claim, id));
+            if runs.is_empty() {
+                self.yielders.remove(&group);
+            }
+        }
+    }
+
+    /// Frees a promised place. The task is in no queue then; what becomes of it is up to the caller.
+    pub(super) fn drop_promise(&mut self, id: RunId) {
+        let run = self.run_ref(id);
+        let (task, nodes) = (run.task, run.placement.clone());
+        let charge = run.charge(&self.task_ref(task).spec);
+        self.uncharge(id, Part::Promised, charge);
+        self.unlist(id);
+        self.promised.remove(&id);
+        self.runs.remove(&id);
+        self.changed_runs.remove(&id);
+        self.task_mut(task).status = Status::Held;
+        for (rank, place) in (0..).zip(&nodes.workers) {
+            self.inventory.release(&place.node, id, rank);
+        }
+        self.freed(task);
+        self.touch(task);
+    }
+
+    pub(super) fn set_stage(&mut self, id: RunId, stage: Stage) {
+        let run = self.run_ref(id);
+        let alive: Vec<_> = run.alive().map(|rank| (rank as u32, run.placement.workers[rank].node.clone())).collect();
+        for (rank, node) in alive {
+            self.inventory.restage(&node, id, rank, stage);
+        }
+    }
+
+    /// Sets what time will change about a run that has begun to execute.
+    pub(super) fn set_run_timers(&mut self, id: RunId) {
+        let run = self.run_ref(id);
+        let Some(start) = run.started_at.filter(|_| run.phase == Phase::Running && !self.fifo.enabled) else { return };
+        let timing = self.config.timing(run.level);
+        let task = self.task_ref(run.task);
+        let (ran, group) = (task.ran, task.spec.group.clone());
+        if run.level == Priority::AboveNormal && !run.demoted {
+            self.timers.set(Timer::Demotion(id), start + (timing.demote_after - ran));
+        }
+        let turns = self.turns.entry(group).or_default();
+        if timing.protected > Span::ZERO {
+            turns.set(Timer::Protected(id), start + timing.protected);
+        }
+        turns.set(Timer::Slice(id), start + timing.slice);
+    }
+
+    /// Time changes nothing more about a run: it is leaving, or over.
+    pub(super) fn cancel_run_timers(&mut self, id: RunId) {
+        self.timers.cancel(Timer::Demotion(id));
+        let group = self.task_ref(self.run_ref(id).task).spec.group.clone();
+        if let Some(turns) = self.turns.get_mut(&group) {
+            turns.cancel(Timer::Protected(id));
+            turns.cancel(Timer::Slice(id));
+        }
+    }
+
+    /// Lets timers go off whose time has come. A replayed log does so at the same points.
+    pub(super) fn pass_time(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            match timer {
+                Timer::BackOff(task) => self.requeue(task),
+                Timer::Demotion(run) => self.demote(run),
+                Timer::Protected(_) | Timer::Slice(_) => {}
+            }
+        }
+        let mut due = Vec::new();
+        for (group, turns) in &mut self.turns {
+            while turns.pop_due(self.now).is_some() {
+                due.push(group.clone());
+            }
+        }
+        for group in due {
+            self.capacity_changed(&group);
+        }
+    }
+
+    fn demote(&mut self, id: RunId) {
+        self.unlist(id);
+        self.run_mut(id).demoted = true;
+        if self.run_ref(id).is_staying() {
+            self.list(id);
+        }
+        self.freed(self.run_ref(id).task);
+    }
+
+    /// When time alone could change a decision. Slices and protection matter only to those who want room.
+    pub(super) fn earliest_timer(&self) -> Option<Time> {
+        let wanted = self.turns.iter().filter(|(group, _)| self.queue.wanting_room(group).next().is_some());
+        wanted.filter_map(|(_, turns)| turns.next()).chain(self.timers.next()).min()
+    }
+}

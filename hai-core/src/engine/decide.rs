@@ -1,0 +1,176 @@
+//! Decisions: what each of them changes, whether it was made just now or is replayed from a log.
+
+use crate::inventory::Stage;
+use crate::model::*;
+use crate::rights::Part;
+
+use super::state::{Phase, Run, Status};
+use super::{Engine, FactError};
+
+impl Engine {
+    /// Makes a decision true and writes it into the round.
+    pub(super) fn decide(&mut self, decision: Decision) {
+        self.enact(&decision);
+        self.decisions.push(decision);
+    }
+
+    /// Takes over a decision made before, as in a replayed log, without deciding anew.
+    ///
+    /// # Errors
+    /// [`FactError`] if the decision speaks of a task or run that is not; the engine is then unchanged.
+    pub(super) fn enact_checked(&mut self, decision: &Decision) -> Result<(), FactError> {
+        match decision {
+            Decision::Start { task, .. } | Decision::Promise { task, .. } | Decision::Withdraw { task } => {
+                self.known(*task)?;
+            }
+            Decision::Suspend { run, .. } | Decision::Stop { run, .. } | Decision::Recharge { run, .. } => {
+                if !self.runs.contains_key(run) {
+                    return Err(FactError::UnknownWorker { run: *run, rank: 0 });
+                }
+            }
+        }
+        self.enact(decision);
+        Ok(())
+    }
+
+    fn enact(&mut self, decision: &Decision) {
+        match decision {
+            Decision::Start { task, run, placement, level, entitled, .. } => {
+                if self.promised.remove(run) {
+                    self.keep_promise(*run);
+                } else {
+                    self.settle(*task, *run, placement, *level, *entitled, Phase::Starting);
+                }
+                self.task_mut(*task).runs += 1;
+                self.changed_runs.insert(*run);
+                self.touch(*task);
+            }
+            Decision::Promise { task, run, placement, level, entitled } => {
+                self.settle(*task, *run, placement, *level, *entitled, Phase::Promised);
+                self.promised.insert(*run);
+                self.agenda.promises = true;
+                self.touch(*task);
+            }
+            Decision::Withdraw { task } => {
+                if let Some(run) = self.task_ref(*task).run() {
+                    self.drop_promise(run);
+                    self.task_mut(*task).status = Status::Waiting;
+                    self.enqueue(*task);
+                }
+            }
+            Decision::Suspend { run, task, reason } => {
+                let at = self.now;
+                self.task_mut(*task).yielded = Some(Yielded { at, reason: reason.clone() });
+                self.vacate(*run, false);
+            }
+            Decision::Stop { run, .. } => self.vacate(*run, true),
+            Decision::Recharge { run, level, entitled } => self.recharge(*run, *level, *entitled),
+        }
+    }
+
+    /// Gives a task a run, with its place and its charge.
+    fn settle(
+        &mut self,
+        id: TaskId,
+        run_id: RunId,
+        placement: &Placement,
+        level: Priority,
+        entitled: bool,
+        phase: Phase,
+    ) {
+        self.dequeue(id);
+        let demoted = level == Priority::AboveNormal && self.task_ref(id).ran >= self.config.timing(level).demote_after;
+        let now = self.now;
+        let task = self.task_mut(id);
+        task.status = Status::Run(run_id);
+        task.found = None;
+        let run = Run {
+            task: id,
+            attempt: task.runs + 1,
+            phase,
+            placement: placement.clone(),
+            workers: vec![WorkerState::Reserved; placement.workers.len()],
+            decided_at: now,
+            started_at: None,
+            checkpointed_at: None,
+            level,
+            entitled,
+            demoted,
+            failure: None,
+            loss: None,
+            declared_done: false,
+            interrupted: false,
+            cancelled: false,
+        };
+        let charge = run.charge(&task.spec);
+        self.runs.insert(run_id, run);
+        self.next_run = self.next_run.max(RunId(run_id.0 + 1));
+        let (stage, part) = match phase {
+            Phase::Promised => (Stage::Promised, Part::Promised),
+            _ => (Stage::Staying, Part::Staying),
+        };
+        for (rank, place) in (0..).zip(&placement.workers) {
+            self.inventory.hold(place, run_id, rank, stage);
+        }
+        self.charge(run_id, part, charge);
+        self.list(run_id);
+    }
+
+    fn keep_promise(&mut self, id: RunId) {
+        let now = self.now;
+        let run = self.run_ref(id);
+        let charge = run.charge(&self.task_ref(run.task).spec);
+        if run.entitled {
+            // Moved within the bucket: nothing is freed, nobody needs to be woken.
+            let bucket = self.bucket(run);
+            self.ledger.subtract(&bucket, Part::Promised, charge);
+            self.ledger.add(&bucket, Part::Staying, charge);
+        }
+        let run = self.run_mut(id);
+        run.phase = Phase::Starting;
+        run.decided_at = now;
+        self.set_stage(id, Stage::Staying);
+    }
+
+    fn vacate(&mut self, id: RunId, stopping: bool) {
+        let until = self.now + self.task_ref(self.run_ref(id).task).spec.grace.total();
+        let run = self.run_ref(id);
+        let task = run.task;
+        if let Phase::Vacating { until, .. } = run.phase {
+            self.run_mut(id).phase = Phase::Vacating { until, stopping };
+        } else {
+            self.unlist(id);
+            let charge = self.run_ref(id).charge(&self.task_ref(task).spec);
+            let run = self.run_ref(id);
+            if run.entitled {
+                let bucket = self.bucket(run);
+                self.ledger.subtract(&bucket, Part::Staying, charge);
+                self.ledger.add(&bucket, Part::Leaving, charge);
+                self.queue.wake_right(&bucket.user, &bucket.group);
+            }
+            self.run_mut(id).phase = Phase::Vacating { until, stopping };
+            self.set_stage(id, Stage::Vacating);
+            self.freed(task);
+            self.cancel_run_timers(id);
+        }
+        self.changed_runs.insert(id);
+        self.touch(task);
+    }
+
+    fn recharge(&mut self, id: RunId, level: Priority, entitled: bool) {
+        let run = self.run_ref(id);
+        let task = run.task;
+        let part = if run.phase == Phase::Promised { Part::Promised } else { Part::Staying };
+        let charge = run.charge(&self.task_ref(task).spec);
+        self.unlist(id);
+        self.uncharge(id, part, charge);
+        let run = self.run_mut(id);
+        run.level = level;
+        run.entitled = entitled;
+        self.charge(id, part, charge);
+        self.list(id);
+        self.set_run_timers(id);
+        self.freed(task);
+        self.touch(task);
+    }
+}

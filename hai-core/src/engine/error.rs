@@ -1,0 +1,63 @@
+//! Why a fact can not be taken in.
+
+use crate::model::{DeviceId, NodeError, NodeName, RunId, SpecError, TaskId};
+
+/// Why a fact can not be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FactError {
+    /// No task has this number, or it ended long ago.
+    #[error("there is no unfinished task {task}")]
+    UnknownTask {
+        /// The number.
+        task: TaskId,
+    },
+    /// The cluster speaks of a run that is not (any more).
+    #[error("there is no run {run} with a worker {rank} that could do this")]
+    UnknownWorker {
+        /// The run.
+        run: RunId,
+        /// The worker.
+        rank: u32,
+    },
+    /// No such node.
+    #[error("there is no node {node}")]
+    UnknownNode {
+        /// The node.
+        node: NodeName,
+    },
+    /// The node has no such device.
+    #[error("node {node} has no device {device}")]
+    UnknownDevice {
+        /// The node.
+        node: NodeName,
+        /// The device.
+        device: DeviceId,
+    },
+    /// A submission reuses a number.
+    #[error("task {task} can not be submitted: numbers must grow, and the last was {last}")]
+    StaleTaskId {
+        /// The number.
+        task: TaskId,
+        /// The greatest so far.
+        last: TaskId,
+    },
+    /// The task is not held.
+    #[error("task {task} is not held, so there is nothing to resume")]
+    NotHeld {
+        /// The task.
+        task: TaskId,
+    },
+    /// No right has this key.
+    #[error("there is no such right")]
+    UnknownRight,
+    /// A right for AUTO: rights are for fixed levels.
+    #[error("priority: a right is for a fixed level; AUTO takes the best of those")]
+    RightForAuto,
+    /// What was submitted is wrong.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// What the cluster says of a node is wrong.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}

@@ -1,0 +1,266 @@
+//! The `hai-fifo` policy: the rule set of the open-source HAI platform, with its bugs mended.
+//!
+//! Per group of nodes: rights are dealt in the order of submission, running and queued tasks alike; those that got
+//! theirs are put in order of priority; each in turn keeps its place, or gets one, if need be from tasks that come after
+//! it; and the first that gets none blocks all that are queued behind it. Unlike upstream a task is only suspended for
+//! one that then starts, and a task that the group could never hold blocks nobody.
+//!
+//! A round costs in proportion to the unfinished tasks of the groups in which something changed: the order in which
+//! rights are dealt leaves no other way.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::*;
+use crate::placement;
+use crate::preemption::{self, Claim, Yielder};
+use crate::queue::Want;
+use crate::rights::{self, Bucket, Standing};
+
+use super::Engine;
+use super::state::{Found, Phase, Status};
+
+/// The tasks of each group, and the groups to look at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fifo {
+    pub(super) enabled: bool,
+    groups: BTreeMap<GroupName, BTreeSet<TaskId>>,
+    dirty: BTreeSet<GroupName>,
+    pub(super) all_dirty: bool,
+}
+
+impl Fifo {
+    pub(super) fn new(enabled: bool) -> Self {
+        Fifo { enabled, ..Fifo::default() }
+    }
+
+    pub(super) fn insert(&mut self, group: &GroupName, task: TaskId) {
+        self.groups.entry(group.clone()).or_default().insert(task);
+        self.set_dirty(group);
+    }
+
+    pub(super) fn remove(&mut self, group: &GroupName, task: TaskId) {
+        if let Some(tasks) = self.groups.get_mut(group) {
+            tasks.remove(&task);
+            if tasks.is_empty() {
+                self.groups.remove(group);
+            }
+            self.set_dirty(group);
+        }
+    }
+
+    pub(super) fn set_dirty(&mut self, group: &GroupName) {
+        if self.enabled {
+            self.dirty.insert(group.clone());
+        }
+    }
+
+    fn take_dirty(&mut self) -> BTreeSet<GroupName> {
+        if std::mem::take(&mut self.all_dirty) {
+            self.dirty.extend(self.groups.keys().cloned());
+        }
+        std::mem::take(&mut self.dirty)
+    }
+}
+
+/// A running task that may have to yield; the first in order yields first.
+type Later = (Reverse<usize>, Reverse<(Rank, TaskId)>, RunId, Claim);
+
+/// A task that was dealt a right, at a level; the order is the queue's.
+type Place = (Reverse<Priority>, Rank, TaskId);
+
+impl Engine {
+    pub(super) fn pass_fifo(&mut self) {
+        for group in self.fifo.take_dirty() {
+            self.pass_group(&group);
+        }
+    }
+
+    fn pass_group(&mut self, group: &GroupName) {
+        let order = self.deal(group);
+        for &(Reverse(level), _, task) in &order {
+            self.redeal_running(task, level);
+        }
+        let position: BTreeMap<TaskId, usize> = order.iter().enumerate().map(|(at, place)| (place.2, at)).collect();
+        let mut blocked_by = None;
+        for &(Reverse(level), _, task) in &order {
+            if matches!(self.task_ref(task).status, Status::Run(_)) {
+                // One that is leaving keeps those behind it waiting, so that it gets its turn back.
+                let leaving = self
+                    .task_ref(task)
+                    .run()
+                    .is_some_and(|run| matches!(self.run_ref(run).phase, Phase::Vacating { stopping: false, .. }));
+                if leaving && blocked_by.is_none() && !self.gives_way(task) {
+                    blocked_by = Some(task);
+                }
+                continue;
+            }
+            let found = match blocked_by {
+                Some(head) => Some(Found::Blocked(head)),
+                None => self.try_queued(task, level, &position),
+            };
+            if found == Some(Found::Wants(Want::Room)) {
+                blocked_by = Some(task);
+            }
+            self.set_found(task, found);
+        }
+        // What a better task took back while the rest was looked at has to wait for its turn.
+        let tasks: Vec<TaskId> = self.fifo.groups.get(group).into_iter().flatten().copied().collect();
+        for task in tasks {
+            let known = self.task_ref(task);
+            if known.status == Status::Waiting && known.found.is_none() {
+                let by = blocked_by.or_else(|| order.first().map(|place| place.2)).unwrap_or(task);
+                self.set_found(task, Some(if by == task { Found::Wants(Want::Room) } else { Found::Blocked(by) }));
+            }
+        }
+        self.fifo.dirty.remove(group);
+    }
+
+    /// Whether a leaving task leaves for another, which then has its place.
+    fn gives_way(&self, task: TaskId) -> bool {
+        matches!(
+            self.task_ref(task).yielded,
+            Some(Yielded { reason: YieldReason::For { task: other }, .. }) if self.tasks.contains_key(&other)
+        )
+    }
+
+    fn set_found(&mut self, task: TaskId, found: Option<Found>) {
+        if self.task_ref(task).status == Status::Waiting || found.is_none() {
+            self.task_mut(task).found = found;
+            self.agenda.verdicts.insert(task);
+        }
+    }
+
+    /// Deals rights in order of rank, and returns those that got one in order of priority.
+    fn deal(&mut self, group: &GroupName) -> Vec<Place> {
+        let mut ranked: Vec<(Rank, TaskId)> = Vec::new();
+        for &id in self.fifo.groups.get(group).into_iter().flatten() {
+            let task = self.task_ref(id);
+            let takes_part = match task.status {
+                Status::Waiting => true,
+                Status::BackOff { .. } | Status::Held => false,
+                Status::Run(run) => {
+                    let run = self.run_ref(run);
+                    !run.cancelled && !task.hold && !matches!(run.phase, Phase::Vacating { stopping: true, .. })
+                }
+            };
+            if takes_part {
+                ranked.push((task.spec.rank(id), id));
+            }
+        }
+        ranked.sort_unstable();
+        let mut dealt: BTreeMap<(UserName, Priority), Charge> = BTreeMap::new();
+        let mut order = Vec::new();
+        for (rank, id) in ranked {
+            let spec = self.task_ref(id).spec.clone();
+            let charge = match self.task_ref(id).run() {
+                Some(run) => self.run_ref(run).charge(&spec),
+                None => Charge::of(&spec),
+            };
+            let mut has_room = |level: Priority| {
+                let taken = dealt.entry((spec.user.clone(), level)).or_default();
+                let fits = rights::covers(self.rights.allowance(&spec.user, group, level), &[*taken, charge]);
+                if fits {
+                    taken.nodes += charge.nodes;
+                    taken.devices += charge.devices;
+                }
+                fits
+            };
+            let level = match spec.priority {
+                Priority::Auto => Priority::LEVELS.into_iter().find(|&level| has_room(level)),
+                level => has_room(level).then_some(level),
+            };
+            match level {
+                Some(level) => order.push((Reverse(level), rank, id)),
+                None => {
+                    let want = self.right_lack(&spec, charge);
+                    self.set_found(id, Some(Found::Wants(want)));
+                }
+            }
+        }
+        order.sort_unstable();
+        order
+    }
+
+    fn right_lack(&self, spec: &TaskSpec, charge: Charge) -> Want {
+        let allowance = match spec.priority {
+            Priority::Auto => self.rights.best_allowance(&spec.user, &spec.group),
+            level => self.rights.allowance(&spec.user, &spec.group, level),
+        };
+        if rights::covers(allowance, &[charge]) { Want::RightInUse } else { Want::Right }
+    }
+
+    /// A running AUTO task is charged to the level that it was dealt, as soon as that has room in fact.
+    fn redeal_running(&mut self, task: TaskId, level: Priority) {
+        let Some(id) = self.task_ref(task).run() else { return };
+        let run = self.run_ref(id);
+        if run.level == level || matches!(run.phase, Phase::Vacating { .. }) {
+            return;
+        }
+        let spec = &self.task_ref(task).spec;
+        let bucket = Bucket { user: spec.user.clone(), group: spec.group.clone(), level };
+        let allowance = self.rights.allowance(&bucket.user, &bucket.group, level);
+        if self.ledger.standing(&bucket, allowance, run.charge(spec)) == Standing::Now {
+            self.decide(Decision::Recharge { run: id, level, entitled: true });
+        }
+    }
+
+    /// Tries to start a queued task, if need be in the place of tasks that come after it. `None` if it got a place.
+    fn try_queued(&mut self, id: TaskId, level: Priority, position: &BTreeMap<TaskId, usize>) -> Option<Found> {
+        let spec = self.task_ref(id).spec.clone();
+        let want = self.missing(&spec);
+        if want != Want::Room {
+            return Some(Found::Wants(want));
+        }
+        let standing = self.standing(&spec, level);
+        if standing == Standing::Now
+            && let Some(placement) = placement::place_now(&self.inventory, &spec)
+        {
+            self.start(id, placement, level, true);
+            return None;
+        }
+        if matches!(standing, Standing::Now | Standing::Later)
+            && let Some(placement) = placement::place_later(&self.inventory, &spec)
+        {
+            self.promise(id, placement, level);
+            return None;
+        }
+        let yielders = self.later_tasks(id, &spec.group, position);
+        let plan =
+            preemption::plan(&self.inventory, &spec, &yielders, true, |leave| self.right_without(&spec, level, leave));
+        match plan {
+            Some(plan) => {
+                self.carry_out(id, plan, level);
+                None
+            }
+            None => Some(Found::Wants(Want::Room)),
+        }
+    }
+
+    /// Runs whose tasks come after `id` in the queue or lost their right to it, the last first.
+    fn later_tasks(&self, id: TaskId, group: &GroupName, position: &BTreeMap<TaskId, usize>) -> Vec<Yielder> {
+        let mine = position.get(&id).copied().unwrap_or(usize::MAX);
+        let mut later: Vec<Later> = Vec::new();
+        for &(claim, run) in self.yielders.get(group).into_iter().flatten() {
+            let task = self.run_ref(run).task;
+            let at = position.get(&task).copied().unwrap_or(usize::MAX);
+            if at > mine {
+                later.push((Reverse(at), Reverse((self.task_ref(task).spec.rank(task), task)), run, claim));
+            }
+        }
+        later.sort_unstable();
+        later.into_iter().map(|(_, _, run, claim)| self.yielder(run, claim)).collect()
+    }
+
+    /// Whether the task would be within its right if these runs left.
+    fn right_without(&self, spec: &TaskSpec, level: Priority, leave: &BTreeSet<RunId>) -> bool {
+        let bucket = Bucket { user: spec.user.clone(), group: spec.group.clone(), level };
+        let mut used = self.ledger.used(&bucket).committed();
+        for run in leave.iter().map(|&id| self.run_ref(id)).filter(|run| run.entitled && self.bucket(run) == bucket) {
+            let freed = run.charge(&self.task_ref(run.task).spec);
+            used.nodes = used.nodes.saturating_sub(freed.nodes);
+            used.devices = used.devices.saturating_sub(freed.devices);
+        }
+        rights::covers(self.rights.allowance(&bucket.user, &bucket.group, level), &[used, Charge::of(spec)])
+    }
+}

@@ -1,0 +1,254 @@
+//! What has to happen whatever the policy says: stops, holds, lost nodes, cut rights; and promises that are kept or
+//! broken.
+
+use std::cmp::Reverse;
+
+use crate::model::*;
+use crate::preemption::Claim;
+use crate::rights::{self, Bucket, Standing};
+
+use super::Engine;
+use super::state::Phase;
+
+impl Engine {
+    /// Tells runs to leave or end that have no choice.
+    pub(super) fn force(&mut self) {
+        for id in std::mem::take(&mut self.agenda.runs) {
+            if self.runs.contains_key(&id) {
+                self.force_run(id);
+            }
+        }
+        if std::mem::take(&mut self.agenda.rights_cut) {
+            self.cut_rights();
+        }
+        if std::mem::take(&mut self.agenda.rights_freed) && self.config.borrow {
+            self.entitle_borrowed();
+        }
+    }
+
+    fn force_run(&mut self, id: RunId) {
+        let run = self.run_ref(id);
+        let task_id = run.task;
+        let task = self.task_ref(task_id);
+        let stopping = match run.phase {
+            Phase::Promised => return,
+            Phase::Vacating { stopping, .. } => Some(stopping),
+            Phase::Starting | Phase::Running => None,
+        };
+        if run.cancelled || run.failure.is_some() || run.declared_done {
+            if stopping != Some(true) {
+                self.decide(Decision::Stop { run: id, task: task_id });
+            }
+            return;
+        }
+        if stopping.is_some() {
+            return;
+        }
+        if task.hold {
+            self.decide(Decision::Suspend { run: id, task: task_id, reason: YieldReason::Held });
+        } else if let Some(node) = self.lost_node(id) {
+            self.decide(Decision::Suspend { run: id, task: task_id, reason: YieldReason::NodeLost { node } });
+        } else if task.spec.priority != run.level && task.spec.priority != Priority::Auto {
+            self.follow_priority(id, task.spec.priority);
+        }
+    }
+
+    /// The node under the first worker that is lost, or whose node is.
+    fn lost_node(&self, id: RunId) -> Option<NodeName> {
+        let run = self.run_ref(id);
+        let lost = |place: &WorkerPlacement| {
+            self.inventory.find(&place.node).is_none_or(|ix| !self.inventory.node(ix).is_alive())
+        };
+        let dead = run.alive().map(|rank| &run.placement.workers[rank]).find(|place| lost(place));
+        let reported = || {
+            let ended = |state: &WorkerState| {
+                matches!(state, WorkerState::Ended { exit, .. }
+                    if matches!(exit.fate, WorkerFate::Lost { .. } | WorkerFate::Refused { .. }))
+            };
+            run.placement.workers.iter().zip(&run.workers).find(|(_, state)| ended(state)).map(|(place, _)| place)
+        };
+        dead.or_else(reported).map(|place| place.node.clone())
+    }
+
+    /// A running task was given another priority: it is charged to that from now on, if its owner's right allows;
+    /// otherwise it goes on under the old one, and the new one counts when it next waits.
+    fn follow_priority(&mut self, id: RunId, level: Priority) {
+        let run = self.run_ref(id);
+        let spec = &self.task_ref(run.task).spec;
+        let bucket = Bucket { user: spec.user.clone(), group: spec.group.clone(), level };
+        let allowance = self.rights.allowance(&bucket.user, &bucket.group, level);
+        if run.entitled && self.ledger.standing(&bucket, allowance, run.charge(spec)) == Standing::Now {
+            self.decide(Decision::Recharge { run: id, level, entitled: true });
+        }
+    }
+
+    /// Where more is used than is allowed, the last in rank lose their place (or borrow it from now on).
+    fn cut_rights(&mut self) {
+        let over: Vec<Bucket> = self
+            .ledger
+            .buckets()
+            .filter(|(bucket, used)| {
+                let allowance = self.rights.allowance(&bucket.user, &bucket.group, bucket.level);
+                !rights::covers(allowance, &[used.committed()])
+            })
+            .map(|(bucket, _)| bucket.clone())
+            .collect();
+        for bucket in over {
+            self.cut_bucket(&bucket);
+        }
+    }
+
+    fn cut_bucket(&mut self, bucket: &Bucket) {
+        let allowance = self.rights.allowance(&bucket.user, &bucket.group, bucket.level);
+        // Promises first, then the last in rank.
+        let mut members: Vec<_> = self
+            .yielders
+            .get(&bucket.group)
+            .into_iter()
+            .flatten()
+            .map(|&(_, id)| (id, self.run_ref(id)))
+            .filter(|(_, run)| run.entitled && self.bucket(run) == *bucket)
+            .map(|(id, run)| {
+                let rank = self.task_ref(run.task).spec.rank(run.task);
+                (run.phase != Phase::Promised, Reverse((rank, run.task)), id)
+            })
+            .collect();
+        members.sort_unstable();
+        for (holds_place, _, id) in members {
+            if rights::covers(allowance, &[self.ledger.used(bucket).committed()]) {
+                return;
+            }
+            let run = self.run_ref(id);
+            // Taking back what is not charged helps nobody.
+            if run.charge(&self.task_ref(run.task).spec) == Charge::default() {
+                continue;
+            }
+            let task = run.task;
+            if !holds_place {
+                self.decide(Decision::Withdraw { task });
+            } else if self.config.borrow {
+                self.decide(Decision::Recharge { run: id, level: bucket.level, entitled: false });
+            } else {
+                self.decide(Decision::Suspend { run: id, task, reason: YieldReason::RightLost });
+            }
+        }
+    }
+
+    /// Borrowed work becomes entitled where rights became free, in the order of its rank.
+    fn entitle_borrowed(&mut self) {
+        let borrowed = (Claim { entitled: false, level: Priority::Auto }, RunId(0))
+            ..(Claim { entitled: true, level: Priority::Auto }, RunId(0));
+        let mut runs: Vec<((Rank, TaskId), RunId)> = Vec::new();
+        for group in self.yielders.values() {
+            for &(_, id) in group.range(borrowed.clone()) {
+                let run = self.run_ref(id);
+                runs.push(((self.task_ref(run.task).spec.rank(run.task), run.task), id));
+            }
+        }
+        runs.sort_unstable();
+        for (_, id) in runs {
+            let run = self.run_ref(id);
+            let bucket = self.bucket(run);
+            let allowance = self.rights.allowance(&bucket.user, &bucket.group, bucket.level);
+            let charge = run.charge(&self.task_ref(run.task).spec);
+            if self.ledger.standing(&bucket, allowance, charge) == Standing::Now {
+                self.decide(Decision::Recharge { run: id, level: bucket.level, entitled: true });
+            }
+        }
+    }
+
+    /// Starts what was promised a place that is free now, and takes back promises whose place is lost.
+    pub(super) fn settle_promises(&mut self) {
+        if !std::mem::take(&mut self.agenda.promises) {
+            return;
+        }
+        for id in self.promised.clone() {
+            let run = self.run_ref(id);
+            let task = run.task;
+            // Who waits for one of these tasks is shown who is still leaving.
+            self.agenda.verdicts.insert(task);
+            if !self.places(id, |node, _| node.is_usable()) || !self.devices_well(id) {
+                self.decide(Decision::Withdraw { task });
+            } else if self.may_start(id) {
+                let run = self.run_ref(id);
+                let start = Decision::Start {
+                    task,
+                    run: id,
+                    placement: run.placement.clone(),
+                    level: run.level,
+                    entitled: run.entitled,
+                    whole_life_state: self.task_ref(task).whole_life_state,
+                };
+                self.decide(start);
+            }
+        }
+        // Keeping and breaking promises raised the flag again; only what comes from outside should.
+        self.agenda.promises = false;
+    }
+
+    fn places(&self, id: RunId, holds: impl Fn(&crate::inventory::Node, &WorkerPlacement) -> bool) -> bool {
+        let run = self.run_ref(id);
+        let group = &self.task_ref(run.task).spec.group;
+        run.placement.workers.iter().all(|place| {
+            self.inventory.find(&place.node).is_some_and(|ix| {
+                let node = self.inventory.node(ix);
+                node.spec().group == *group && holds(node, place)
+            })
+        })
+    }
+
+    /// All promised devices exist and are healthy, and the nodes still have what else was promised.
+    fn devices_well(&self, id: RunId) -> bool {
+        let spec = &self.task_ref(self.run_ref(id).task).spec;
+        self.places(id, |node, place| {
+            let well = |device: &DeviceId| {
+                node.spec().devices.iter().any(|known| known.id == *device && known.health.is_healthy())
+            };
+            let mut others = crate::inventory::Room::of_empty(node.spec());
+            for hold in node.holds().iter().filter(|hold| hold.run != id) {
+                if hold.stage != crate::inventory::Stage::Vacating {
+                    others = others.without(&hold.take);
+                }
+            }
+            let whole_well = !place.whole_node
+                || (node.spec().devices.len() == place.devices.len()
+                    && node.spec().cpu_milli == place.cpu_milli
+                    && node.spec().memory_mib == place.memory_mib);
+            let mine: Vec<_> = node.holds().iter().filter(|hold| hold.run == id).collect();
+            let cpu: u64 = mine.iter().map(|hold| u64::from(hold.take.cpu_milli)).sum();
+            let memory: u64 = mine.iter().map(|hold| hold.take.memory_mib).sum();
+            place.devices.iter().all(well)
+                && whole_well
+                && cpu <= u64::from(others.cpu_milli)
+                && memory <= others.memory_mib
+                && node.spec().taints.is_subset(&spec.tolerates)
+        })
+    }
+
+    /// Whether everybody who had to leave for a promise has left, its owner's own leaving runs included.
+    fn may_start(&self, id: RunId) -> bool {
+        let run = self.run_ref(id);
+        if run.entitled {
+            let bucket = self.bucket(run);
+            let used = self.ledger.used(&bucket);
+            let allowance = self.rights.allowance(&bucket.user, &bucket.group, bucket.level);
+            // Other promises of the bucket are not yet used.
+            let charge = run.charge(&self.task_ref(run.task).spec);
+            if !rights::covers(allowance, &[used.staying, used.leaving, charge]) {
+                return false;
+            }
+        }
+        self.places(id, |node, _| {
+            let mut room = node.room_unheld();
+            node.holds().iter().filter(|hold| hold.run == id).all(|hold| {
+                let fits = !room.taken_whole
+                    && (!hold.take.whole_node || room.workers == 0)
+                    && hold.take.devices & !room.devices == 0
+                    && hold.take.cpu_milli <= room.cpu_milli
+                    && hold.take.memory_mib <= room.memory_mib;
+                room = room.without(&hold.take);
+                fits
+            })
+        })
+    }
+}

@@ -1,0 +1,344 @@
+//! Facts in: what each of them changes. Nothing is decided here.
+
+use std::sync::Arc;
+
+use crate::model::*;
+use crate::queue::Timer;
+use crate::rights::Part;
+
+use super::state::{Phase, Run, Status, Task};
+use super::{Engine, FactError};
+
+impl Engine {
+    pub(super) fn take_in(&mut self, fact: &Fact) -> Result<bool, FactError> {
+        match fact {
+            Fact::Submitted { task, spec } => self.submitted(*task, spec),
+            Fact::Cancelled { task } => self.cancelled(*task),
+            Fact::Held { task } => self.held(*task),
+            Fact::Released { task } => self.released(*task),
+            Fact::Reprioritised { task, priority, custom_rank } => self.reprioritised(*task, *priority, *custom_rank),
+            Fact::RightSet { right } => self.right_set(right),
+            Fact::RightRemoved { key } => self.right_removed(key),
+            Fact::NodeSet { node } => self.node_set(node),
+            Fact::NodeRemoved { node } => self.node_removed(node),
+            Fact::DeviceChanged { node, device, health } => self.device_changed(node, device, health),
+            Fact::WorkerStarted { run, rank } => self.worker_started(*run, *rank),
+            Fact::WorkerEnded { run, rank, exit } => self.worker_ended(*run, *rank, exit),
+            Fact::Checkpointed { run, whole_life_state } => self.checkpointed(*run, *whole_life_state),
+        }
+    }
+
+    fn submitted(&mut self, id: TaskId, spec: &TaskSpec) -> Result<bool, FactError> {
+        if id <= self.last_task {
+            return Err(FactError::StaleTaskId { task: id, last: self.last_task });
+        }
+        spec.check()?;
+        self.last_task = id;
+        let task = Task {
+            spec: Arc::new(spec.clone()),
+            status: Status::Waiting,
+            submitted_at: self.now,
+            started_at: None,
+            waiting_since: self.now,
+            runs: 0,
+            whole_life_state: 0,
+            ran: Span::ZERO,
+            refusals: 0,
+            hold: false,
+            yielded: None,
+            told: None,
+            found: None,
+        };
+        self.tasks.insert(id, task);
+        self.enqueue(id);
+        Ok(true)
+    }
+
+    fn cancelled(&mut self, id: TaskId) -> Result<bool, FactError> {
+        let task = self.known(id)?;
+        let Some(run_id) = task.run() else {
+            self.finish(id, Outcome::Stopped);
+            return Ok(true);
+        };
+        let run = self.run_mut(run_id);
+        if run.phase == Phase::Promised {
+            self.drop_promise(run_id);
+            self.finish(id, Outcome::Stopped);
+            return Ok(true);
+        }
+        if std::mem::replace(&mut run.cancelled, true) {
+            return Ok(false);
+        }
+        self.agenda.runs.insert(run_id);
+        self.touch(id);
+        Ok(true)
+    }
+
+    fn held(&mut self, id: TaskId) -> Result<bool, FactError> {
+        let task = self.known(id)?;
+        match task.status {
+            Status::Held => return Ok(false),
+            Status::Waiting | Status::BackOff { .. } => {
+                self.dequeue(id);
+                self.task_mut(id).status = Status::Held;
+            }
+            Status::Run(run) if self.runs[&run].phase == Phase::Promised => {
+                self.drop_promise(run);
+                self.task_mut(id).status = Status::Held;
+            }
+            Status::Run(run) => {
+                if std::mem::replace(&mut self.task_mut(id).hold, true) {
+                    return Ok(false);
+                }
+                self.agenda.runs.insert(run);
+            }
+        }
+        self.touch(id);
+        Ok(true)
+    }
+
+    fn released(&mut self, id: TaskId) -> Result<bool, FactError> {
+        let task = self.known(id)?;
+        if task.status == Status::Held {
+            self.requeue(id);
+        } else if task.hold {
+            self.task_mut(id).hold = false;
+            self.touch(id);
+        } else {
+            return Err(FactError::NotHeld { task: id });
+        }
+        Ok(true)
+    }
+
+    fn reprioritised(&mut self, id: TaskId, priority: Priority, rank: Option<Rank>) -> Result<bool, FactError> {
+        let task = self.known(id)?;
+        if task.spec.priority == priority && task.spec.custom_rank == rank {
+            return Ok(false);
+        }
+        let waits = task.status == Status::Waiting;
+        if waits {
+            self.dequeue(id);
+        }
+        let run = self.known(id)?.run();
+        if let Some(run) = run.filter(|run| self.runs[run].phase == Phase::Promised) {
+            // Its promise was made to the old claim.
+            self.drop_promise(run);
+            self.task_mut(id).status = Status::Waiting;
+        }
+        let waits = self.known(id)?.status == Status::Waiting;
+        let spec = Arc::make_mut(&mut self.task_mut(id).spec);
+        spec.priority = priority;
+        spec.custom_rank = rank;
+        if waits {
+            self.enqueue(id);
+        }
+        if let Some(run) = self.known(id)?.run() {
+            self.agenda.runs.insert(run);
+        }
+        self.freed(id);
+        self.touch(id);
+        Ok(true)
+    }
+
+    fn right_set(&mut self, right: &RightRow) -> Result<bool, FactError> {
+        if right.key.priority == Some(Priority::Auto) {
+            return Err(FactError::RightForAuto);
+        }
+        let changed = self.rights.set(right.clone());
+        if changed {
+            self.rights_changed();
+        }
+        Ok(changed)
+    }
+
+    fn right_removed(&mut self, key: &RightKey) -> Result<bool, FactError> {
+        if !self.rights.remove(key) {
+            return Err(FactError::UnknownRight);
+        }
+        self.rights_changed();
+        Ok(true)
+    }
+
+    fn rights_changed(&mut self) {
+        self.changed_rights = true;
+        self.agenda.rights_cut = true;
+        self.agenda.rights_freed = true;
+        self.agenda.promises = true;
+        self.queue.wake_rights();
+        self.fifo.all_dirty = true;
+    }
+
+    fn node_set(&mut self, spec: &NodeSpec) -> Result<bool, FactError> {
+        spec.check()?;
+        if let Some(ix) = self.inventory.find(&spec.name) {
+            let node = self.inventory.node(ix);
+            if node.spec() == spec && !node.is_gone() {
+                return Ok(false);
+            }
+            let group = node.spec().group.clone();
+            self.capacity_changed(&group);
+        }
+        let ix = self.inventory.set(spec.clone());
+        self.look_at_runs_on(ix);
+        self.capacity_changed(&spec.group);
+        Ok(true)
+    }
+
+    fn node_removed(&mut self, name: &NodeName) -> Result<bool, FactError> {
+        let ix = self.inventory.find(name).ok_or_else(|| FactError::UnknownNode { node: name.clone() })?;
+        if self.inventory.node(ix).is_gone() {
+            return Ok(false);
+        }
+        let group = self.inventory.node(ix).spec().group.clone();
+        self.look_at_runs_on(ix);
+        self.inventory.remove(ix);
+        self.capacity_changed(&group);
+        Ok(true)
+    }
+
+    fn device_changed(&mut self, node: &NodeName, id: &DeviceId, health: &DeviceHealth) -> Result<bool, FactError> {
+        let ix = self.inventory.find(node).ok_or_else(|| FactError::UnknownNode { node: node.clone() })?;
+        let mut spec = self.inventory.node(ix).spec().clone();
+        let device = spec
+            .devices
+            .iter_mut()
+            .find(|device| device.id == *id)
+            .ok_or_else(|| FactError::UnknownDevice { node: node.clone(), device: id.clone() })?;
+        if device.health == *health {
+            return Ok(false);
+        }
+        device.health = health.clone();
+        self.node_set(&spec)
+    }
+
+    fn look_at_runs_on(&mut self, ix: crate::inventory::NodeIx) {
+        self.agenda.promises = true;
+        let runs = self.inventory.node(ix).holds().iter().map(|hold| hold.run);
+        self.agenda.runs.extend(runs);
+    }
+
+    fn worker(&mut self, run: RunId, rank: u32) -> Result<&mut Run, FactError> {
+        match self.runs.get_mut(&run) {
+            Some(known) if known.phase != Phase::Promised && (rank as usize) < known.workers.len() => Ok(known),
+            _ => Err(FactError::UnknownWorker { run, rank }),
+        }
+    }
+
+    fn worker_started(&mut self, id: RunId, rank: u32) -> Result<bool, FactError> {
+        let now = self.now;
+        let run = self.worker(id, rank)?;
+        let worker = &mut run.workers[rank as usize];
+        if *worker != WorkerState::Reserved {
+            return Ok(false);
+        }
+        *worker = WorkerState::Executing { since: now };
+        let complete = !run.workers.contains(&WorkerState::Reserved);
+        let task = run.task;
+        self.changed_runs.insert(id);
+        if complete {
+            self.run_started(id);
+        }
+        self.touch(task);
+        Ok(true)
+    }
+
+    fn run_started(&mut self, id: RunId) {
+        let now = self.now;
+        let run = self.run_mut(id);
+        run.started_at.get_or_insert(now);
+        if run.phase == Phase::Starting {
+            run.phase = Phase::Running;
+        }
+        let id_of_task = run.task;
+        let task = self.task_mut(id_of_task);
+        task.refusals = 0;
+        task.started_at.get_or_insert(now);
+        self.set_run_timers(id);
+    }
+
+    fn worker_ended(&mut self, id: RunId, rank: u32, exit: &WorkerExit) -> Result<bool, FactError> {
+        let now = self.now;
+        let run = self.worker(id, rank)?;
+        if matches!(run.workers[rank as usize], WorkerState::Ended { .. }) {
+            return Ok(false);
+        }
+        run.note_exit(rank, exit);
+        run.workers[rank as usize] = WorkerState::Ended { at: now, exit: exit.clone() };
+        let task = run.task;
+        let part = if run.is_staying() { Part::Staying } else { Part::Leaving };
+        let place = run.placement.workers[rank as usize].node.clone();
+        let over = run.alive().next().is_none();
+        // The first worker's end without success ends the others too; a worker that is done only frees its place.
+        let all_told = matches!(run.phase, Phase::Vacating { .. });
+        let complete = !over && !all_told && !run.workers.contains(&WorkerState::Reserved);
+        if complete && run.started_at.is_none() {
+            self.run_started(id);
+        }
+        let each = Run::charge_each(&self.known(task)?.spec);
+        self.uncharge(id, part, each);
+        self.inventory.release(&place, id, rank);
+        self.agenda.promises = true;
+        self.agenda.runs.insert(id);
+        self.changed_runs.insert(id);
+        self.freed(task);
+        if over {
+            self.end_run(id);
+        } else {
+            self.touch(task);
+        }
+        Ok(true)
+    }
+
+    fn end_run(&mut self, id: RunId) {
+        let now = self.now;
+        self.unlist(id);
+        self.agenda.runs.remove(&id);
+        self.cancel_run_timers(id);
+        let Some(run) = self.runs.remove(&id) else { return };
+        let end = run.verdict_at_end();
+        self.changed_runs.remove(&id);
+        self.ended_runs.push(run.view(id, Some((now, end.clone()))));
+        let task = self.task_mut(run.task);
+        task.ran = task.ran + run.elapsed(now);
+        // In no queue and without a run, until it is known what becomes of it.
+        task.status = Status::Held;
+        let stays_held = std::mem::take(&mut task.hold);
+        match end {
+            RunEnd::Completed => self.finish(run.task, Outcome::Succeeded),
+            RunEnd::Failed { reason } => self.finish(run.task, Outcome::Failed { reason }),
+            RunEnd::Stopped => self.finish(run.task, Outcome::Stopped),
+            RunEnd::Suspended | RunEnd::Lost { .. } if run.cancelled => self.finish(run.task, Outcome::Stopped),
+            RunEnd::Suspended | RunEnd::Lost { .. } if stays_held => {
+                task.status = Status::Held;
+                self.touch(run.task);
+            }
+            RunEnd::Lost { reason } if run.loss.as_ref().is_some_and(|loss| loss.refused) => {
+                self.back_off(run.task, reason);
+            }
+            RunEnd::Suspended | RunEnd::Lost { .. } => self.requeue(run.task),
+        }
+    }
+
+    fn back_off(&mut self, id: TaskId, reason: String) {
+        let config = (self.config.back_off, self.config.back_off_max);
+        let now = self.now;
+        let task = self.task_mut(id);
+        let doubled = config.0.as_ms().saturating_mul(1_u64.checked_shl(task.refusals.min(40)).unwrap_or(u64::MAX));
+        let until = now + Span::from_ms(doubled).min(config.1);
+        task.refusals += 1;
+        task.status = Status::BackOff { until, reason };
+        self.timers.set(Timer::BackOff(id), until);
+        self.touch(id);
+    }
+
+    fn checkpointed(&mut self, id: RunId, whole_life_state: i64) -> Result<bool, FactError> {
+        let now = self.now;
+        let run = self.worker(id, 0)?;
+        run.checkpointed_at = Some(now);
+        let task = run.task;
+        self.task_mut(task).whole_life_state = whole_life_state;
+        self.changed_runs.insert(id);
+        self.touch(task);
+        Ok(true)
+    }
+}

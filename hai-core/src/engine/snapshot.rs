@@ -1,0 +1,110 @@
+//! The engine's state as data: what can not be derived is kept, all else is built up again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::inventory::Stage;
+use crate::model::{NodeSpec, RightRow, RunId, TaskId, Time};
+use crate::queue::Timer;
+use crate::rights::Part;
+
+use super::state::{Phase, Run, Status, Task};
+use super::{Engine, EngineConfig};
+
+/// All of an engine's state, to be kept and restored. Its inside may change between versions; an older version's state
+/// is read by every later one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EngineState {
+    now: Time,
+    last_task: TaskId,
+    next_run: RunId,
+    /// In the order in which they joined, which breaks ties between equal nodes.
+    nodes: Vec<NodeSpec>,
+    /// Of those, the ones that were removed and still have somebody on them.
+    gone: Vec<usize>,
+    rights: Vec<RightRow>,
+    tasks: Vec<(TaskId, Task)>,
+    runs: Vec<(RunId, Run)>,
+}
+
+pub(super) fn take(engine: &Engine) -> EngineState {
+    let nodes = || engine.inventory.nodes_joined();
+    EngineState {
+        now: engine.now,
+        last_task: engine.last_task,
+        next_run: engine.next_run,
+        nodes: nodes().map(|node| node.spec().clone()).collect(),
+        gone: nodes().enumerate().filter(|(_, node)| node.is_gone()).map(|(index, _)| index).collect(),
+        rights: engine.rights.rows().collect(),
+        tasks: engine.tasks.iter().map(|(id, task)| (*id, task.clone())).collect(),
+        runs: engine.runs.iter().map(|(id, run)| (*id, run.clone())).collect(),
+    }
+}
+
+pub(super) fn restore(config: EngineConfig, state: EngineState) -> Engine {
+    let mut engine = Engine::new(config);
+    engine.now = state.now;
+    engine.last_task = state.last_task;
+    engine.next_run = state.next_run;
+    let nodes: Vec<_> = state.nodes.into_iter().map(|spec| engine.inventory.set(spec)).collect();
+    for right in state.rights {
+        engine.rights.set(right);
+    }
+    engine.tasks = state.tasks.into_iter().collect();
+    engine.runs = state.runs.into_iter().collect();
+    let runs: Vec<RunId> = engine.runs.keys().copied().collect();
+    for id in runs {
+        restore_run(&mut engine, id);
+    }
+    for index in state.gone {
+        if let Some(&ix) = nodes.get(index) {
+            engine.inventory.remove(ix);
+        }
+    }
+    let tasks: Vec<TaskId> = engine.tasks.keys().copied().collect();
+    for id in tasks {
+        restore_task(&mut engine, id);
+    }
+    // Everything is looked at once more; what has not changed is decided as before.
+    engine.agenda.promises = true;
+    engine.agenda.rights_cut = true;
+    engine.agenda.rights_freed = true;
+    engine.changed_tasks.clear();
+    engine.changed_runs.clear();
+    engine
+}
+
+fn restore_run(engine: &mut Engine, id: RunId) {
+    let run = engine.run_ref(id);
+    let (stage, part) = match run.phase {
+        Phase::Promised => (Stage::Promised, Part::Promised),
+        Phase::Starting | Phase::Running => (Stage::Staying, Part::Staying),
+        Phase::Vacating { .. } => (Stage::Vacating, Part::Leaving),
+    };
+    let places: Vec<_> = run.alive().map(|rank| (rank, run.placement.workers[rank].clone())).collect();
+    let charge = run.charge(&engine.task_ref(run.task).spec);
+    let (is_promised, listed) = (run.phase == Phase::Promised, part != Part::Leaving);
+    for (rank, place) in places {
+        let rank = u32::try_from(rank).expect("ranks are bounded by `WORKERS_MAX`");
+        engine.inventory.hold(&place, id, rank, stage);
+    }
+    engine.charge(id, part, charge);
+    if is_promised {
+        engine.promised.insert(id);
+    }
+    if listed {
+        engine.list(id);
+    }
+    engine.set_run_timers(id);
+    engine.agenda.runs.insert(id);
+}
+
+fn restore_task(engine: &mut Engine, id: TaskId) {
+    match engine.task_ref(id).status.clone() {
+        Status::Waiting => engine.enqueue(id),
+        Status::BackOff { until, .. } => {
+            engine.fifo_register(id);
+            engine.timers.set(Timer::BackOff(id), until);
+        }
+        Status::Held | Status::Run(_) => engine.fifo_register(id),
+    }
+}

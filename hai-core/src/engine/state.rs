@@ -1,0 +1,234 @@
+//! What the engine remembers of a task and of a run.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    Charge, Devices, Placement, Priority, RunEnd, RunId, RunPhase, RunView, Span, TaskId, TaskSpec, Time, Verdict,
+    WorkerFate, WorkerState, WorkerView, Yielded,
+};
+use crate::queue::Want;
+
+/// An unfinished task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Task {
+    pub(super) spec: Arc<TaskSpec>,
+    pub(super) status: Status,
+    pub(super) submitted_at: Time,
+    pub(super) started_at: Option<Time>,
+    /// Since when it waits, or last waited.
+    pub(super) waiting_since: Time,
+    pub(super) runs: u32,
+    pub(super) whole_life_state: i64,
+    /// How long its ended runs ran.
+    pub(super) ran: Span,
+    /// Refused starts in a row.
+    pub(super) refusals: u32,
+    /// It is to be held once its run has left.
+    pub(super) hold: bool,
+    pub(super) yielded: Option<Yielded>,
+    /// The last verdict that a round told.
+    pub(super) told: Option<Verdict>,
+    /// Strict order only: what the last round found.
+    #[serde(skip)]
+    pub(super) found: Option<Found>,
+}
+
+/// Where a task is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Status {
+    Waiting,
+    BackOff {
+        until: Time,
+        reason: String,
+    },
+    Held,
+    /// It has a run, which may only be promised its place, or be leaving.
+    Run(RunId),
+}
+
+/// Strict order: what a task lacks, or who stands before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Wants(Want),
+    Blocked(TaskId),
+}
+
+/// An unended run, or one that is promised.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Run {
+    pub(super) task: TaskId,
+    pub(super) attempt: u32,
+    pub(super) phase: Phase,
+    pub(super) placement: Placement,
+    /// By rank.
+    pub(super) workers: Vec<WorkerState>,
+    pub(super) decided_at: Time,
+    pub(super) started_at: Option<Time>,
+    pub(super) checkpointed_at: Option<Time>,
+    pub(super) level: Priority,
+    pub(super) entitled: bool,
+    /// It counts as the next level down.
+    pub(super) demoted: bool,
+    /// The first worker that failed, and how.
+    pub(super) failure: Option<String>,
+    /// The first worker that was lost or refused, and how.
+    pub(super) loss: Option<Loss>,
+    pub(super) declared_done: bool,
+    /// A worker ended because of our signal.
+    pub(super) interrupted: bool,
+    /// Somebody wants the task stopped.
+    pub(super) cancelled: bool,
+}
+
+/// Why a run could not go on through no fault of its task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Loss {
+    pub(super) refused: bool,
+    pub(super) reason: String,
+}
+
+/// What a run is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Phase {
+    Promised,
+    Starting,
+    Running,
+    Vacating { until: Time, stopping: bool },
+}
+
+impl Task {
+    pub(super) fn run(&self) -> Option<RunId> {
+        match self.status {
+            Status::Run(run) => Some(run),
+            _ => None,
+        }
+    }
+}
+
+impl Run {
+    /// What one worker of the task is charged.
+    pub(super) fn charge_each(spec: &TaskSpec) -> Charge {
+        match spec.request.devices {
+            Devices::WholeNode => Charge { nodes: 1, devices: 0 },
+            Devices::Count(count) => Charge { nodes: 0, devices: count },
+        }
+    }
+
+    /// What its workers that have not ended are charged together.
+    pub(super) fn charge(&self, spec: &TaskSpec) -> Charge {
+        let each = Self::charge_each(spec);
+        let alive = u32::try_from(self.alive().count()).unwrap_or(u32::MAX);
+        Charge { nodes: each.nodes * alive, devices: each.devices.saturating_mul(alive) }
+    }
+
+    /// Ranks that have not ended.
+    pub(super) fn alive(&self) -> impl Iterator<Item = usize> + '_ {
+        self.workers
+            .iter()
+            .enumerate()
+            .filter(|(_, worker)| !matches!(worker, WorkerState::Ended { .. }))
+            .map(|(rank, _)| rank)
+    }
+
+    /// It holds its place and nobody told it to leave.
+    pub(super) fn is_staying(&self) -> bool {
+        matches!(self.phase, Phase::Starting | Phase::Running)
+    }
+
+    /// How long it has run without a break.
+    pub(super) fn elapsed(&self, now: Time) -> Span {
+        self.started_at.map_or(Span::ZERO, |start| now.since(start))
+    }
+
+    /// The level it counts as.
+    pub(super) fn counts_as(&self) -> Priority {
+        if self.demoted && self.level == Priority::AboveNormal { Priority::Normal } else { self.level }
+    }
+
+    /// How the run ended, now that all its workers have, judged by what they said.
+    pub(super) fn verdict_at_end(&self) -> RunEnd {
+        if self.declared_done {
+            return RunEnd::Completed;
+        }
+        if let Some(reason) = &self.failure {
+            return RunEnd::Failed { reason: reason.clone() };
+        }
+        if let (Some(loss), false) = (&self.loss, self.cancelled) {
+            return RunEnd::Lost { reason: loss.reason.clone() };
+        }
+        match (self.interrupted || self.loss.is_some(), self.cancelled) {
+            (false, _) => RunEnd::Completed,
+            (true, true) => RunEnd::Stopped,
+            (true, false) => RunEnd::Suspended,
+        }
+    }
+
+    /// Takes in how one worker ended.
+    pub(super) fn note_exit(&mut self, rank: u32, exit: &crate::model::WorkerExit) {
+        self.declared_done |= exit.declared_done;
+        match &exit.fate {
+            WorkerFate::Exited { .. } | WorkerFate::Killed { .. } if exit.signalled => self.interrupted = true,
+            WorkerFate::Exited { code: 0 } => {}
+            WorkerFate::Exited { .. } | WorkerFate::Killed { .. } | WorkerFate::NotExecuted { .. } => {
+                self.failure.get_or_insert_with(|| self_of(rank, &self.workers, &exit.fate));
+            }
+            WorkerFate::Refused { reason } => {
+                self.loss.get_or_insert_with(|| Loss { refused: true, reason: reason.clone() });
+            }
+            WorkerFate::Lost { reason } => {
+                self.loss.get_or_insert_with(|| Loss { refused: false, reason: reason.clone() });
+            }
+        }
+    }
+
+    pub(super) fn view(&self, id: RunId, ended: Option<(Time, RunEnd)>) -> RunView {
+        let (ended_at, end) = ended.map_or((None, None), |(at, end)| (Some(at), Some(end)));
+        RunView {
+            id,
+            task: self.task,
+            attempt: self.attempt,
+            phase: match self.phase {
+                _ if end.is_some() => RunPhase::Ended,
+                Phase::Promised | Phase::Starting => RunPhase::Starting,
+                Phase::Running => RunPhase::Running,
+                Phase::Vacating { .. } => RunPhase::Vacating,
+            },
+            decided_at: self.decided_at,
+            started_at: self.started_at,
+            ended_at,
+            checkpointed_at: self.checkpointed_at,
+            end,
+            workers: self
+                .placement
+                .workers
+                .iter()
+                .zip(&self.workers)
+                .map(|(place, state)| WorkerView { place: place.clone(), state: state.clone() })
+                .collect(),
+        }
+    }
+}
+
+fn self_of(rank: u32, workers: &[WorkerState], fate: &WorkerFate) -> String {
+    if workers.len() == 1 { fate.to_string() } else { format!("worker {rank}: {fate}") }
+}
+
+/// What rounds still have to look at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Agenda {
+    /// Runs that may have to be told something, whatever the policy says.
+    pub(super) runs: BTreeSet<RunId>,
+    /// Something changed that may let a promise be kept, or break it.
+    pub(super) promises: bool,
+    /// Rights were cut somewhere.
+    pub(super) rights_cut: bool,
+    /// Rights became free, so that borrowed work may become entitled.
+    pub(super) rights_freed: bool,
+    /// Tasks whose verdict may have changed.
+    pub(super) verdicts: BTreeSet<TaskId>,
+}

@@ -1,0 +1,191 @@
+//! What others see of the engine: tasks, runs, nodes, and why a task waits.
+
+use std::collections::BTreeSet;
+
+use crate::inventory::Stage;
+use crate::model::*;
+use crate::placement;
+use crate::queue::{Shape, Want};
+use crate::rights::Bucket;
+
+use super::state::{Found, Phase, Status};
+use super::{Engine, Policy};
+
+impl Engine {
+    pub(super) fn view_of(&self, id: TaskId) -> TaskView {
+        let task = self.task_ref(id);
+        let run = task.run().map(|run| (run, self.run_ref(run)));
+        let state = match (&task.status, run) {
+            (Status::Held, _) => TaskState::Held,
+            (Status::Run(_), Some((_, run))) => match run.phase {
+                Phase::Promised => TaskState::Promised,
+                Phase::Vacating { stopping: false, .. } => TaskState::Suspending,
+                Phase::Vacating { stopping: true, .. } => TaskState::Stopping,
+                _ if run.cancelled => TaskState::Stopping,
+                _ if task.hold => TaskState::Suspending,
+                Phase::Starting => TaskState::Starting,
+                Phase::Running => TaskState::Running,
+            },
+            _ if task.runs > 0 => TaskState::Suspended,
+            _ => TaskState::Waiting,
+        };
+        TaskView {
+            id,
+            spec: (*task.spec).clone(),
+            state,
+            outcome: None,
+            submitted_at: task.submitted_at,
+            started_at: task.started_at,
+            ended_at: None,
+            runs: task.runs,
+            run: run.filter(|(_, run)| run.phase != Phase::Promised).map(|(id, _)| id),
+            whole_life_state: task.whole_life_state,
+            ran: task.ran,
+            level: run.map(|(_, run)| run.level),
+            yielded: task.yielded.clone(),
+        }
+    }
+
+    pub(super) fn run_view(&self, id: RunId) -> Option<RunView> {
+        let run = self.runs.get(&id)?;
+        (run.phase != Phase::Promised).then(|| run.view(id, None))
+    }
+
+    pub(super) fn node_view(&self, node: &crate::inventory::Node) -> NodeView {
+        let unheld = node.room_unheld();
+        let mut workers: Vec<NodeWorker> = node
+            .holds()
+            .iter()
+            .map(|hold| {
+                let run = self.run_ref(hold.run);
+                NodeWorker {
+                    run: hold.run,
+                    task: run.task,
+                    rank: hold.rank,
+                    place: hold.take.named(node.spec()),
+                    phase: match run.phase {
+                        Phase::Promised => None,
+                        Phase::Starting => Some(RunPhase::Starting),
+                        Phase::Running => Some(RunPhase::Running),
+                        Phase::Vacating { .. } => Some(RunPhase::Vacating),
+                    },
+                }
+            })
+            .collect();
+        workers.sort_by_key(|worker| (worker.run, worker.rank));
+        NodeView {
+            spec: node.spec().clone(),
+            workers,
+            free_cpu_milli: if unheld.taken_whole { 0 } else { unheld.cpu_milli },
+            free_memory_mib: if unheld.taken_whole { 0 } else { unheld.memory_mib },
+            free_devices: if unheld.taken_whole { 0 } else { unheld.devices.count_ones() },
+        }
+    }
+
+    /// Why a task is not running, worked out anew so that the numbers are those of this moment.
+    pub(super) fn explain(&self, id: TaskId) -> Option<Verdict> {
+        let task = self.tasks.get(&id)?;
+        match &task.status {
+            Status::Held => Some(Verdict::Held),
+            Status::BackOff { until, reason } => Some(Verdict::BackOff { until: *until, reason: reason.clone() }),
+            Status::Run(run) => self.explain_run(*run),
+            Status::Waiting => Some(match self.config.policy {
+                Policy::Hai => self.explain_in_class(id),
+                Policy::HaiFifo => match task.found {
+                    Some(Found::Wants(want)) => self.with_numbers(want, &task.spec),
+                    Some(Found::Blocked(by)) => Verdict::Blocked { by },
+                    None => Verdict::NotYetSeen,
+                },
+            }),
+        }
+    }
+
+    fn explain_in_class(&self, id: TaskId) -> Verdict {
+        let spec = &self.task_ref(id).spec;
+        let shape = Shape::of(spec, self.demoted(id));
+        let Some(class) = self.queue.find(&shape) else { return Verdict::NotYetSeen };
+        let (_, head) = self.queue.first(class);
+        match self.queue.want(class) {
+            _ if head != id => Verdict::Behind { head },
+            Some(want) => self.with_numbers(want, spec),
+            None => Verdict::NotYetSeen,
+        }
+    }
+
+    fn with_numbers(&self, want: Want, spec: &TaskSpec) -> Verdict {
+        let (user, group) = (spec.user.clone(), spec.group.clone());
+        let priority = spec.priority;
+        let asked = Charge::of(spec);
+        let allowed = match priority {
+            Priority::Auto => self.rights.best_allowance(&user, &group),
+            level => self.rights.allowance(&user, &group, level),
+        };
+        match want {
+            Want::Right => Verdict::NoRight { user, group, priority, asked, allowed },
+            Want::RightInUse => {
+                let levels = match priority {
+                    Priority::Auto => &Priority::LEVELS[..],
+                    _ => std::slice::from_ref(&spec.priority),
+                };
+                let mut used = Charge::default();
+                for &level in levels {
+                    let bucket = Bucket { user: user.clone(), group: group.clone(), level };
+                    let committed = self.ledger.used(&bucket).committed();
+                    used.nodes += committed.nodes;
+                    used.devices += committed.devices;
+                }
+                Verdict::RightUsed { user, group, priority, asked, used, allowed }
+            }
+            Want::Group => Verdict::NoSuchGroup { group },
+            Want::Nodes => Verdict::NeverFits { lack: placement::lack(&self.inventory, spec) },
+            Want::Room => Verdict::NoRoom { lack: placement::lack(&self.inventory, spec) },
+        }
+    }
+
+    fn explain_run(&self, id: RunId) -> Option<Verdict> {
+        let run = self.run_ref(id);
+        match run.phase {
+            Phase::Starting | Phase::Running | Phase::Vacating { stopping: true, .. } => None,
+            Phase::Vacating { until, .. } => Some(Verdict::Leaving { until }),
+            Phase::Promised => {
+                let mut leaving = BTreeSet::new();
+                let mut until = self.now;
+                for other in self.in_the_way(id) {
+                    let other = self.run_ref(other);
+                    if let Phase::Vacating { until: deadline, .. } = other.phase {
+                        leaving.insert(other.task);
+                        until = until.max(deadline);
+                    }
+                }
+                Some(Verdict::Promised { leaving: leaving.into_iter().collect(), until })
+            }
+        }
+    }
+
+    /// The leaving runs that keep a promise from being kept: on its nodes, or charged to its right.
+    fn in_the_way(&self, id: RunId) -> BTreeSet<RunId> {
+        let run = self.run_ref(id);
+        let mut others = BTreeSet::new();
+        for (rank, place) in (0_u32..).zip(&run.placement.workers) {
+            let Some(ix) = self.inventory.find(&place.node) else { continue };
+            let node = self.inventory.node(ix);
+            let Some(mine) = node.holds().iter().find(|hold| hold.run == id && hold.rank == rank) else { continue };
+            let room = node.room_unheld();
+            let tight = mine.take.cpu_milli > room.cpu_milli || mine.take.memory_mib > room.memory_mib;
+            for hold in node.holds().iter().filter(|hold| hold.stage == Stage::Vacating) {
+                let overlaps = hold.take.devices & mine.take.devices != 0;
+                if overlaps || tight || mine.take.whole_node || hold.take.whole_node {
+                    others.insert(hold.run);
+                }
+            }
+        }
+        if others.is_empty() && run.entitled {
+            let bucket = self.bucket(run);
+            let leaving = |other: &super::state::Run| {
+                other.entitled && matches!(other.phase, Phase::Vacating { .. }) && self.bucket(other) == bucket
+            };
+            others.extend(self.runs.iter().filter(|(_, other)| leaving(other)).map(|(id, _)| *id));
+        }
+        others
+    }
+}

@@ -1,0 +1,178 @@
+//! Where the workers of a task go: the tightest fit, all of them or none.
+//!
+//! See [`place_now`] for a start, [`place_later`] for a promise and [`Hypothesis`] for "if these left".
+
+use std::collections::BTreeSet;
+
+use crate::inventory::{Inventory, Node, NodeIx, Room};
+use crate::model::{Devices, Lack, Placement, RunId, TaskSpec, WorkerPlacement};
+
+/// Places all workers in what is free now and promised to nobody; `None` if they do not fit.
+#[must_use]
+pub fn place_now(inventory: &Inventory, spec: &TaskSpec) -> Option<Placement> {
+    let mut placed = Vec::new();
+    fill(inventory, spec, inventory.candidates(&spec.group, &spec.request), Node::room_now, &mut placed);
+    complete(spec, placed)
+}
+
+/// Places all workers in what will be free once everybody who is leaving has left; `None` if they do not fit.
+#[must_use]
+pub fn place_later(inventory: &Inventory, spec: &TaskSpec) -> Option<Placement> {
+    let mut placed = Vec::new();
+    fill(inventory, spec, inventory.candidates(&spec.group, &spec.request), Node::room_later, &mut placed);
+    complete(spec, placed)
+}
+
+/// Placing a task as if some of a given set of runs had left.
+///
+/// What fits on nodes without any of those runs is looked up once; each question then costs in proportion to the
+/// nodes that those runs are on.
+#[derive(Debug)]
+pub struct Hypothesis<'a> {
+    inventory: &'a Inventory,
+    spec: &'a TaskSpec,
+    /// Nodes with at least one of the runs on them.
+    touched: Vec<NodeIx>,
+    /// Workers that fit elsewhere, whoever leaves.
+    elsewhere: Vec<WorkerPlacement>,
+}
+
+impl<'a> Hypothesis<'a> {
+    /// `touched` are the nodes that the runs in question are on.
+    #[must_use]
+    pub fn new(inventory: &'a Inventory, spec: &'a TaskSpec, touched: &BTreeSet<NodeIx>) -> Self {
+        let mut elsewhere = Vec::new();
+        let others = inventory.candidates(&spec.group, &spec.request).filter(|ix| !touched.contains(ix));
+        fill(inventory, spec, others, Node::room_later, &mut elsewhere);
+        let touched = touched.iter().copied().filter(|&ix| takes_new_work(inventory.node(ix), spec)).collect();
+        Hypothesis { inventory, spec, touched, elsewhere }
+    }
+
+    /// Where all workers would be if the runs for which `leaves` is true left; `None` if they would not fit.
+    #[must_use]
+    pub fn place(&self, leaves: impl Fn(RunId) -> bool + Copy) -> Option<Placement> {
+        let mut placed = self.elsewhere.clone();
+        let nodes = self.touched.iter().copied();
+        fill(self.inventory, self.spec, nodes, |node| node.room_later_without(leaves), &mut placed);
+        complete(self.spec, placed)
+    }
+
+    /// How many workers would fit on one node, at most as many as are needed.
+    #[must_use]
+    pub fn on_node(&self, ix: NodeIx, leaves: impl Fn(RunId) -> bool + Copy) -> usize {
+        let mut placed = Vec::new();
+        fill(self.inventory, self.spec, [ix].into_iter(), |node| node.room_later_without(leaves), &mut placed);
+        placed.len()
+    }
+
+    /// How many workers have no place on nodes without any of the runs.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.spec.workers as usize - self.elsewhere.len()
+    }
+
+    /// Nodes with at least one of the runs on them that take new work.
+    #[must_use]
+    pub fn touched(&self) -> &[NodeIx] {
+        &self.touched
+    }
+}
+
+/// Whether the task could ever be placed if all nodes of its group were ready and empty, and their devices well.
+#[must_use]
+pub fn fits_empty(inventory: &Inventory, spec: &TaskSpec) -> bool {
+    let mut missing = u64::from(spec.workers);
+    for ix in inventory.group(&spec.group) {
+        let mut node = inventory.node(ix).spec().clone();
+        if !node.taints.is_subset(&spec.tolerates) {
+            continue;
+        }
+        for device in &mut node.devices {
+            device.health = crate::model::DeviceHealth::Healthy;
+        }
+        let fitting = room_for(Room::of_empty(&node), &node, spec, missing).count() as u64;
+        missing = missing.saturating_sub(fitting);
+        if missing == 0 {
+            return true;
+        }
+    }
+    false
+}
+
+/// What is missing for the task now, with the numbers.
+#[must_use]
+pub fn lack(inventory: &Inventory, spec: &TaskSpec) -> Lack {
+    let mut lack = Lack {
+        workers: spec.workers,
+        placeable: 0,
+        usable_nodes: 0,
+        nodes: 0,
+        devices: 0,
+        free_devices: 0,
+        empty_nodes: 0,
+    };
+    for ix in inventory.group(&spec.group) {
+        let node = inventory.node(ix);
+        lack.nodes += 1;
+        if !takes_new_work(node, spec) {
+            continue;
+        }
+        lack.usable_nodes += 1;
+        let room = node.room_now();
+        lack.empty_nodes += u32::from(room.workers == 0);
+        for (index, device) in node.spec().devices.iter().enumerate() {
+            if spec.request.accepts(device) {
+                lack.devices += 1;
+                lack.free_devices += u32::from(room.devices & (1 << index) != 0);
+            }
+        }
+        let missing = u64::from(spec.workers - lack.placeable);
+        let here = room_for(room, node.spec(), spec, missing).count();
+        lack.placeable += u32::try_from(here).expect("at most `missing`, which fits");
+    }
+    lack
+}
+
+/// Whether the node may get new workers of this task, room left aside.
+fn takes_new_work(node: &Node, spec: &TaskSpec) -> bool {
+    node.is_usable() && node.spec().group == spec.group && node.spec().taints.is_subset(&spec.tolerates)
+}
+
+fn fill(
+    inventory: &Inventory,
+    spec: &TaskSpec,
+    nodes: impl Iterator<Item = NodeIx>,
+    room: impl Fn(&Node) -> Room,
+    placed: &mut Vec<WorkerPlacement>,
+) {
+    for ix in nodes {
+        let missing = spec.workers as usize - placed.len();
+        if missing == 0 {
+            return;
+        }
+        let node = inventory.node(ix);
+        if takes_new_work(node, spec) {
+            placed.extend(room_for(room(node), node.spec(), spec, missing as u64));
+        }
+    }
+}
+
+/// The workers of the task, at most `most`, that fit into `room` together.
+fn room_for<'a>(
+    mut room: Room,
+    node: &'a crate::model::NodeSpec,
+    spec: &'a TaskSpec,
+    most: u64,
+) -> impl Iterator<Item = WorkerPlacement> + 'a {
+    let alone = spec.distinct_nodes || spec.request.devices == Devices::WholeNode;
+    let most = if alone { most.min(1) } else { most };
+    (0..most).map_while(move |_| {
+        let take = room.take(node, &spec.request)?;
+        room = room.without(&take);
+        Some(take.named(node))
+    })
+}
+
+fn complete(spec: &TaskSpec, placed: Vec<WorkerPlacement>) -> Option<Placement> {
+    (placed.len() == spec.workers as usize).then_some(Placement { workers: placed })
+}

@@ -1,0 +1,426 @@
+//! One engine, a simulated clock, and a simulated cluster that does at once, or a little later, what it is told.
+//!
+//! A round is told in lines such as `start t1`, `suspend t1 for t3`, `promise t3`, sorted, so that a scenario reads like
+//! a table. Every round is followed by a second one at the same time, which must be silent (I-7).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hai_core::engine::{Engine, EngineConfig, FactError, Policy};
+use hai_core::model::*;
+
+use super::build::{NodeBuilder, TaskBuilder, group, secs, user};
+
+/// More rounds than any scenario needs: a bound against engines that never come to rest.
+const ROUNDS_MAX: usize = 10_000;
+
+/// An engine in a simulated world.
+pub(crate) struct Lab {
+    pub(crate) engine: Engine,
+    pub(crate) now: Time,
+    /// How long workers take to leave once they are told.
+    pub(crate) leave_after: Span,
+    /// How long workers take to start; `None` if the scenario reports them itself.
+    pub(crate) start_after: Option<Span>,
+    /// All that was ever decided, line by line, with the second it was decided in.
+    pub(crate) history: Vec<(u64, String)>,
+    runs: BTreeMap<RunId, SimRun>,
+    agenda: BTreeMap<(Time, u64), Fact>,
+    ids: BTreeMap<String, TaskId>,
+    names: BTreeMap<TaskId, String>,
+    nodes: BTreeMap<String, NodeSpec>,
+    finished: BTreeMap<TaskId, TaskView>,
+    ended: BTreeMap<RunId, RunView>,
+}
+
+/// What the cluster knows of a run.
+struct SimRun {
+    task: TaskId,
+    placement: Placement,
+    whole_life_state: i64,
+    level: Priority,
+    alive: BTreeSet<u32>,
+    told_to_leave: bool,
+}
+
+impl Lab {
+    pub(crate) fn new(config: EngineConfig) -> Self {
+        Lab {
+            engine: Engine::new(config),
+            now: Time::from_ms(0),
+            leave_after: secs(2),
+            start_after: Some(Span::ZERO),
+            history: Vec::new(),
+            runs: BTreeMap::new(),
+            agenda: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            names: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            ended: BTreeMap::new(),
+        }
+    }
+
+    /// A laboratory under the upstream rules with `count` nodes `n0`, `n1`, …
+    pub(crate) fn fifo(count: u32) -> Self {
+        Lab::new(EngineConfig { policy: Policy::HaiFifo, ..EngineConfig::default() }).with_nodes(count)
+    }
+
+    /// A laboratory under the default rules, configured by `change`, in which everybody may hold everything.
+    pub(crate) fn hai(change: impl FnOnce(&mut EngineConfig)) -> Self {
+        let mut lab = Lab::hai_without_rights(change);
+        lab.anything_goes();
+        lab
+    }
+
+    pub(crate) fn hai_without_rights(change: impl FnOnce(&mut EngineConfig)) -> Self {
+        let mut config = EngineConfig::default();
+        change(&mut config);
+        Lab::new(config)
+    }
+
+    /// As many devices on one node, and nothing else.
+    pub(crate) fn with_devices(mut self, devices: u32) -> Self {
+        self.node(super::node("n0").devices(devices));
+        self
+    }
+
+    pub(crate) fn with_nodes(mut self, count: u32) -> Self {
+        for index in 0..count {
+            self.node(super::node(&format!("n{index}")));
+        }
+        self
+    }
+
+    // --- facts
+
+    pub(crate) fn tell(&mut self, fact: Fact) -> bool {
+        match self.engine.observe(self.now, &fact) {
+            Ok(news) => news,
+            Err(error) => panic!("{fact:?} was refused: {error}"),
+        }
+    }
+
+    pub(crate) fn try_tell(&mut self, fact: Fact) -> Result<bool, FactError> {
+        self.engine.observe(self.now, &fact)
+    }
+
+    /// Adds a node, or replaces what is known of it.
+    pub(crate) fn node(&mut self, node: NodeBuilder) {
+        self.set_node(node.spec());
+    }
+
+    pub(crate) fn change_node(&mut self, name: &str, change: impl FnOnce(&mut NodeSpec)) {
+        let mut spec = self.nodes[name].clone();
+        change(&mut spec);
+        self.set_node(spec);
+    }
+
+    fn set_node(&mut self, spec: NodeSpec) {
+        self.nodes.insert(spec.name.to_string(), spec.clone());
+        self.tell(Fact::NodeSet { node: spec });
+    }
+
+    pub(crate) fn not_ready(&mut self, name: &str) {
+        self.change_node(name, |node| node.ready = false);
+    }
+
+    pub(crate) fn ready(&mut self, name: &str) {
+        self.change_node(name, |node| node.ready = true);
+    }
+
+    pub(crate) fn cordon(&mut self, name: &str) {
+        self.change_node(name, |node| node.cordoned = true);
+    }
+
+    pub(crate) fn uncordon(&mut self, name: &str) {
+        self.change_node(name, |node| node.cordoned = false);
+    }
+
+    pub(crate) fn device(&mut self, node: &str, index: usize, health: DeviceHealth) {
+        let device = self.nodes[node].devices[index].id.clone();
+        self.tell(Fact::DeviceChanged { node: NodeName::new(node).unwrap(), device, health });
+    }
+
+    /// `name` may hold so many whole nodes of group `g` at `priority`.
+    pub(crate) fn right(&mut self, name: &str, priority: Priority, nodes: u32) {
+        self.allow(name, priority, Allowance::nodes(nodes));
+    }
+
+    pub(crate) fn allow(&mut self, name: &str, priority: Priority, allowance: Allowance) {
+        let key = RightKey { user: Some(user(name)), group: Some(group("g")), priority: Some(priority) };
+        self.tell(Fact::RightSet { right: RightRow { key, allowance } });
+    }
+
+    /// `name` may hold so many devices of group `g` at `priority`.
+    pub(crate) fn right_devices(&mut self, name: &str, priority: Priority, devices: u32) {
+        self.allow(name, priority, Allowance::devices(devices));
+    }
+
+    /// Everybody may hold everything.
+    pub(crate) fn anything_goes(&mut self) {
+        self.tell(Fact::RightSet { right: RightRow { key: RightKey::default(), allowance: Allowance::UNLIMITED } });
+    }
+
+    pub(crate) fn submit(&mut self, task: TaskBuilder) -> TaskId {
+        let spec = task.spec();
+        let id = self.engine.next_task_id();
+        self.ids.insert(spec.name.clone(), id);
+        self.names.insert(id, spec.name.clone());
+        self.tell(Fact::Submitted { task: id, spec: Box::new(spec) });
+        id
+    }
+
+    pub(crate) fn cancel(&mut self, name: &str) {
+        self.tell(Fact::Cancelled { task: self.id(name) });
+    }
+
+    pub(crate) fn hold(&mut self, name: &str) {
+        self.tell(Fact::Held { task: self.id(name) });
+    }
+
+    pub(crate) fn release(&mut self, name: &str) {
+        self.tell(Fact::Released { task: self.id(name) });
+    }
+
+    pub(crate) fn reprioritise(&mut self, name: &str, priority: Priority) {
+        self.tell(Fact::Reprioritised { task: self.id(name), priority, custom_rank: None });
+    }
+
+    pub(crate) fn checkpoint(&mut self, name: &str, whole_life_state: i64) {
+        self.tell(Fact::Checkpointed { run: self.run_of(name), whole_life_state });
+    }
+
+    /// All workers of the task's run that are left end by themselves with success.
+    pub(crate) fn finish(&mut self, name: &str) {
+        let run = self.run_of(name);
+        for rank in self.runs[&run].alive.clone() {
+            self.end_worker(name, rank, WorkerExit::exited(0));
+        }
+    }
+
+    pub(crate) fn end_worker(&mut self, name: &str, rank: u32, exit: WorkerExit) {
+        let run = self.run_of(name);
+        self.end(run, rank, exit);
+    }
+
+    fn end(&mut self, run: RunId, rank: u32, exit: WorkerExit) {
+        assert!(self.runs.get_mut(&run).unwrap().alive.remove(&rank), "worker {rank} of run {run} ended twice");
+        self.tell(Fact::WorkerEnded { run, rank, exit });
+        self.collect();
+    }
+
+    // --- rounds
+
+    /// One round; what the cluster does at once has happened when it returns.
+    pub(crate) fn round(&mut self) -> Vec<String> {
+        let round = self.engine.schedule(self.now);
+        assert_eq!(round.at, self.now);
+        let mut lines: Vec<String> = round.decisions.iter().map(|decision| self.carry_out(decision)).collect();
+        let again = self.engine.schedule(self.now);
+        assert!(again.is_empty(), "a second round at the same time says {again:?} after {round:?}");
+        for (task, verdict) in &round.verdicts {
+            assert_eq!(self.engine.verdict(*task).as_ref(), Some(verdict), "the round and the engine differ on {task}");
+        }
+        self.collect();
+        lines.sort();
+        self.history.extend(lines.iter().map(|line| (self.now.since(Time::ZERO).as_ms() / 1000, line.clone())));
+        self.deliver();
+        lines
+    }
+
+    /// A round, then lets `span` pass with a round whenever something happens or the engine asked for one; tells all.
+    pub(crate) fn pass(&mut self, span: Span) -> Vec<String> {
+        let end = self.now + span;
+        let mut lines = self.round();
+        for _ in 0..ROUNDS_MAX {
+            let next = self.next_event().filter(|time| *time <= end);
+            self.now = next.unwrap_or(end);
+            self.deliver();
+            lines.extend(self.round());
+            if next.is_none() {
+                return lines;
+            }
+        }
+        panic!("the engine does not come to rest: {:?}", &lines[lines.len() - 10..]);
+    }
+
+    /// Rounds until the cluster has nothing more to report; tells all of them.
+    pub(crate) fn settle(&mut self) -> Vec<String> {
+        let mut lines = self.round();
+        while let Some((&(time, _), _)) = self.agenda.first_key_value() {
+            lines.extend(self.pass(time.since(self.now)));
+        }
+        lines
+    }
+
+    fn next_event(&self) -> Option<Time> {
+        let deadline = self.engine.next_deadline();
+        assert!(deadline.is_none_or(|time| time > self.now), "at {} the next deadline is {deadline:?}", self.now);
+        let report = self.agenda.first_key_value().map(|(&(time, _), _)| time);
+        [deadline, report].into_iter().flatten().min()
+    }
+
+    fn deliver(&mut self) {
+        while let Some(entry) = self.agenda.first_entry()
+            && entry.key().0 <= self.now
+        {
+            match entry.remove() {
+                Fact::WorkerEnded { run, rank, exit } if self.runs[&run].alive.contains(&rank) => {
+                    self.end(run, rank, exit);
+                }
+                Fact::WorkerEnded { .. } => {}
+                fact => {
+                    self.tell(fact);
+                }
+            }
+        }
+    }
+
+    fn later(&mut self, span: Span, fact: Fact) {
+        let order = self.agenda.keys().map(|(_, order)| order + 1).max().unwrap_or(0);
+        self.agenda.insert((self.now + span, order), fact);
+    }
+
+    fn carry_out(&mut self, decision: &Decision) -> String {
+        match decision {
+            Decision::Start { task, run, placement, level, entitled, whole_life_state } => {
+                let alive: BTreeSet<u32> = (0..placement.workers.len() as u32).collect();
+                if let Some(span) = self.start_after {
+                    for rank in alive.clone() {
+                        self.later(span, Fact::WorkerStarted { run: *run, rank });
+                    }
+                }
+                let (placement, whole_life_state) = (placement.clone(), *whole_life_state);
+                let sim =
+                    SimRun { task: *task, placement, whole_life_state, level: *level, alive, told_to_leave: false };
+                assert!(self.runs.insert(*run, sim).is_none(), "run {run} starts twice");
+                format!("start {}{}", self.names[task], if *entitled { "" } else { " borrowed" })
+            }
+            Decision::Suspend { run, task, reason } => {
+                self.leave(*run);
+                let name = &self.names[task];
+                match reason {
+                    YieldReason::For { task } => format!("suspend {name} for {}", self.names[task]),
+                    YieldReason::NodeLost { node } => format!("suspend {name}: {node} lost"),
+                    YieldReason::RightLost => format!("suspend {name}: right lost"),
+                    YieldReason::Held => format!("suspend {name}: held"),
+                }
+            }
+            Decision::Stop { run, task } => {
+                self.leave(*run);
+                format!("stop {}", self.names[task])
+            }
+            Decision::Promise { task, entitled, .. } => {
+                format!("promise {}{}", self.names[task], if *entitled { "" } else { " borrowed" })
+            }
+            Decision::Withdraw { task } => format!("withdraw {}", self.names[task]),
+            Decision::Recharge { run, level, entitled } => {
+                let sim = self.runs.get_mut(run).expect("only what runs can be charged anew");
+                sim.level = *level;
+                let (name, rest) = (&self.names[&sim.task], if *entitled { "" } else { " borrowed" });
+                format!("recharge {name} {level}{rest}")
+            }
+            other => panic!("an unknown decision: {other:?}"),
+        }
+    }
+
+    fn leave(&mut self, run: RunId) {
+        let sim = self.runs.get_mut(&run).expect("only what was started can leave");
+        if std::mem::replace(&mut sim.told_to_leave, true) {
+            return;
+        }
+        for rank in sim.alive.clone() {
+            let exit = WorkerExit::exited(0).after_signal();
+            self.later(self.leave_after, Fact::WorkerEnded { run, rank, exit });
+        }
+    }
+
+    fn collect(&mut self) {
+        let changes = self.engine.drain_changes();
+        self.finished.extend(
+            changes.tasks.into_iter().filter(|view| view.state == TaskState::Finished).map(|view| (view.id, view)),
+        );
+        self.ended
+            .extend(changes.runs.into_iter().filter(|view| view.phase == RunPhase::Ended).map(|view| (view.id, view)));
+    }
+
+    // --- looking
+
+    pub(crate) fn id(&self, name: &str) -> TaskId {
+        self.ids[name]
+    }
+
+    /// The task's last run.
+    pub(crate) fn run_of(&self, name: &str) -> RunId {
+        let task = self.id(name);
+        let last = self.runs.iter().rfind(|(_, run)| run.task == task);
+        *last.unwrap_or_else(|| panic!("{name} was never started")).0
+    }
+
+    pub(crate) fn placement(&self, name: &str) -> &Placement {
+        &self.runs[&self.run_of(name)].placement
+    }
+
+    pub(crate) fn nodes_of(&self, name: &str) -> BTreeSet<String> {
+        self.placement(name).workers.iter().map(|worker| worker.node.to_string()).collect()
+    }
+
+    pub(crate) fn devices_of(&self, name: &str) -> BTreeSet<String> {
+        self.placement(name).workers.iter().flat_map(|worker| &worker.devices).map(ToString::to_string).collect()
+    }
+
+    pub(crate) fn level_of(&self, name: &str) -> Priority {
+        self.runs[&self.run_of(name)].level
+    }
+
+    pub(crate) fn whole_life_state_of(&self, name: &str) -> i64 {
+        self.runs[&self.run_of(name)].whole_life_state
+    }
+
+    pub(crate) fn verdict(&self, name: &str) -> Option<Verdict> {
+        self.engine.verdict(self.id(name))
+    }
+
+    /// The verdict of a task that must have one.
+    pub(crate) fn why(&self, name: &str) -> Verdict {
+        self.verdict(name).unwrap_or_else(|| panic!("{name} has no verdict"))
+    }
+
+    pub(crate) fn state(&self, name: &str) -> TaskState {
+        let id = self.id(name);
+        match self.engine.task(id) {
+            Some(view) => view.state,
+            None => self.finished.get(&id).unwrap_or_else(|| panic!("{name} was lost")).state,
+        }
+    }
+
+    pub(crate) fn outcome(&self, name: &str) -> Outcome {
+        let view = self.finished.get(&self.id(name)).unwrap_or_else(|| panic!("{name} is not finished"));
+        view.outcome.clone().expect("a finished task has an outcome")
+    }
+
+    pub(crate) fn run_end(&self, name: &str) -> RunEnd {
+        let view = self.ended.get(&self.run_of(name)).unwrap_or_else(|| panic!("{name}'s last run has not ended"));
+        view.end.clone().expect("an ended run has an end")
+    }
+
+    /// How the task's first, second, … run ended.
+    pub(crate) fn run_end_of_attempt(&self, name: &str, attempt: usize) -> RunEnd {
+        let task = self.id(name);
+        let view = self.ended.values().filter(|run| run.task == task).nth(attempt - 1);
+        view.unwrap_or_else(|| panic!("{name} has not ended {attempt} runs"))
+            .end
+            .clone()
+            .expect("an ended run has an end")
+    }
+
+    /// Names of the tasks that run, are starting or are leaving.
+    pub(crate) fn holders(&self) -> BTreeSet<&str> {
+        self.runs.values().filter(|run| !run.alive.is_empty()).map(|run| self.names[&run.task].as_str()).collect()
+    }
+
+    /// The seconds in which a line was decided.
+    pub(crate) fn when(&self, line: &str) -> Vec<u64> {
+        self.history.iter().filter(|(_, said)| said == line).map(|(at, _)| *at).collect()
+    }
+}

@@ -1,0 +1,8 @@
+//! What scenario tests are written with: small builders, and a laboratory to put their results into.
+#![allow(dead_code, unused_imports, reason = "every test file uses its own part of this")]
+
+mod build;
+mod lab;
+
+pub(crate) use build::{NodeBuilder, TaskBuilder, group, node, secs, task, user};
+pub(crate) use lab::Lab;

@@ -1,0 +1,62 @@
+//! What can be asked of a store's reader, and the shape of the answers.
+
+use std::collections::BTreeMap;
+
+use hai_core::model::{GroupName, Priority, TaskId, TaskState, TaskView, UserName};
+
+/// Which tasks are wanted: those for which everything that is given holds. The default wants all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaskFilter {
+    /// Submitted by this user.
+    pub user: Option<UserName>,
+    /// For nodes of this group.
+    pub group: Option<GroupName>,
+    /// In one of these states; empty for any.
+    pub states: Vec<TaskState>,
+    /// Ended in one of these ways, in the words of [`Outcome::word`](hai_core::model::Outcome::word); empty for any,
+    /// unfinished tasks included. A word that is no outcome matches nothing.
+    pub outcomes: Vec<String>,
+    /// With exactly this text somewhere in the name; upper and lower case differ, and no character is special.
+    pub name_contains: Option<String>,
+    /// Of this priority, as it is now.
+    pub priority: Option<Priority>,
+}
+
+/// Which part of a long answer is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Only tasks submitted before this one; `None` starts with the newest.
+    pub before: Option<TaskId>,
+    /// How many at most; values outside `1..=`[`Page::LIMIT_MAX`] count as the nearest one inside.
+    pub limit: u32,
+}
+
+/// A part of a long answer, newest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaskPage {
+    /// The tasks.
+    pub tasks: Vec<TaskView>,
+    /// What to give as [`Page::before`] for the next part; `None` if this was the last.
+    pub next_before: Option<TaskId>,
+}
+
+/// How many tasks there are. What there is none of is not listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// By state.
+    pub states: BTreeMap<TaskState, u64>,
+    /// Of the finished ones, by outcome, in the words of [`Outcome::word`](hai_core::model::Outcome::word).
+    pub outcomes: BTreeMap<String, u64>,
+}
+
+impl Page {
+    /// The most tasks that one page can hold.
+    pub const LIMIT_MAX: u32 = 1000;
+}
+
+impl Default for Page {
+    /// The newest hundred.
+    fn default() -> Self {
+        Page { before: None, limit: 100 }
+    }
+}

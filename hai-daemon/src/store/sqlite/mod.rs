@@ -1,0 +1,102 @@
+//! A store in one SQLite file: write-ahead log, one writing connection, a few reading ones.
+//!
+//! See [`SqliteStore`] for the primary entry point.
+
+mod accounts;
+mod commit;
+mod connect;
+mod error;
+mod insert;
+mod reader;
+mod rows;
+
+pub use accounts::Accounts;
+pub use error::SqliteError;
+pub use reader::Reader;
+
+use std::path::Path;
+
+use hai_core::backend::{Batch, Committed, Fence, Saved, Snapshot, Store};
+use hai_core::model::{Program, TaskId};
+use sqlx::{Connection, Row, SqliteConnection, SqlitePool};
+
+use connect::{BEGIN, Writer};
+
+const TAKE_LEASE: &str = "UPDATE lease SET fence = fence + 1 RETURNING fence";
+const SNAPSHOT: &str = "SELECT seq, digest, state FROM snapshot";
+const RECORDS: &str = "SELECT seq, at, kind, body, digest FROM log WHERE seq > ? ORDER BY seq";
+
+/// The scheduler's store in one SQLite file.
+///
+/// What is committed survives the loss of power. Records that a snapshot contains are kept as history.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: Writer,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the file `path`, makes it and its directory if there are none, and brings its tables up to date. The
+    /// lease is not taken yet: see [`Store::open`].
+    ///
+    /// # Errors
+    /// [`SqliteError`]; a file that a newer version wrote is refused and left as it was.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteError> {
+        let writer = Writer::open(path.as_ref()).await?;
+        Ok(SqliteStore { writer, readers: connect::readers(path.as_ref()) })
+    }
+
+    /// For those who show what is stored.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.readers.clone())
+    }
+
+    /// For those who check who is there. Changes go through the same one writing connection as commits do.
+    #[must_use]
+    pub fn accounts(&self) -> Accounts {
+        Accounts::new(self.writer.clone(), self.readers.clone())
+    }
+}
+
+impl Store for SqliteStore {
+    type Error = SqliteError;
+
+    async fn open(&mut self) -> Result<Saved, SqliteError> {
+        let mut lent = self.writer.lend().await?;
+        let saved = take_over(&mut lent.connection).await?;
+        lent.give_back();
+        Ok(saved)
+    }
+
+    async fn commit(&mut self, batch: &Batch) -> Result<Committed, SqliteError> {
+        let mut lent = self.writer.lend().await?;
+        let committed = commit::write(&mut lent.connection, batch).await?;
+        lent.give_back();
+        Ok(committed)
+    }
+
+    async fn program(&mut self, task: TaskId) -> Result<Option<Program>, SqliteError> {
+        self.reader().program(task).await
+    }
+}
+
+async fn take_over(connection: &mut SqliteConnection) -> Result<Saved, SqliteError> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    let fence = Fence(rows::number("lease", sqlx::query_scalar(TAKE_LEASE).fetch_one(&mut *transaction).await?)?);
+    let mut snapshot = None;
+    let mut contained = 0;
+    if let Some(row) = sqlx::query(SNAPSHOT).fetch_optional(&mut *transaction).await? {
+        contained = row.try_get(0)?;
+        let digest = rows::digest("snapshot", contained, row.try_get(1)?)?;
+        let state = rows::from_json("snapshot", contained, row.try_get(2)?)?;
+        snapshot = Some(Snapshot { seq: rows::number("snapshot", contained)?, digest, state });
+    }
+    let found = sqlx::query(RECORDS).bind(contained).fetch_all(&mut *transaction).await?;
+    let records = found.iter().map(rows::record).collect::<Result<_, _>>()?;
+    transaction.commit().await?;
+    Ok(Saved { fence, snapshot, records })
+}

@@ -1,0 +1,220 @@
+//! Read-only questions to the store; they never wait for the writer, nor it for them.
+
+use hai_core::backend::{Event, Record};
+use hai_core::model::{Program, RightRow, RunId, RunView, TaskId, TaskState, TaskView, UserName};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
+
+use super::{SqliteError, rows};
+use crate::store::{Counts, Page, TaskFilter, TaskPage};
+
+const TASK: &str = "SELECT id, view FROM tasks WHERE id = ?";
+const PROGRAM: &str = "SELECT task, body FROM programs WHERE task = ?";
+macro_rules! run_sql {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, view, (SELECT group_concat(workers.view, ',' ORDER BY rank) FROM workers ",
+            "WHERE run = runs.id AND rank < runs.workers) FROM runs WHERE ",
+            $rest
+        )
+    };
+}
+const RUN: &str = run_sql!("id = ?");
+const RUNS: &str = run_sql!("task = ? ORDER BY id");
+const LOG: &str = "SELECT seq, at, kind, body, digest FROM log WHERE seq > ? ORDER BY seq LIMIT ?";
+const EVENTS: &str = "SELECT id, at, user_name, body FROM events WHERE id > ? ORDER BY id LIMIT ?";
+const EVENTS_OF: &str = "SELECT id, at, user_name, body FROM events WHERE user_name = ? AND id > ? ORDER BY id LIMIT ?";
+const LAST_EVENT: &str = "SELECT coalesce(max(id), 0) FROM events";
+const RIGHTS: &str = "SELECT position, body FROM rights ORDER BY position";
+const COUNTS: &str = "SELECT state, outcome, count(*) FROM tasks GROUP BY state, outcome";
+
+/// Reads what is committed; cheap to clone. Every answer is of one moment.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    pool: SqlitePool,
+}
+
+impl Reader {
+    pub(super) fn new(pool: SqlitePool) -> Self {
+        Reader { pool }
+    }
+
+    /// The tasks that `filter` wants, newest first.
+    ///
+    /// # Errors
+    /// [`SqliteError`].
+    pub async fn tasks(&self, filter: &TaskFilter, page: Page) -> Result<TaskPage, SqliteError> {
+        let limit = page.limit.clamp(1, Page::LIMIT_MAX);
+        // One more than asked for, to see whether there is a next page.
+        let rows = select(filter, page.before, limit + 1).build().fetch_all(&self.pool).await?;
+        let kept = rows.len().min(limit as usize);
+        let tasks = rows[..kept].iter().map(|row| rows::view("tasks", row)).collect::<Result<Vec<TaskView>, _>>()?;
+        let next_before = if rows.len() > kept { tasks.last().map(|task| task.id) } else { None };
+        Ok(TaskPage { tasks, next_before })
+    }
+
+    /// A task, finished or not.
+    ///
+    /// # Errors
+    /// [`SqliteError`].
+    pub async fn task(&self, task: TaskId) -> Result<Option<TaskView>, SqliteError> {
+        let Ok(id) = rows::task_id(task) else { return Ok(None) };
+        self.one(TASK, id).await?.map(|row| rows::view("tasks", &row)).transpose()
+    }
+
+    /// What the workers of a task execute.
+    ///
+    /// # Errors
+    /// [`SqliteError`].
+    pub async fn program(&self, task: TaskId) -> Result<Option<Program>, SqliteError> {
+        let Ok(id) = rows::task_id(task) else { return Ok(None) };
+        self.one(PROGRAM, id).await?.map(|row| rows::view("programs", &row)).transpose()
+    }
+
+    /// All runs of a task, first to last; none if there is no such task.
+    ///
+    /// # Errors
+    /// [`SqliteError`].
+    pub async fn runs(&self, task: TaskId) -> Result<Vec<RunView>, SqliteError> {
+        let Ok(id) = rows::task_id(task) else { return Ok(Vec::new()) };
+        let found = sqlx::query(RUNS).bind(id).fetch_all(&self.pool).await?;
+        found.iter().map(rows::run).collect()
+    }
+
+    /// A run, ended or not.
+    ///
+    /// # Errors
+    /// [`SqliteError`].
+    pub async fn run(&self, run: RunId) -> Result<Option<RunView>, SqliteError> {
+        let Ok(id) = i64::try_from(run.0) else { return Ok(None) };
+        self.one(RUN, id).await?.map(|row| rows::run(&row)).transpose()
+    }
+
+    /// The events after number `id`, of one user's tasks or of all, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// [`SqliteError`].
+    pub async fn events_after(&self, id: u64, user: Option<&UserName>, limit: u32) -> Result<Vec<Event>, SqliteError> {
+        let query = match user {
+            Some(user) => sqlx::query(EVENTS_OF).bind(user.as_str().to_owned()),
+            None => sqlx::query(EVENTS),
+        };
+        let found = query.bind(rows::bound(id)).bind(limit).fetch_all(&self.pool).await?;
+        found.iter().map(rows::event).collect()
+    }
+
+    /// The number of the last event, 0 if there was none.
+    ///
+    /// # Errors
+    /// [`SqliteError`].
+    pub async fn last_event_id(&self) -> Result<u64, SqliteError> {
+        rows::number("events", sqlx::query_scalar(LAST_EVENT).fetch_one(&self.pool).await?)
+    }
+
+    /// The log's records after number `seq`, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// [`SqliteError`].
+    pub async fn log_after(&self, seq: u64, limit: u32) -> Result<Vec<Record>, SqliteError> {
+        let found = sqlx::query(LOG).bind(rows::bound(seq)).bind(limit).fetch_all(&self.pool).await?;
+        found.iter().map(rows::record).collect()
+    }
+
+    /// All rights, in the order in which they were committed.
+    ///
+    /// # Errors
+    /// [`SqliteError`].
+    pub async fn rights(&self) -> Result<Vec<RightRow>, SqliteError> {
+        let found = sqlx::query(RIGHTS).fetch_all(&self.pool).await?;
+        found.iter().map(|row| rows::view("rights", row)).collect()
+    }
+
+    /// How many tasks there are, by state and by outcome.
+    ///
+    /// # Errors
+    /// [`SqliteError`].
+    ///
+    /// # Complexity
+    /// Linear in the number of all tasks ever submitted, but reads only an index.
+    pub async fn counts(&self) -> Result<Counts, SqliteError> {
+        let mut counts = Counts::default();
+        for row in sqlx::query(COUNTS).fetch_all(&self.pool).await? {
+            let word: &str = row.try_get(0)?;
+            let outcome: Option<String> = row.try_get(1)?;
+            let count = rows::number("tasks", row.try_get(2)?)?;
+            let state = STATES
+                .into_iter()
+                .find(|state| state.word() == word)
+                .ok_or_else(|| rows::damaged("tasks", "any", format!("there is no state {word:?}")))?;
+            *counts.states.entry(state).or_default() += count;
+            if let Some(outcome) = outcome {
+                *counts.outcomes.entry(outcome).or_default() += count;
+            }
+        }
+        Ok(counts)
+    }
+
+    async fn one(&self, sql: &'static str, id: i64) -> Result<Option<SqliteRow>, SqliteError> {
+        Ok(sqlx::query(sql).bind(id).fetch_optional(&self.pool).await?)
+    }
+}
+
+const STATES: [TaskState; 9] = [
+    TaskState::Waiting,
+    TaskState::Suspended,
+    TaskState::Promised,
+    TaskState::Starting,
+    TaskState::Running,
+    TaskState::Suspending,
+    TaskState::Stopping,
+    TaskState::Held,
+    TaskState::Finished,
+];
+
+fn select(filter: &TaskFilter, before: Option<TaskId>, limit: u32) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::new("SELECT id, view FROM tasks");
+    if !filter.states.is_empty() && !filter.states.contains(&TaskState::Finished) {
+        // Of the tasks that ever were, few are unfinished, so their own small index is always the right one to walk;
+        // SQLite can not know that.
+        sql.push(" INDEXED BY tasks_unfinished WHERE state <> 'finished'");
+    } else {
+        sql.push(" WHERE TRUE");
+    }
+    if let Some(before) = before {
+        // Not `<`: a number beyond all that can be stored must still let the greatest one through.
+        match before.0.checked_sub(1) {
+            Some(last) => sql.push(" AND id <= ").push_bind(rows::bound(last)),
+            None => sql.push(" AND FALSE"),
+        };
+    }
+    if let Some(user) = &filter.user {
+        sql.push(" AND user_name = ").push_bind(user.as_str().to_owned());
+    }
+    if let Some(group) = &filter.group {
+        sql.push(" AND group_name = ").push_bind(group.as_str().to_owned());
+    }
+    if let Some(priority) = filter.priority {
+        sql.push(" AND priority = ").push_bind(i64::from(priority.number()));
+    }
+    // The plus keeps SQLite from gathering and sorting all that ever finished, which is nearly everything.
+    among(&mut sql, "+state", filter.states.iter().map(|state| state.word().to_owned()));
+    among(&mut sql, "outcome", filter.outcomes.iter().cloned());
+    if let Some(part) = &filter.name_contains {
+        sql.push(" AND instr(name, ").push_bind(part.clone()).push(") > 0");
+    }
+    sql.push(" ORDER BY id DESC LIMIT ").push_bind(limit);
+    sql
+}
+
+fn among(sql: &mut QueryBuilder<Sqlite>, column: &'static str, words: impl Iterator<Item = String>) {
+    let words: std::collections::BTreeSet<String> = words.collect();
+    if words.is_empty() {
+        return;
+    }
+    sql.push(" AND ").push(column).push(" IN (");
+    let mut list = sql.separated(", ");
+    for word in words {
+        list.push_bind(word);
+    }
+    sql.push(")");
+}
