@@ -4,8 +4,9 @@
 
 pub mod api;
 pub mod cli;
-pub mod config;
 pub mod cluster;
+pub mod config;
+pub mod daemon;
 pub mod gpu;
 pub mod scheduler;
 pub mod store;
