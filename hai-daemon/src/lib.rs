@@ -4,8 +4,8 @@
 
 pub mod api;
 pub mod cli;
-pub mod config;
 pub mod cluster;
+pub mod config;
 pub mod gpu;
 pub mod scheduler;
 pub mod store;
