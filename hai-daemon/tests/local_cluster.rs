@@ -14,7 +14,7 @@ use hai_core::model::{
 };
 use hai_daemon::cluster::local::logs::LogReader;
 use hai_daemon::cluster::local::{LocalCluster, LocalConfig, LocalError};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 
 /// Far more than anything here takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,9 +71,13 @@ impl Lab {
     }
 
     fn shim_pid(&self, rank: u32) -> Option<Pid> {
-        let claim: serde_json::Value =
-            serde_json::from_slice(&fs::read(self.rank_dir(rank).join("claim.json")).ok()?).ok()?;
-        Pid::from_raw(i32::try_from(claim["shim"]["pid"].as_i64()?).ok()?)
+        self.pid(rank, "claim.json", "shim")
+    }
+
+    fn pid(&self, rank: u32, file: &str, process: &str) -> Option<Pid> {
+        let text = fs::read(self.rank_dir(rank).join(file)).ok()?;
+        let json: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        Pid::from_raw(i32::try_from(json[process]["pid"].as_i64()?).ok()?)
     }
 }
 
@@ -85,8 +89,12 @@ impl Drop for Lab {
             let _ = fs::write(dir.join("leave.json"), r#"{"grace":{"answer":0,"finish":0}}"#);
             let _ = kill_process(shim, Signal::TERM);
             let begun = Instant::now();
-            while !dir.join("exit.json").exists() && begun.elapsed() < PATIENCE {
+            while !dir.join("exit.json").exists() && !gone(shim) && begun.elapsed() < PATIENCE {
                 std::thread::sleep(Duration::from_millis(5));
+            }
+            // Only a failed test gets here with a worker that executes.
+            if let Some(worker) = self.pid(rank, "started.json", "worker").filter(|_| !dir.join("exit.json").exists()) {
+                let _ = kill_process_group(worker, Signal::KILL);
             }
         }
     }
@@ -456,7 +464,16 @@ async fn a_killed_shim_is_a_lost_worker_of_which_nothing_is_left() {
             drop(cluster);
             kill_process(shim, Signal::KILL).expect("killed");
             until(|| gone(shim)).await;
-            lab.open().await.list().await.expect("a listing").workers[0].exit.clone().expect("an end")
+            cluster = lab.open().await;
+            match cluster.list().await.expect("a listing").workers[0].exit.clone() {
+                Some(exit) => exit,
+                // A thread of the shim still held the lock.
+                None => loop {
+                    if let Fact::WorkerEnded { exit, .. } = next(&mut cluster).await {
+                        break exit;
+                    }
+                },
+            }
         } else {
             kill_process(shim, Signal::KILL).expect("killed");
             ended(&mut cluster).await
