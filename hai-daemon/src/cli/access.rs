@@ -106,12 +106,12 @@ fn missing(flags: &AccessFlags) -> CliError {
 
 /// The address as it is compared and used.
 pub(crate) fn normal(server: &str) -> Result<String, CliError> {
-    let server = server.trim().trim_end_matches('/');
+    let server = server.trim();
     let full = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
     let wrong = || CliError::Usage(format!("`{server}` is not a server's address; write e.g. http://lab-1:8420"));
     let uri: ureq::http::Uri = full.parse().map_err(|_| wrong())?;
     match (uri.scheme_str(), uri.host()) {
-        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(full),
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(full.trim_end_matches('/').to_owned()),
         _ => Err(wrong()),
     }
 }
