@@ -209,6 +209,11 @@ pub async fn run<S: Store, C: Cluster>(
                 }
             }
         }
+        let due = driver.next_deadline().is_some_and(|at| at <= wall_clock());
+        if commands.is_empty() && !due {
+            // Somebody only looked.
+            continue;
+        }
         let since = Instant::now();
         let answers = driver.step(wall_clock(), commands).await?;
         inbox.stats.stepped(since, &answers);

@@ -9,10 +9,9 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use tokio_stream::StreamExt as _;
 
+use super::ApiState;
 use super::problem::{ApiError, Kind};
 
-/// The longest body, in bytes: 1 MiB is far more than a command and its environment can have.
-pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
 /// How long a body may take to come.
 const BODY_TIME_MAX: Duration = Duration::from_secs(20);
 /// How much of a body that is too long is read away, so that its sender is ready to read the answer.
@@ -32,12 +31,13 @@ pub(super) struct Query<T>(pub(super) T);
 #[derive(Debug)]
 pub(super) struct Param<T>(pub(super) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned> FromRequest<ApiState> for Body<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
         let is_json = is_json(&request);
-        let bytes = tokio::time::timeout(BODY_TIME_MAX, read(request.into_body())).await.map_err(|_| {
+        let body = read(request.into_body(), state.defaults.body_bytes_max);
+        let bytes = tokio::time::timeout(BODY_TIME_MAX, body).await.map_err(|_| {
             ApiError::new(Kind::Timeout, format!("the body did not come within {} s", BODY_TIME_MAX.as_secs()))
         })??;
         if !is_json {
@@ -54,12 +54,12 @@ fn is_json(request: &Request) -> bool {
     media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
 
-async fn read(body: RawBody) -> Result<Vec<u8>, ApiError> {
+async fn read(body: RawBody, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
     let mut stream = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(part) = stream.next().await {
         let part = part.map_err(|_| ApiError::new(Kind::MalformedJson, "the body broke off"))?;
-        if bytes.len() + part.len() > BODY_BYTES_MAX {
+        if bytes.len() + part.len() > bytes_max {
             let mut drained = bytes.len() + part.len();
             let drain = async {
                 while let Some(Ok(part)) = stream.next().await {
@@ -71,7 +71,7 @@ async fn read(body: RawBody) -> Result<Vec<u8>, ApiError> {
             };
             // Whether all of it came does not matter: it is refused.
             let _ = tokio::time::timeout(DRAIN_TIME_MAX, drain).await;
-            let detail = format!("the body has more than {BODY_BYTES_MAX} bytes");
+            let detail = format!("the body has more than {bytes_max} bytes");
             return Err(ApiError::new(Kind::TooLarge, detail));
         }
         bytes.extend_from_slice(&part);

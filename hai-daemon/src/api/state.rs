@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hai_core::model::GroupName;
+use hai_core::model::{GroupName, Priority};
 use tokio_util::sync::CancellationToken;
 
 use super::LogSource;
@@ -23,11 +23,15 @@ pub struct ApiState {
     pub(super) closing: CancellationToken,
 }
 
-/// What a submission gets where it says nothing.
+/// What a submission gets where it says nothing, and how long it may be.
 #[derive(Clone, Debug)]
 pub struct Defaults {
     /// The nodes it may have.
     pub group: GroupName,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The longest body of a request, in bytes.
+    pub body_bytes_max: usize,
 }
 
 impl ApiState {

@@ -3,19 +3,19 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use clap::Command;
+use clap::CommandFactory;
 use clap_complete::Shell;
 
-/// Prints the completions of a command for a shell.
+/// Writes the completions of a command for a shell.
 ///
 /// # Errors
-/// As standard output says.
-pub fn completions(command: &mut Command, shell: Shell) -> io::Result<()> {
+/// As `out` says.
+pub fn completions<C: CommandFactory>(shell: Shell, out: &mut impl Write) -> io::Result<()> {
+    let mut command = C::command();
     let name = command.get_name().to_owned();
     // The generator panics if its writer fails, so it gets one that can not.
     let mut text = Vec::new();
-    clap_complete::generate(shell, command, name, &mut text);
-    let mut out = io::stdout().lock();
+    clap_complete::generate(shell, &mut command, name, &mut text);
     out.write_all(&text)?;
     out.flush()
 }
@@ -24,7 +24,7 @@ pub fn completions(command: &mut Command, shell: Shell) -> io::Result<()> {
 ///
 /// # Errors
 /// As the file system says.
-pub fn man_pages(command: &Command, dir: &Path) -> io::Result<()> {
+pub fn man<C: CommandFactory>(dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(dir)?;
-    clap_mangen::generate_to(command.clone(), dir)
+    clap_mangen::generate_to(C::command(), dir)
 }

@@ -1,30 +1,27 @@
 //! The `hai` command: a door for people, which speaks to a daemon over HTTP and nothing else.
 //!
-//! See [`main`] for the primary entry point and [`args`] for what can be typed. [`welcome`], [`completions`] and
-//! [`man_pages`] are for the daemon's own program.
+//! See [`main`] for the primary entry point and [`args`] for what can be typed. [`welcome`], [`access`] and
+//! [`generate`] are what the daemon shares with it.
 
 pub mod access;
 mod admin;
 pub mod args;
 pub mod client;
 pub mod error;
-mod generate;
+pub mod generate;
 mod init;
 pub mod logs;
 pub mod output;
 pub mod submit;
 mod tasks;
 pub mod wait;
-mod welcome;
+pub mod welcome;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use hai_core::model::TaskId;
-
-pub use self::generate::{completions, man_pages};
-pub use self::welcome::{Started, welcome};
 
 use self::access::Access;
 use self::args::{Command, HaiArgs, RightKeyArgs, RightsCommand, UsersCommand};
@@ -58,8 +55,8 @@ fn complain(error: &dyn std::fmt::Display) {
 fn run(args: &HaiArgs, environment: &Environment) -> Result<ExitCode, CliError> {
     let printer = Printer::new(args.json);
     match &args.command {
-        Command::Completions { shell } => completions(&mut HaiArgs::command(), *shell)?,
-        Command::Man { dir } => man_pages(&HaiArgs::command(), dir)
+        Command::Completions { shell } => generate::completions::<HaiArgs>(*shell, &mut std::io::stdout().lock())?,
+        Command::Man { dir } => generate::man::<HaiArgs>(dir)
             .map_err(|source| CliError::File { what: format!("man pages in {}", dir.display()), source })?,
         Command::Init => init::run(&args.access, environment, &printer)?,
         command => {

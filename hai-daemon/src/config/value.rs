@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use hai_core::engine::Policy;
 use hai_core::model::{DeviceId, GroupName, Limit, ModelName, NodeName, Priority, Span, UserName};
 use toml::de::DeValue;
-use tracing::level_filters::LevelFilter;
 
 use super::error::did_you_mean;
 
@@ -255,15 +254,15 @@ words!(
 );
 
 impl LogLevel {
-    /// The level for log subscribers.
+    /// The level in one word, as log filters take it.
     #[must_use]
-    pub const fn filter(self) -> LevelFilter {
+    pub const fn word(self) -> &'static str {
         match self {
-            LogLevel::Error => LevelFilter::ERROR,
-            LogLevel::Warn => LevelFilter::WARN,
-            LogLevel::Info => LevelFilter::INFO,
-            LogLevel::Debug => LevelFilter::DEBUG,
-            LogLevel::Trace => LevelFilter::TRACE,
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
         }
     }
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
-use hai_core::model::{Devices, Grace, Priority, Program, TaskSpec, UserName, WorkerRequest};
+use hai_core::model::{Devices, Grace, Program, TaskSpec, UserName, WorkerRequest};
 
 use super::find;
 use crate::api::auth::Caller;
@@ -65,7 +65,7 @@ fn read(request: SubmitRequest, user: UserName, defaults: &Defaults) -> Result<(
         name: request.name.unwrap_or_else(|| name_of(&program.command[0])),
         user,
         group: request.group.unwrap_or_else(|| defaults.group.clone()),
-        priority: request.priority.unwrap_or(Priority::Normal),
+        priority: request.priority.unwrap_or(defaults.priority),
         custom_rank: request.custom_rank,
         workers: request.workers.unwrap_or(1),
         request: WorkerRequest {
@@ -127,10 +127,15 @@ fn invalid(field: &'static str, problem: impl std::fmt::Display) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hai_core::model::Priority;
     use hai_core::model::GroupName;
 
     fn read_json(json: &str) -> Result<(TaskSpec, Program), ApiError> {
-        let defaults = Defaults { group: GroupName::new("lab").expect("a name") };
+        let defaults = Defaults {
+            group: GroupName::new("lab").expect("a name"),
+            priority: Priority::Normal,
+            body_bytes_max: 1 << 20,
+        };
         let request = serde_json::from_str(json).expect("a request");
         read(request, UserName::new("alice").expect("a name"), &defaults)
     }
