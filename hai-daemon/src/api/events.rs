@@ -209,7 +209,7 @@ mod tests {
         for event in events {
             sender.send(Arc::new(event)).expect("a listener");
         }
-        let defaults = Defaults { group: GroupName::new("lab").expect("a name") };
+        let defaults = Defaults::of_group(GroupName::new("lab").expect("a name"));
         let (scheduler, _) = crate::scheduler::channel();
         (ApiState::new(scheduler, store.reader(), store.accounts(), Arc::new(NoLogs), defaults), live)
     }

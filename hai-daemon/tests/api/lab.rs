@@ -109,7 +109,7 @@ impl Lab {
         let running = scheduler::run(driver.expect("a driver"), inbox, stop.clone());
         let driven = tokio::spawn(async move { running.await.expect("the driver goes on") });
         let logs = Arc::new(Logs(logs_of(directory.path())));
-        let defaults = Defaults { group: GroupName::new("lab").expect("a name") };
+        let defaults = Defaults::of_group(GroupName::new("lab").expect("a name"));
         let state = ApiState::new(scheduler, reader, accounts, logs, defaults);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
