@@ -209,8 +209,7 @@ mod tests {
         for event in events {
             sender.send(Arc::new(event)).expect("a listener");
         }
-        let group = GroupName::new("lab").expect("a name");
-        let defaults = Defaults { group, priority: Priority::Normal, body_bytes_max: 1 << 20 };
+        let defaults = Defaults::of_group(GroupName::new("lab").expect("a name"));
         let (scheduler, _) = crate::scheduler::channel();
         (ApiState::new(scheduler, store.reader(), store.accounts(), Arc::new(NoLogs), defaults), live)
     }

@@ -7,9 +7,7 @@ use std::time::Instant;
 
 use hai_core::backend::{Cluster, Driver, MemoryCluster};
 use hai_core::engine::EngineConfig;
-use hai_core::model::{
-    DeviceHealth, DeviceId, DeviceSpec, GroupName, ModelName, NodeName, NodeSpec, Priority, UserName,
-};
+use hai_core::model::{DeviceHealth, DeviceId, DeviceSpec, GroupName, ModelName, NodeName, NodeSpec, UserName};
 use hai_daemon::api::{self, ApiState, Defaults, LogPart, LogSource, WorkerLog};
 use hai_daemon::cluster::local::logs::LogReader;
 use hai_daemon::cluster::local::{LocalCluster, LocalConfig};
@@ -111,8 +109,7 @@ impl Lab {
         let running = scheduler::run(driver.expect("a driver"), inbox, stop.clone());
         let driven = tokio::spawn(async move { running.await.expect("the driver goes on") });
         let logs = Arc::new(Logs(logs_of(directory.path())));
-        let group = GroupName::new("lab").expect("a name");
-        let defaults = Defaults { group, priority: Priority::Normal, body_bytes_max: 1 << 20 };
+        let defaults = Defaults::of_group(GroupName::new("lab").expect("a name"));
         let state = ApiState::new(scheduler, reader, accounts, logs, defaults);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
