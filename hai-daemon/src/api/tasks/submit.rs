@@ -127,8 +127,8 @@ fn invalid(field: &'static str, problem: impl std::fmt::Display) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hai_core::model::Priority;
     use hai_core::model::GroupName;
+    use hai_core::model::Priority;
 
     fn read_json(json: &str) -> Result<(TaskSpec, Program), ApiError> {
         let defaults = Defaults {
