@@ -24,7 +24,6 @@ use connect::{BEGIN, Writer};
 
 const TAKE_LEASE: &str = "UPDATE lease SET fence = fence + 1 RETURNING fence";
 const SNAPSHOT: &str = "SELECT seq, digest, state FROM snapshot";
-const LAST_EVENT: &str = "SELECT coalesce(max(id), 0) FROM events";
 const RECORDS: &str = "SELECT seq, at, kind, body, digest FROM log WHERE seq > ? ORDER BY seq";
 const LAST_EVENT: &str = "SELECT coalesce(max(id), 0) FROM events";
 
