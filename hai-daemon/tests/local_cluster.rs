@@ -1,182 +1,22 @@
 //! The local cluster with real processes: the shim is the real daemon binary, workers are shell scripts.
 
+#[path = "local_cluster/lab.rs"]
+mod lab;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hai_core::backend::{Cluster, StartOrder, WorkerReport};
-use hai_core::model::{
-    DeviceId, Fact, Grace, GroupName, NodeName, NodeSpec, Placement, Program, RunId, Span, TaskId, UserName,
-    WorkerExit, WorkerFate, WorkerPlacement,
-};
+use hai_core::model::{Fact, Grace, RunId, WorkerExit, WorkerFate};
 use hai_daemon::cluster::local::logs::LogReader;
 use hai_daemon::cluster::local::{LocalCluster, LocalConfig, LocalError};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
+use rustix::process::{Signal, kill_process};
 
-/// Far more than anything here takes; a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
-const RUN: RunId = RunId(7);
-const TASK: TaskId = TaskId(3);
-/// Does nothing until it is told to leave, and then leaves at once.
-const IDLE: &str = "while :; do sleep 0.01; done";
-
-/// Directories of a cluster; ends what still runs there when it is dropped.
-struct Lab {
-    temp: tempfile::TempDir,
-}
-
-impl Lab {
-    fn new() -> Self {
-        Lab { temp: tempfile::tempdir().expect("a temporary directory") }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.temp.path().join(name)
-    }
-
-    fn config(&self) -> LocalConfig {
-        LocalConfig {
-            run_dir: self.path("runs"),
-            log_dir: self.path("logs"),
-            shim: env!("CARGO_BIN_EXE_hai-daemon").into(),
-            nodes: vec![node("one"), node("two")],
-            devices: Vec::new(),
-            log_bytes_max: 1 << 20,
-            log_segments: 4,
-        }
-    }
-
-    async fn open(&self) -> LocalCluster {
-        LocalCluster::open(self.config()).await.expect("a cluster")
-    }
-
-    fn rank_dir(&self, rank: u32) -> PathBuf {
-        self.path("runs").join(RUN.to_string()).join(rank.to_string())
-    }
-
-    fn log(&self, rank: u32) -> String {
-        let chunk = LogReader::open(&self.path("logs"), TASK, RUN, rank).read(0, 1 << 20).expect("a log");
-        assert!(chunk.complete, "the log of a worker that ended is complete");
-        String::from_utf8(chunk.bytes).expect("text")
-    }
-
-    /// A file that the worker makes, holding one process id per line.
-    async fn pids(&self, name: &str, count: usize) -> Vec<Pid> {
-        let read = || fs::read_to_string(self.path(name)).unwrap_or_default();
-        until(|| read().lines().count() >= count && read().ends_with('\n')).await;
-        read().lines().map(|line| Pid::from_raw(line.trim().parse().expect("a pid")).expect("a pid")).collect()
-    }
-
-    fn shim_pid(&self, rank: u32) -> Option<Pid> {
-        self.pid(rank, "claim.json", "shim")
-    }
-
-    fn pid(&self, rank: u32, file: &str, process: &str) -> Option<Pid> {
-        let text = fs::read(self.rank_dir(rank).join(file)).ok()?;
-        let json: serde_json::Value = serde_json::from_slice(&text).ok()?;
-        Pid::from_raw(i32::try_from(json[process]["pid"].as_i64()?).ok()?)
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        for rank in 0..4 {
-            let dir = self.rank_dir(rank);
-            let Some(shim) = self.shim_pid(rank).filter(|_| !dir.join("exit.json").exists()) else { continue };
-            let _ = fs::write(dir.join("leave.json"), r#"{"grace":{"answer":0,"finish":0}}"#);
-            let _ = kill_process(shim, Signal::TERM);
-            let begun = Instant::now();
-            while !dir.join("exit.json").exists() && !gone(shim) && begun.elapsed() < PATIENCE {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            // Only a failed test gets here with a worker that executes.
-            if let Some(worker) = self.pid(rank, "started.json", "worker").filter(|_| !dir.join("exit.json").exists()) {
-                let _ = kill_process_group(worker, Signal::KILL);
-            }
-        }
-    }
-}
-
-fn node(name: &str) -> NodeSpec {
-    NodeSpec {
-        name: NodeName::new(name).expect("a name"),
-        group: GroupName::new("lab").expect("a name"),
-        cpu_milli: 4000,
-        memory_mib: 1024,
-        devices: Vec::new(),
-        ready: true,
-        cordoned: false,
-        taints: Default::default(),
-    }
-}
-
-fn order(script: &str) -> StartOrder {
-    command(&["sh", "-c", script])
-}
-
-fn command(words: &[&str]) -> StartOrder {
-    StartOrder {
-        run: RUN,
-        task: TASK,
-        name: "a task".into(),
-        user: UserName::new("ada").expect("a name"),
-        program: Program {
-            command: words.iter().map(|word| (*word).to_owned()).collect(),
-            env: BTreeMap::new(),
-            workdir: None,
-        },
-        placement: Placement { workers: vec![place("one", &[])] },
-        grace: Grace::default(),
-        whole_life_state: 0,
-    }
-}
-
-fn place(node: &str, devices: &[&str]) -> WorkerPlacement {
-    WorkerPlacement {
-        node: NodeName::new(node).expect("a name"),
-        whole_node: false,
-        devices: devices.iter().map(|id| DeviceId::new(id).expect("an id")).collect(),
-        cpu_milli: 1000,
-        memory_mib: 1,
-    }
-}
-
-fn grace(answer_ms: u64, finish_ms: u64) -> Grace {
-    Grace { answer: Span::from_ms(answer_ms), finish: Span::from_ms(finish_ms) }
-}
-
-/// Waits for something that can only be looked at.
-async fn until(mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-async fn next(cluster: &mut LocalCluster) -> Fact {
-    tokio::time::timeout(PATIENCE, cluster.next()).await.expect("a fact")
-}
-
-async fn started(cluster: &mut LocalCluster) {
-    assert_eq!(next(cluster).await, Fact::WorkerStarted { run: RUN, rank: 0 });
-}
-
-async fn ended(cluster: &mut LocalCluster) -> WorkerExit {
-    match next(cluster).await {
-        Fact::WorkerEnded { run: RUN, rank: 0, exit } => exit,
-        other => panic!("not an end: {other:?}"),
-    }
-}
-
-fn gone(pid: Pid) -> bool {
-    // A zombie that nobody has reaped yet holds nothing any more.
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
-    test_kill_process(pid).is_err() || stat.contains(") Z ")
-}
+use lab::{IDLE, Lab, RUN, SmallDisk, TASK, command, ended, gone, grace, next, node, order, place, started, until};
 
 async fn execute(lab: &Lab, order: &StartOrder) -> WorkerExit {
     let mut cluster = lab.open().await;
@@ -575,28 +415,6 @@ async fn output_is_bounded_and_read_by_offset() {
     let chunk = reader.read(0, 10).expect("a log");
     assert!(chunk.offset == chunk.first_available && chunk.offset >= 30_000 - 8192, "{chunk:?}");
     assert_eq!(chunk.next, chunk.offset + 10);
-}
-
-/// A file system of its own that can be filled up.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(path: PathBuf, kib: u32) -> Option<Self> {
-        fs::create_dir_all(&path).expect("a directory");
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"]).arg(&path);
-        let mounted = mount.output().is_ok_and(|output| output.status.success());
-        if !mounted {
-            eprintln!("SKIPPED: a full disk can only be tried where a file system can be mounted (as root)");
-        }
-        mounted.then_some(SmallDisk(path))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 #[tokio::test]

@@ -145,3 +145,116 @@ fn failed(error: crate::store::SqliteError) -> Over {
     tracing::error!(%error, "events can not be read; the listener is let go");
     Over::Failed
 }
+
+#[cfg(test)]
+mod tests {
+    use hai_core::backend::{Batch, Committed, Store as _};
+    use hai_core::model::{
+        GroupName, Priority, Span, TaskId, TaskSpec, TaskState, TaskView, Time, UserName, WorkerRequest,
+    };
+    use tokio::sync::broadcast;
+
+    use super::*;
+    use crate::api::{Defaults, LogPart, LogSource, WorkerLog};
+    use crate::store::SqliteStore;
+
+    #[derive(Debug)]
+    struct NoLogs;
+
+    impl LogSource for NoLogs {
+        fn read(&self, _: WorkerLog, _: u64, _: usize) -> std::io::Result<LogPart> {
+            Err(std::io::ErrorKind::NotFound.into())
+        }
+    }
+
+    fn event(id: u64, user: &UserName) -> Event {
+        let group = GroupName::new("lab").expect("a name");
+        let spec = TaskSpec::new("x", user.clone(), group, Priority::Normal, WorkerRequest::devices(1));
+        let task = TaskView {
+            id: TaskId(1),
+            spec,
+            state: TaskState::Waiting,
+            outcome: None,
+            submitted_at: Time::ZERO,
+            started_at: None,
+            ended_at: None,
+            runs: 0,
+            run: None,
+            whole_life_state: 0,
+            ran: Span::ZERO,
+            level: None,
+            yielded: None,
+        };
+        Event { id, at: Time::ZERO, user: user.clone(), task }
+    }
+
+    /// A store with `count` events, of alice and bob in turn, and a live channel that has forgotten all but two.
+    async fn behind(count: u64, directory: &std::path::Path) -> (ApiState, Receiver<Arc<Event>>) {
+        let users = ["alice", "bob"].map(|name| UserName::new(name).expect("a name"));
+        let events: Vec<_> = (1..=count).zip(users.iter().cycle()).map(|(id, user)| event(id, user)).collect();
+        let mut store = SqliteStore::open(directory.join("hai.sqlite")).await.expect("a store");
+        let fence = store.open().await.expect("the lease").fence;
+        let batch = Batch {
+            fence,
+            records: Vec::new(),
+            programs: Vec::new(),
+            tasks: Vec::new(),
+            runs: Vec::new(),
+            rights: None,
+            events: events.clone(),
+            snapshot: None,
+        };
+        assert_eq!(store.commit(&batch).await.expect("committed"), Committed::Done);
+        let (sender, live) = broadcast::channel(2);
+        for event in events {
+            sender.send(Arc::new(event)).expect("a listener");
+        }
+        let defaults = Defaults::of_group(GroupName::new("lab").expect("a name"));
+        let (scheduler, _) = crate::scheduler::channel();
+        (ApiState::new(scheduler, store.reader(), store.accounts(), Arc::new(NoLogs), defaults), live)
+    }
+
+    /// How many messages a listener gets who was last told of event `last`.
+    async fn heard(state: &ApiState, live: Receiver<Arc<Event>>, only: Option<&str>, last: u64) -> (usize, u64) {
+        let (sender, mut messages) = channel(10_000);
+        let only = only.map(|name| UserName::new(name).expect("a name"));
+        let mut listener = Listener { state: state.clone(), only, last, sender };
+        // The sender is gone, so that the stream ends when all was heard.
+        assert!(listener.feed(live).await.is_ok());
+        let last = listener.last;
+        drop(listener);
+        let mut count = 0;
+        while messages.recv().await.is_some() {
+            count += 1;
+        }
+        (count, last)
+    }
+
+    #[tokio::test]
+    async fn who_falls_behind_reads_on_in_the_store_and_hears_all_once() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        // More than two batches, so that the store is asked more than once.
+        let (state, live) = behind(1201, directory.path()).await;
+        assert_eq!(heard(&state, live.resubscribe(), None, 1201).await, (0, 1201));
+        assert_eq!(heard(&state, live, None, 0).await, (1201, 1201));
+        let (_, silent) = broadcast::channel(2);
+        assert_eq!(heard(&state, silent, Some("bob"), 1).await, (600, 1201));
+    }
+
+    #[tokio::test]
+    async fn an_event_after_a_gap_brings_what_is_missing() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (state, mut live) = behind(3, directory.path()).await;
+        assert!(matches!(live.recv().await, Err(RecvError::Lagged(1))));
+        let (sender, mut messages) = channel(8);
+        let mut listener = Listener { state, only: None, last: 0, sender };
+        // Only 2 and 3 come live: 1 is in the store, and nothing is told twice.
+        assert!(listener.feed(live).await.is_ok());
+        drop(listener);
+        let mut count = 0;
+        while messages.recv().await.is_some() {
+            count += 1;
+        }
+        assert_eq!(count, 3);
+    }
+}

@@ -37,14 +37,14 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
     params(("id" = u64, Path, description = "The task's number."), LogQuery,
            ("Range" = Option<String>, Header, description = "One range of bytes.")),
     responses(
-        (status = 200, description = "The bytes.", body = [u8], content_type = "text/plain", headers(
+        (status = 200, description = "The bytes.", body = String, content_type = "text/plain", headers(
             ("hai-run" = u64, description = "The run that it is of."),
             ("hai-rank" = u32, description = "The worker that it is of."),
             ("hai-offset" = u64, description = "The offset of the first byte."),
             ("hai-next-offset" = u64, description = "The offset to go on at; not with `follow`."),
             ("hai-first-offset" = u64, description = "The first offset that is kept."),
             ("hai-complete" = bool, description = "Whether nothing will come after it; not with `follow`."))),
-        (status = 206, description = "The bytes of the range, with the same headers.", body = [u8],
+        (status = 206, description = "The bytes of the range, with the same headers.", body = String,
          content_type = "text/plain")))]
 pub(super) async fn logs(
     State(state): State<ApiState>,

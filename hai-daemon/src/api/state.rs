@@ -34,6 +34,14 @@ pub struct Defaults {
     pub body_bytes_max: usize,
 }
 
+impl Defaults {
+    /// Tasks go to this group at `NORMAL`; a request may have 1 MiB, far more than a command and its environment need.
+    #[must_use]
+    pub fn of_group(group: GroupName) -> Self {
+        Defaults { group, priority: Priority::Normal, body_bytes_max: 1 << 20 }
+    }
+}
+
 impl ApiState {
     /// An API over these parts.
     #[must_use]

@@ -106,12 +106,12 @@ fn missing(flags: &AccessFlags) -> CliError {
 
 /// The address as it is compared and used.
 pub(crate) fn normal(server: &str) -> Result<String, CliError> {
-    let server = server.trim().trim_end_matches('/');
+    let server = server.trim();
     let full = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
     let wrong = || CliError::Usage(format!("`{server}` is not a server's address; write e.g. http://lab-1:8420"));
     let uri: ureq::http::Uri = full.parse().map_err(|_| wrong())?;
     match (uri.scheme_str(), uri.host()) {
-        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(full),
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(full.trim_end_matches('/').to_owned()),
         _ => Err(wrong()),
     }
 }
@@ -170,7 +170,8 @@ fn local(flags: &AccessFlags, environment: &Environment) -> Vec<(String, Option<
     dirs.iter()
         .filter_map(|dir| environment.expand(dir).ok())
         .filter_map(|dir| {
-            let server = normal(&read(&dir, ADDRESS_FILE)?).ok()?;
+            let address = read(&dir, ADDRESS_FILE)?;
+            let server = address.parse().map_or_else(|_| normal(&address).ok(), |listen| Some(local_url(listen)))?;
             Some((server, read(&dir, TOKEN_FILE), format!("from {}", dir.display())))
         })
         .collect()
@@ -193,22 +194,6 @@ pub fn local_url(listen: SocketAddr) -> String {
         ip => ip,
     };
     format!("http://{}", SocketAddr::new(ip, listen.port()))
-}
-
-/// Leaves the daemon's address in its data directory, where `hai` finds it.
-///
-/// # Errors
-/// As the file system says.
-pub fn leave_address(data_dir: &Path, listen: SocketAddr) -> io::Result<()> {
-    write_private(&data_dir.join(ADDRESS_FILE), &format!("{}\n", local_url(listen)))
-}
-
-/// Leaves the operator's token in the data directory, where `hai` finds it; only the daemon's user can read it.
-///
-/// # Errors
-/// As the file system says.
-pub fn leave_token(data_dir: &Path, token: &str) -> io::Result<()> {
-    write_private(&data_dir.join(TOKEN_FILE), &format!("{token}\n"))
 }
 
 /// Writes a file that others can not read, whole or not at all.
@@ -248,8 +233,8 @@ mod tests {
         remember(&lab, &plain).expect("it is kept");
         let data = home.path().join(".local/share/hai");
         fs::create_dir_all(&data).expect("it is created");
-        leave_address(&data, "0.0.0.0:8420".parse().expect("an address")).expect("it is written");
-        leave_token(&data, "own token").expect("it is written");
+        fs::write(data.join(ADDRESS_FILE), "0.0.0.0:8420\n").expect("it is written");
+        fs::write(data.join(TOKEN_FILE), "own token\n").expect("it is written");
 
         let none = AccessFlags::default();
         let found = |flags: &AccessFlags, environment: &Environment| {

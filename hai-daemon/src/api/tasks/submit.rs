@@ -127,15 +127,11 @@ fn invalid(field: &'static str, problem: impl std::fmt::Display) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hai_core::model::Priority;
     use hai_core::model::GroupName;
+    use hai_core::model::Priority;
 
     fn read_json(json: &str) -> Result<(TaskSpec, Program), ApiError> {
-        let defaults = Defaults {
-            group: GroupName::new("lab").expect("a name"),
-            priority: Priority::Normal,
-            body_bytes_max: 1 << 20,
-        };
+        let defaults = Defaults::of_group(GroupName::new("lab").expect("a name"));
         let request = serde_json::from_str(json).expect("a request");
         read(request, UserName::new("alice").expect("a name"), &defaults)
     }

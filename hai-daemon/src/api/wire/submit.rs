@@ -13,7 +13,7 @@ use super::{PriorityWord, text};
 #[serde(deny_unknown_fields)]
 pub struct SubmitRequest {
     /// The program and its arguments; the first is looked up in the worker's `PATH`.
-    #[schema(examples(json!(["python3", "train.py"])))]
+    #[schema(min_items = 1)]
     pub command: Vec<String>,
     /// What people call it; by default the last part of the program's path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,7 +45,7 @@ pub struct SubmitRequest {
     pub whole_node: bool,
     /// Device models that will do; empty for any.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    #[schema(value_type = Vec<String>, examples(json!(["RTX 3070"])))]
+    #[schema(value_type = Vec<String>, examples("RTX 3070"))]
     pub models: BTreeSet<ModelName>,
     /// The least memory that each device must have, in MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,11 +84,11 @@ pub struct SubmitRequest {
 pub struct Grace {
     /// To answer that it heard; a run that has not by then is killed.
     #[serde(with = "text::span")]
-    #[schema(value_type = String, examples("5s"))]
+    #[schema(value_type = String, default = "5s")]
     pub answer: Span,
     /// From then on, to save and leave.
     #[serde(with = "text::span")]
-    #[schema(value_type = String, examples("5s"))]
+    #[schema(value_type = String, default = "5s")]
     pub finish: Span,
 }
 

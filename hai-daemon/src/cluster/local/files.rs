@@ -1,23 +1,21 @@
-//! One worker's directory: the names in it, writing that a full disk can not stop, and the lock that a live shim holds.
+//! One worker's directory: the names in it, and writing that a full disk can not stop.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// What a worker must do; written once by the daemon.
 pub(crate) const ORDER: &str = "order.json";
-/// Held by the shim as long as it lives.
+/// Held by the shim as long as it lives; says what it did.
 pub(crate) const LOCK: &str = "lock";
-/// The worker was, or is about to be, executed: never again.
-pub(crate) const CLAIM: &str = "claim.json";
-/// The worker executes.
-pub(crate) const STARTED: &str = "started.json";
 /// The daemon wants the worker to leave.
 pub(crate) const LEAVE: &str = "leave.json";
 /// How the worker ended.
@@ -38,7 +36,7 @@ pub(crate) const STATE: &str = "state";
 /// Room that is set aside for each file that must be writable on a full disk, in bytes.
 const RESERVE_BYTES: u64 = 4096;
 /// The most a file of ours is read, in bytes; an order holds a whole environment, which the kernel bounds too.
-const READ_BYTES_MAX: u64 = 16 << 20;
+pub(crate) const READ_BYTES_MAX: u64 = 16 << 20;
 
 /// The directory of one worker.
 #[derive(Clone, Debug)]
@@ -85,17 +83,24 @@ impl RankDir {
     /// Sets room aside for a file that [`RankDir::write_reserved`] will write.
     pub(crate) fn reserve(&self, name: &str) -> io::Result<()> {
         let file = private().create(true).truncate(true).open(self.file(&reserve_name(name)))?;
-        let flags = rustix::fs::FallocateFlags::empty();
-        match rustix::fs::fallocate(&file, flags, 0, RESERVE_BYTES) {
-            // Some file systems can not set room aside; writing it is the next best.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => (&file).write_all(&[b' '; 4096]),
-            result => result.map_err(io::Error::from),
-        }
+        reserve(&file, FallocateFlags::empty())
     }
 
     /// Writes a JSON file of up to 4 KiB into the room set aside for it, so that readers see all of it or none.
     pub(crate) fn write_reserved<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
         self.write_into(name, &reserve_name(name), value)
+    }
+
+    /// Writes a JSON file that is not there yet and that nobody reads meanwhile.
+    pub(crate) fn create<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
+        private().create_new(true).open(self.file(name))?.write_all(&serde_json::to_vec(value)?)
+    }
+
+    /// Appends a line to [`SHIM_LOG`], if that can be done.
+    pub(crate) fn complain(&self, problem: &str) {
+        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(self.file(SHIM_LOG));
+        // There is nobody else to tell.
+        let _ = log.and_then(|mut log| writeln!(log, "{problem}"));
     }
 
     fn write_into<T: Serialize>(&self, name: &str, temp: &str, value: &T) -> io::Result<()> {
@@ -113,21 +118,20 @@ impl RankDir {
         private().create(true).truncate(false).open(self.file(name)).map(drop)
     }
 
-    /// Takes the lock, or says that somebody holds it. Never creates the directory.
-    pub(crate) fn try_lock(&self) -> io::Result<Option<File>> {
-        let file = private().create(true).truncate(false).open(self.file(LOCK))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
-    }
-
     /// What marks a process as a descendant of this worker, whatever it has become: a variable of its environment.
     pub(crate) fn environment_mark(&self) -> Vec<u8> {
         let mut mark = b"HAI_SUSPEND_FILE=".to_vec();
         mark.extend_from_slice(OsStr::as_bytes(self.file(SUSPEND).as_os_str()));
         mark
+    }
+}
+
+/// Sets room aside at the beginning of a file.
+pub(crate) fn reserve(file: &File, flags: FallocateFlags) -> io::Result<()> {
+    match rustix::fs::fallocate(file, flags, 0, RESERVE_BYTES) {
+        // Some file systems can not; there a full disk can cost more than output.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        result => result.map_err(io::Error::from),
     }
 }
 
@@ -181,16 +185,5 @@ mod tests {
         fs::write(dir.file(STATE), [b'1'; 100]).expect("written");
         assert!(read_bounded(&dir.file(STATE), 99).is_err());
         assert!(read_bounded(&dir.file(STATE), 100).is_ok());
-    }
-
-    #[test]
-    fn a_lock_is_taken_once() {
-        let temp = tempfile::tempdir().expect("a temporary directory");
-        let dir = RankDir::new(temp.path());
-        let held = dir.try_lock().expect("a lock file");
-        assert!(held.is_some());
-        assert!(dir.try_lock().expect("a lock file").is_none());
-        drop(held);
-        assert!(dir.try_lock().expect("a lock file").is_some());
     }
 }

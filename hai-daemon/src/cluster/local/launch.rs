@@ -1,13 +1,13 @@
 //! Making the directories of a run and bringing its shims up, all of them or none.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use hai_core::backend::StartOrder;
@@ -15,10 +15,10 @@ use hai_core::model::RunId;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::config::LocalConfig;
-use super::files::{ORDER, RankDir, SHIM_LOG, WORK};
+use super::files::{EXIT, ORDER, RankDir, WORK};
+use super::journal::Lock;
 use super::logs::log_dir_of;
 use super::order::WorkerOrder;
-use super::standing;
 
 /// Marks a run's directory that is not whole yet.
 pub(crate) const STAGED: &str = ".new-";
@@ -33,8 +33,24 @@ pub(crate) fn run_path(run_dir: &Path, run: RunId) -> PathBuf {
     run_dir.join(run.to_string())
 }
 
-/// Makes the directories of a run: whole, or an error and nothing.
-pub(crate) fn prepare(config: &LocalConfig, order: &StartOrder, ports: &BTreeSet<u16>) -> io::Result<u16> {
+/// Makes the directories of a run and brings up its shims: all, or an error and nothing. Also returns the run's port.
+pub(crate) fn begin(
+    config: &LocalConfig,
+    order: &StartOrder,
+    ports: &BTreeSet<u16>,
+) -> io::Result<(Vec<Launched>, u16)> {
+    let port = prepare(config, order, ports)?;
+    let ranks: Vec<u32> = (0..).take(order.placement.workers.len()).collect();
+    let launched = launch(config, order.run, &ranks);
+    if launched.is_err()
+        && let Err(error) = remove_run(&config.run_dir, order.run)
+    {
+        tracing::warn!(run = %order.run, %error, "what is left of a failed start can not be removed yet");
+    }
+    Ok((launched?, port))
+}
+
+fn prepare(config: &LocalConfig, order: &StartOrder, ports: &BTreeSet<u16>) -> io::Result<u16> {
     let staged = config.run_dir.join(format!("{STAGED}{}", order.run));
     let port = free_port(ports)?;
     let made = remove(&staged).and_then(|()| make(config, order, port, &staged));
@@ -52,10 +68,14 @@ fn make(config: &LocalConfig, order: &StartOrder, port: u16, staged: &Path) -> i
     for (rank, place) in (0_u32..).zip(&order.placement.workers) {
         let dir = RankDir::new(staged.join(rank.to_string()));
         fs::create_dir(dir.path())?;
-        fs::create_dir(dir.file(WORK))?;
+        if order.program.workdir.is_none() {
+            fs::create_dir(dir.file(WORK))?;
+        }
         let log_dir = log_dir_of(&config.log_dir, order.task, order.run, rank);
-        dir.write(ORDER, &WorkerOrder::of(order, rank, place, port, log_dir, config.log_bound()))?;
-        standing::reserve_all(dir.path())?;
+        // In a directory that nobody knows yet there is no reader who could see half of it.
+        dir.create(ORDER, &WorkerOrder::of(order, rank, place, port, log_dir, config.log_bound()))?;
+        Lock::make(&dir)?;
+        dir.reserve(EXIT)?;
     }
     Ok(())
 }
@@ -117,10 +137,10 @@ pub(crate) fn launch(config: &LocalConfig, run: RunId, ranks: &[u32]) -> io::Res
 fn launch_one(shim: &Path, dir: &RankDir, rank: u32) -> io::Result<Launched> {
     let (talk, theirs) = UnixStream::pair()?;
     talk.set_nonblocking(true)?;
-    let complaints = File::options().create(true).append(true).open(dir.file(SHIM_LOG))?;
     let mut command = Command::new(shim);
+    // What it has to complain about it writes to a file of its own: making one here for each would take time.
     command.arg("shim").arg(dir.path()).current_dir("/");
-    command.stdin(OwnedFd::from(theirs)).stdout(complaints.try_clone()?).stderr(complaints);
+    command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn()?;
     let handle = Pid::from_raw(child.id().cast_signed()).ok_or_else(|| io::ErrorKind::NotFound.into());
     match handle.and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?)) {

@@ -11,6 +11,7 @@
 mod checkpoint;
 mod config;
 mod files;
+mod journal;
 mod launch;
 pub mod logs;
 mod machine;
@@ -121,16 +122,23 @@ impl LocalCluster {
         self.shared.runs().contains_key(&run)
     }
 
-    /// Makes the run's directories, or takes in those that are there.
-    async fn make(&mut self, order: &StartOrder) -> Result<(), LocalError> {
+    /// Starts a run that is not known here.
+    async fn begin(&mut self, order: &StartOrder) -> Result<(), LocalError> {
         let run = order.run;
-        if !run_path(&self.config.run_dir, run).exists() {
-            let ports: BTreeSet<u16> = self.shared.runs().values().map(|run| run.master_port).collect();
-            let order = order.clone();
-            let make = move |config: &LocalConfig| launch::prepare(config, &order, &ports);
-            self.blocking(&format!("make the directories of run {run}"), make).await?;
-        }
-        self.find(run).await
+        let ports: BTreeSet<u16> = self.shared.runs().values().map(|run| run.master_port).collect();
+        let order = order.clone();
+        let begin = move |config: &LocalConfig| launch::begin(config, &order, &ports);
+        let what = format!("make the directories of run {run} and execute {}", self.config.shim.display());
+        let (shims, master_port) = self.blocking(&what, begin).await?;
+        self.shared.states.add(run, &run_path(&self.config.run_dir, run));
+        self.shared.runs().insert(run, Run { master_port, ..Run::default() });
+        self.go(run, shims);
+        Ok(())
+    }
+
+    /// Tells shims to begin. There is no pause in it: all of them are told, or, if it is not reached, none.
+    fn go(&mut self, run: RunId, shims: Vec<Launched>) {
+        shims.into_iter().for_each(|shim| self.follow(run, shim.rank, Some(shim.go())));
     }
 
     /// Ends those ranks that are missing from a run that was once whole: somebody removed them, executed or not.
@@ -144,8 +152,8 @@ impl LocalCluster {
         }
     }
 
-    /// Brings up the shims of those workers that nobody has begun.
-    async fn begin(&mut self, run: RunId) -> Result<(), LocalError> {
+    /// Brings up the shims of those workers of a known run that nobody has begun.
+    async fn begin_rest(&mut self, run: RunId) -> Result<(), LocalError> {
         let (ranks, all) = match self.shared.runs().get(&run) {
             Some(known) => {
                 let begun = |worker: &Worker| !matches!(worker, Worker::NotBegun);
@@ -163,8 +171,7 @@ impl LocalCluster {
             move |config: &LocalConfig| launch::launch(config, run, &ranks)
         };
         match self.blocking(&format!("execute {} for run {run}", self.config.shim.display()), launch).await {
-            // Without a pause from here to the end: all of them are told, or, if this future is dropped, none.
-            Ok(shims) => shims.into_iter().for_each(|shim: Launched| self.follow(run, shim.rank, Some(shim.go()))),
+            Ok(shims) => self.go(run, shims),
             Err(error) if all => {
                 self.shared.runs().remove(&run);
                 self.blocking("undo a start", move |config| launch::remove_run(&config.run_dir, run)).await?;
@@ -256,10 +263,13 @@ impl Cluster for LocalCluster {
             return Err(LocalError::UnknownNode { run: order.run, node: place.node.clone() });
         }
         if !self.knows(order.run) {
-            self.make(order).await?;
+            if !run_path(&self.config.run_dir, order.run).exists() {
+                return self.begin(order).await;
+            }
+            self.find(order.run).await?;
         }
         self.end_missing(order);
-        self.begin(order.run).await
+        self.begin_rest(order.run).await
     }
 
     async fn suspend(&mut self, run: RunId, grace: Grace) -> Result<(), LocalError> {

@@ -1,13 +1,10 @@
-//! What the files of one worker's directory say: the order, who claimed it, what was started, how long it may take to
-//! leave.
+//! What the daemon writes for a shim: the order, and how long the worker may take to leave.
 
 use std::path::PathBuf;
 
 use hai_core::backend::StartOrder;
 use hai_core::model::{Grace, Program, RunId, TaskId, UserName, WorkerPlacement};
 use serde::{Deserialize, Serialize};
-
-use super::process::ProcessMark;
 
 /// How much of a worker's output is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,22 +61,6 @@ impl WorkerOrder {
             log_bound,
         }
     }
-}
-
-/// Written before a worker is executed: from then on nobody may execute it (again).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Claim {
-    /// Which boot of the machine; process ids mean nothing in another.
-    pub(crate) boot_id: String,
-    /// The shim that claimed; also the session in which the worker lives.
-    pub(crate) shim: ProcessMark,
-}
-
-/// Written once a worker executes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Started {
-    /// The worker, which leads its process group.
-    pub(crate) worker: ProcessMark,
 }
 
 /// Written by the daemon before it signals a shim.

@@ -8,7 +8,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use super::files::RankDir;
-use super::order::{Claim, Started};
+use super::journal::{Claim, Journal, Started};
 
 /// How long processes that were killed may take to be gone; one that sleeps in the kernel can take for ever.
 const KILL_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -95,11 +95,12 @@ pub(crate) struct Remains<'a> {
 }
 
 impl<'a> Remains<'a> {
-    /// Of the worker of `dir`; `claim` and `started` as they were found there.
-    pub(crate) fn of(dir: &RankDir, claim: Option<&'a Claim>, started: Option<&'a Started>) -> Self {
+    /// Of the worker of `dir`, whose journal says this.
+    pub(crate) fn of(dir: &RankDir, journal: &'a Journal) -> Self {
+        let claim = journal.claim.as_ref();
         // Numbers from before the machine's last start belong to strangers now.
         let this_boot = claim.is_some_and(|claim| boot_id().is_ok_and(|now| now == claim.boot_id));
-        let started = if this_boot { started } else { None };
+        let started = journal.started.as_ref().filter(|_| this_boot);
         Remains { mark: dir.environment_mark(), claim, started }
     }
 
@@ -198,7 +199,7 @@ mod tests {
         };
         let mut ours = sleep(&dir.file("suspend"));
         let mut stranger = sleep(&temp.path().join("other/suspend"));
-        assert_eq!(Remains::of(&dir, None, None).kill(), 0);
+        assert_eq!(Remains::of(&dir, &Journal::default()).kill(), 0);
         assert!(!ours.wait().expect("an end").success());
         assert!(runs(stranger.id().cast_signed()));
         stranger.kill().expect("still there");

@@ -1,13 +1,13 @@
 //! How a worker stands, judged by its directory alone; and settling what a dead shim could not write down any more.
 
 use std::io;
-use std::path::Path;
 
 use hai_core::model::{WorkerExit, WorkerFate};
 
-use super::files::{CLAIM, DONE, EXIT, LEAVE, ORDER, RankDir, STARTED, SUSPEND};
+use super::files::{DONE, EXIT, LEAVE, ORDER, RankDir, SUSPEND};
+use super::journal::{Journal, Lock};
 use super::logs;
-use super::order::{Claim, Started, WorkerOrder};
+use super::order::WorkerOrder;
 use super::process::{ProcessMark, Remains, boot_id};
 
 /// How a worker stands.
@@ -39,28 +39,28 @@ pub(crate) fn settle(dir: &RankDir, not_begun: NotBegun) -> Standing {
         Ok(standing) => standing,
         Err(error) => {
             tracing::warn!(dir = %dir.path().display(), %error, "a worker's directory can not be used; taken as lost");
-            Remains::of(dir, None, None).kill();
+            Remains::of(dir, &Journal::default()).kill();
             Standing::Ended(lost(format!("its directory {} can not be used: {error}", dir.path().display())))
         }
     }
 }
 
 fn try_settle(dir: &RankDir, not_begun: NotBegun) -> io::Result<Standing> {
-    let Some(_lock) = dir.try_lock()? else {
-        let claim = dir.read::<Claim>(CLAIM).ok().flatten();
-        return Ok(claim.map_or(Standing::Unclear, |claim| Standing::Watched(claim.shim)));
+    let Some(_lock) = Lock::take(dir)? else {
+        return Ok(Journal::read(dir).claim.map_or(Standing::Unclear, |claim| Standing::Watched(claim.shim)));
     };
     // From here on no shim can begin: it would have to take the lock.
     match dir.read::<WorkerExit>(EXIT) {
         Ok(Some(exit)) => return Ok(Standing::Ended(exit)),
         Ok(None) => {}
         Err(error) => {
-            Remains::of(dir, None, None).kill();
+            Remains::of(dir, &Journal::default()).kill();
             return Ok(end(dir, lost(format!("how it ended can not be read: {error}"))));
         }
     }
-    if dir.has(CLAIM) {
-        return Ok(end(dir, orphaned(dir)));
+    let journal = Journal::read(dir);
+    if journal.claimed {
+        return Ok(end(dir, orphaned(dir, &journal)));
     }
     if dir.has(LEAVE) {
         return Ok(end(dir, never_executed()));
@@ -84,11 +84,9 @@ pub(crate) fn lost(reason: String) -> WorkerExit {
 }
 
 /// Ends what a dead shim left, and says what is known of it.
-fn orphaned(dir: &RankDir) -> WorkerExit {
-    let claim = dir.read::<Claim>(CLAIM).ok().flatten();
-    let started = dir.read::<Started>(STARTED).ok().flatten();
-    let stubborn = Remains::of(dir, claim.as_ref(), started.as_ref()).kill();
-    let other_boot = claim.as_ref().is_some_and(|claim| boot_id().is_ok_and(|now| now != claim.boot_id));
+fn orphaned(dir: &RankDir, journal: &Journal) -> WorkerExit {
+    let stubborn = Remains::of(dir, journal).kill();
+    let other_boot = journal.claim.as_ref().is_some_and(|claim| boot_id().is_ok_and(|now| now != claim.boot_id));
     let mut reason = match other_boot {
         true => "the machine was restarted while it ran".to_owned(),
         false => "the process that watched over it was killed".to_owned(),
@@ -111,14 +109,9 @@ fn end(dir: &RankDir, exit: WorkerExit) -> Standing {
     Standing::Ended(exit)
 }
 
-/// Sets room aside for all that must be written later, whatever happens to the disk.
-pub(crate) fn reserve_all(dir: &Path) -> io::Result<()> {
-    let dir = RankDir::new(dir);
-    [CLAIM, STARTED, EXIT].into_iter().try_for_each(|name| dir.reserve(name))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::journal::{Claim, Started};
     use super::*;
     use std::fs;
 
@@ -152,8 +145,10 @@ mod tests {
     fn a_claim_of_another_boot_is_lost_with_its_machine() {
         let (_temp, dir) = fixture();
         let shim = ProcessMark { pid: 1, start_ticks: 1 };
-        dir.write(CLAIM, &Claim { boot_id: "another".into(), shim }).expect("written");
-        dir.write(STARTED, &Started { worker: shim }).expect("written");
+        let lock = Lock::take(&dir).expect("a lock file").expect("free");
+        lock.write_claim(&Claim { boot_id: "another".into(), shim }).expect("written");
+        lock.write_started(&Started { worker: shim }).expect("written");
+        drop(lock);
         let Standing::Ended(exit) = settle(&dir, NotBegun::Keep) else { panic!("it ended") };
         assert!(matches!(&exit.fate, WorkerFate::Lost { reason } if reason.contains("restarted")), "{exit:?}");
     }

@@ -12,7 +12,8 @@ use rustix::process::{Signal, pidfd_send_signal};
 use tokio::sync::mpsc;
 
 use super::checkpoint::{self, Checkpoint, StateWatch};
-use super::files::{LEAVE, RankDir, SHIM_LOG, STARTED, read_bounded};
+use super::files::{LEAVE, RankDir, SHIM_LOG, read_bounded};
+use super::journal::Journal;
 use super::launch::{GO, Shim, run_path};
 use super::ready::waitable;
 use super::standing::{NotBegun, Standing, lost, settle};
@@ -124,7 +125,7 @@ impl Shared {
                 tokio::time::sleep(UNCLEAR_INTERVAL).await;
             }
         };
-        if !started && dir.has(STARTED) {
+        if !started && has_started(&dir) {
             self.tell(Fact::WorkerStarted { run, rank });
         }
         if let Ok(complaints) = read_bounded(&dir.file(SHIM_LOG), COMPLAINT_BYTES_MAX)
@@ -166,7 +167,7 @@ impl Shared {
 /// Whether the worker of a shim started; waits until that is decided.
 async fn hear_started(dir: &RankDir, shim: &Shim) -> io::Result<bool> {
     let Some(talk) = &shim.talk else {
-        while !dir.has(STARTED) {
+        while !has_started(dir) {
             tokio::time::sleep(UNCLEAR_INTERVAL).await;
         }
         return Ok(true);
@@ -182,6 +183,10 @@ async fn hear_started(dir: &RankDir, shim: &Shim) -> io::Result<bool> {
             Err(_) => return Ok(false),
         }
     }
+}
+
+fn has_started(dir: &RankDir) -> bool {
+    Journal::read(dir).started.is_some()
 }
 
 /// Tells a shim to make its worker leave; fine if it is no more.

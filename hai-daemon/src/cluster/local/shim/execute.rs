@@ -102,9 +102,11 @@ fn resolve(name: &str, path: &OsStr, workdir: &Path) -> Result<PathBuf, String> 
     let mut hidden = None;
     for dir in std::env::split_paths(path) {
         let program = workdir.join(dir).join(name);
+        if !program.is_file() {
+            continue;
+        }
         match unfit(&program) {
             None => return Ok(program),
-            Some(_) if !program.is_file() => {}
             Some(problem) => {
                 hidden = hidden.or(Some(format!("`{name}`: {} is there, but {problem}", program.display())))
             }

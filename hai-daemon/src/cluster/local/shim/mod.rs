@@ -18,10 +18,11 @@ use std::time::Duration;
 use hai_core::model::{WorkerExit, WorkerFate};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::files::{CLAIM, EXIT, LEAVE, ORDER, RankDir};
+use super::files::{EXIT, LEAVE, ORDER, RankDir};
+use super::journal::{Claim, Journal, Lock};
 use super::launch::GO;
 use super::logs;
-use super::order::{Claim, WorkerOrder};
+use super::order::WorkerOrder;
 use super::process::{ProcessMark, boot_id};
 use super::standing::never_executed;
 
@@ -33,15 +34,16 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(5);
 const REASON_CHARS_MAX: usize = 800;
 
 /// Executes the worker whose directory is `dir`; returns when it has ended and that is written down. What goes wrong
-/// is written to standard error, which the daemon points to a file. Must be called before the process has other
-/// threads or a runtime.
+/// is written to a file there. Must be called before the process has other threads or a runtime.
 #[must_use]
 pub fn main(dir: &Path) -> ExitCode {
     let dir = RankDir::new(dir);
+    let told = dir.clone();
+    std::panic::set_hook(Box::new(move |panic| told.complain(&panic.to_string())));
     match run(&dir) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("hai-daemon shim {}: {error}", dir.path().display());
+            dir.complain(&error.to_string());
             ExitCode::FAILURE
         }
     }
@@ -52,14 +54,14 @@ fn run(dir: &RankDir) -> io::Result<()> {
     let _ = rustix::process::setsid();
     // What a worker leaves behind becomes this process' child, so that nothing of it can hide from the end.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    let Some(_lock) = lock(dir)? else { return Ok(()) };
-    if dir.has(EXIT) || dir.has(CLAIM) {
+    let Some(lock) = take_lock(dir)? else { return Ok(()) };
+    if dir.has(EXIT) || Journal::read(dir).claimed {
         // It was executed, or never will be: whoever follows this process finds out which.
         return Ok(());
     }
     let order: WorkerOrder = dir.read(ORDER)?.ok_or(io::ErrorKind::NotFound)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let exit = runtime.block_on(execute(dir, &order));
+    let exit = runtime.block_on(execute(dir, &lock, &order));
     // A thread that hangs on a dead disk must not keep the process.
     runtime.shutdown_background();
     if let Some(exit) = exit? {
@@ -69,9 +71,9 @@ fn run(dir: &RankDir) -> io::Result<()> {
     Ok(())
 }
 
-fn lock(dir: &RankDir) -> io::Result<Option<std::fs::File>> {
+fn take_lock(dir: &RankDir) -> io::Result<Option<Lock>> {
     for _ in 0..LOCK_ATTEMPTS_MAX {
-        if let Some(lock) = dir.try_lock()? {
+        if let Some(lock) = Lock::take(dir)? {
             return Ok(Some(lock));
         }
         std::thread::sleep(LOCK_INTERVAL);
@@ -86,7 +88,7 @@ struct Signals {
 }
 
 /// `None` if the daemon did not give its word: then nothing happened.
-async fn execute(dir: &RankDir, order: &WorkerOrder) -> io::Result<Option<WorkerExit>> {
+async fn execute(dir: &RankDir, lock: &Lock, order: &WorkerOrder) -> io::Result<Option<WorkerExit>> {
     let mut signals = Signals { leave: signal(SignalKind::terminate())?, child: signal(SignalKind::child())? };
     let daemon = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     tokio::select! {
@@ -101,11 +103,11 @@ async fn execute(dir: &RankDir, order: &WorkerOrder) -> io::Result<Option<Worker
         return Ok(Some(never_executed()));
     }
     let shim = ProcessMark::of(rustix::process::getpid())?;
-    if let Err(error) = dir.write_reserved(CLAIM, &Claim { boot_id: boot_id()?, shim }) {
+    if let Err(error) = lock.write_claim(&Claim { boot_id: boot_id()?, shim }) {
         let reason = format!("its start can not be written down: {error}");
         return Ok(Some(WorkerExit::of(WorkerFate::Refused { reason })));
     }
-    let output = match output::Output::new(order) {
+    let output = match output::Output::new(dir, order) {
         Ok(output) => output,
         Err(error) => {
             let reason = format!("its output can not be caught: {error}");
@@ -113,7 +115,10 @@ async fn execute(dir: &RankDir, order: &WorkerOrder) -> io::Result<Option<Worker
         }
     };
     match execute::execute(dir, order, &output) {
-        Ok(worker) => supervise::supervise(dir, order, worker, output, signals, &daemon).await.map(Some),
+        Ok(worker) => {
+            supervise::announce(dir, lock, &worker, &daemon);
+            supervise::supervise(dir, order, worker, output, signals).await.map(Some)
+        }
         Err(fate) => Ok(Some(WorkerExit::of(fate))),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::super::files::RankDir;
 use super::super::logs::LogWriter;
 use super::super::order::WorkerOrder;
 
@@ -21,22 +22,24 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Output {
     into: PipeWriter,
     lost: Arc<AtomicU64>,
+    dir: RankDir,
     drained: oneshot::Receiver<()>,
 }
 
 impl Output {
-    pub(super) fn new(order: &WorkerOrder) -> io::Result<Self> {
+    pub(super) fn new(dir: &RankDir, order: &WorkerOrder) -> io::Result<Self> {
         let (from, into) = io::pipe()?;
         let lost = Arc::new(AtomicU64::new(0));
         let (done, drained) = oneshot::channel();
-        let (dir, bound, counted) = (order.log_dir.clone(), order.log_bound, lost.clone());
+        let (log_dir, bound, counted) = (order.log_dir.clone(), order.log_bound, lost.clone());
         let thread = std::thread::Builder::new().name("output".to_owned()).stack_size(STACK_BYTES);
+        let told = dir.clone();
         thread.spawn(move || {
-            pump(from, LogWriter::new(&dir, bound, counted));
+            pump(from, LogWriter::new(&log_dir, bound, counted), &told);
             // Nobody waits any more if it took too long.
             let _ = done.send(());
         })?;
-        Ok(Output { into, lost, drained })
+        Ok(Output { into, lost, dir: dir.clone(), drained })
     }
 
     /// A writing end for the worker.
@@ -48,13 +51,13 @@ impl Output {
     pub(super) async fn finish(self) -> u64 {
         drop(self.into);
         if tokio::time::timeout(DRAIN_MAX, self.drained).await.is_err() {
-            eprintln!("some of the worker's last output was still not written after {DRAIN_MAX:?}");
+            self.dir.complain(&format!("some of the worker's last output was still not written after {DRAIN_MAX:?}"));
         }
         self.lost.load(Ordering::Relaxed)
     }
 }
 
-fn pump(mut from: PipeReader, mut log: LogWriter) {
+fn pump(mut from: PipeReader, mut log: LogWriter, dir: &RankDir) {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         match from.read(&mut buffer) {
@@ -62,7 +65,7 @@ fn pump(mut from: PipeReader, mut log: LogWriter) {
             Ok(count) => log.write(&buffer[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                eprintln!("the worker's output can not be read any more: {error}");
+                dir.complain(&format!("the worker's output can not be read any more: {error}"));
                 break;
             }
         }

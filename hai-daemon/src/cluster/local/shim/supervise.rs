@@ -11,9 +11,10 @@ use rustix::process::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use super::super::files::{ANSWER, DONE, LEAVE, RankDir, STARTED, SUSPEND};
+use super::super::files::{ANSWER, DONE, LEAVE, RankDir, SUSPEND};
+use super::super::journal::{Lock, Started};
 use super::super::launch::GO;
-use super::super::order::{Leave, Started, WorkerOrder};
+use super::super::order::{Leave, WorkerOrder};
 use super::super::process::{ProcessMark, children};
 use super::Signals;
 use super::output::Output;
@@ -40,6 +41,17 @@ enum Stage {
     Killed,
 }
 
+/// Writes down that the worker executes, and tells the daemon.
+pub(super) fn announce(dir: &RankDir, lock: &Lock, worker: &Child, mut daemon: &UnixStream) {
+    let leader = Pid::from_raw(worker.id().cast_signed()).ok_or_else(|| io::ErrorKind::NotFound.into());
+    let written = leader.and_then(ProcessMark::of).and_then(|worker| lock.write_started(&Started { worker }));
+    if let Err(error) = written {
+        dir.complain(&format!("the worker's start can not be written down: {error}"));
+    }
+    // The daemon may be gone; the next one finds the file.
+    let _ = daemon.write_all(&[GO]);
+}
+
 /// Sees the worker through to its end.
 pub(super) async fn supervise(
     dir: &RankDir,
@@ -47,10 +59,8 @@ pub(super) async fn supervise(
     worker: Child,
     output: Output,
     mut signals: Signals,
-    daemon: &UnixStream,
 ) -> io::Result<WorkerExit> {
     let leader = Pid::from_raw(worker.id().cast_signed()).ok_or(io::ErrorKind::NotFound)?;
-    announce(dir, leader, daemon);
     let mut leaving: Option<Leaving> = None;
     let status = loop {
         if let Some(status) = ended(leader)? {
@@ -66,7 +76,7 @@ pub(super) async fn supervise(
             }
         }
     };
-    end_group(leader).await;
+    end_group(dir, leader).await;
     let declared_done = dir.has(DONE);
     let log_lost_bytes = output.finish().await;
     let fate = match (status.exit_status(), status.terminating_signal()) {
@@ -75,16 +85,6 @@ pub(super) async fn supervise(
         (None, None) => WorkerFate::Lost { reason: format!("it ended strangely: {status:?}") },
     };
     Ok(WorkerExit { fate, signalled: leaving.is_some(), declared_done, log_lost_bytes })
-}
-
-/// Writes down that the worker executes, and tells the daemon.
-fn announce(dir: &RankDir, leader: Pid, mut daemon: &UnixStream) {
-    let written = ProcessMark::of(leader).and_then(|worker| dir.write_reserved(STARTED, &Started { worker }));
-    if let Err(error) = written {
-        eprintln!("the worker's start can not be written down: {error}");
-    }
-    // The daemon may be gone; the next one finds the file.
-    let _ = daemon.write_all(&[GO]);
 }
 
 /// How the worker ended, if it has. It stays a zombie, so that its number stays its own.
@@ -104,20 +104,20 @@ fn tell_to_leave(dir: &RankDir, order: &WorkerOrder, leader: Pid, leaving: &mut 
         return Ok(());
     }
     if let Err(error) = dir.touch(SUSPEND) {
-        eprintln!("the suspend file can not be made; the worker gets the signal alone: {error}");
+        dir.complain(&format!("the suspend file can not be made; the worker gets the signal alone: {error}"));
     }
-    send(leader, Signal::TERM);
+    send(dir, leader, Signal::TERM);
     *leaving = Some(Leaving { since: Instant::now(), grace, stage: Stage::Answer });
     Ok(())
 }
 
 /// Signals the worker's group, and the worker itself if it moved to another one.
-fn send(leader: Pid, signal: Signal) {
+fn send(dir: &RankDir, leader: Pid, signal: Signal) {
     let moved = getpgid(Some(leader)).is_ok_and(|group| group != leader);
     let sent = kill_process_group(leader, signal);
     let sent = if moved { kill_process(leader, signal) } else { sent };
     if let Err(error) = sent {
-        eprintln!("the worker can not be sent signal {}: {error}", signal.as_raw());
+        dir.complain(&format!("the worker can not be sent signal {}: {error}", signal.as_raw()));
     }
 }
 
@@ -142,7 +142,7 @@ impl Leaving {
         self.stage = match self.stage {
             Stage::Answer if dir.has(ANSWER) => Stage::Finish,
             Stage::Answer | Stage::Finish => {
-                send(leader, Signal::KILL);
+                send(dir, leader, Signal::KILL);
                 Stage::Killed
             }
             Stage::Killed => Stage::Killed,
@@ -161,7 +161,7 @@ fn reap(child: Pid) {
 }
 
 /// Ends everything that descends from the worker, which has ended itself.
-async fn end_group(leader: Pid) {
+async fn end_group(dir: &RankDir, leader: Pid) {
     // While the leader is a zombie the group's number can not be another's. No such group: it was alone.
     let _ = kill_process_group(leader, Signal::KILL);
     let give_up = Instant::now() + KILL_WAIT_MAX;
@@ -172,7 +172,7 @@ async fn end_group(leader: Pid) {
             break;
         }
         if Instant::now() >= give_up {
-            eprintln!("{} processes that the worker left behind can not be killed", left.len());
+            dir.complain(&format!("{} processes that the worker left behind can not be killed", left.len()));
             break;
         }
         for child in left {
