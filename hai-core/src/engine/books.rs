@@ -223,6 +223,9 @@ impl Engine {
             turns.cancel(Timer::Protected(id));
             turns.cancel(Timer::Slice(id));
         }
+        if let Some(over) = self.over_slice.get_mut(&group) {
+            over.remove(&id);
+        }
     }
 
     /// Lets timers go off whose time has come. A replayed log does so at the same points.
@@ -237,7 +240,10 @@ impl Engine {
         }
         let mut due = Vec::new();
         for (group, turns) in &mut self.turns {
-            while turns.pop_due(self.now).is_some() {
+            while let Some(timer) = turns.pop_due(self.now) {
+                if let Timer::Slice(run) = timer {
+                    self.over_slice.entry(group.clone()).or_default().insert(run);
+                }
                 due.push(group.clone());
             }
         }
