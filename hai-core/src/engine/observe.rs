@@ -70,6 +70,8 @@ impl Engine {
             return Ok(false);
         }
         self.agenda.runs.insert(run_id);
+        let group = self.task_ref(id).spec.group.clone();
+        self.fifo.set_dirty(&group);
         self.touch(id);
         Ok(true)
     }
@@ -93,6 +95,8 @@ impl Engine {
                 self.agenda.runs.insert(run);
             }
         }
+        let group = self.task_ref(id).spec.group.clone();
+        self.fifo.set_dirty(&group);
         self.touch(id);
         Ok(true)
     }
@@ -103,6 +107,8 @@ impl Engine {
             self.requeue(id);
         } else if task.hold {
             self.task_mut(id).hold = false;
+            let group = self.task_ref(id).spec.group.clone();
+            self.fifo.set_dirty(&group);
             self.touch(id);
         } else {
             return Err(FactError::NotHeld { task: id });
@@ -179,6 +185,9 @@ impl Engine {
             self.capacity_changed(&group);
         }
         let ix = self.inventory.set(spec.clone());
+        // A device that had vanished may be back, with whom it was given to still on it.
+        let runs = &self.runs;
+        self.inventory.retake(ix, |run, rank| Some(runs.get(&run)?.placement.workers.get(rank as usize)?.clone()));
         self.look_at_runs_on(ix);
         self.capacity_changed(&spec.group);
         Ok(true)
@@ -281,6 +290,10 @@ impl Engine {
         self.agenda.runs.insert(id);
         self.changed_runs.insert(id);
         self.freed(task);
+        if let Some(ix) = self.inventory.find(&place) {
+            let group = self.inventory.node(ix).spec().group.clone();
+            self.capacity_changed(&group);
+        }
         if over {
             self.end_run(id);
         } else {

@@ -192,7 +192,7 @@ impl Inventory {
     /// Whether any node belongs to the group.
     #[must_use]
     pub fn has_group(&self, group: &GroupName) -> bool {
-        self.groups.get(group).is_some_and(|group| !group.nodes.is_empty())
+        self.groups.get(group).is_some_and(|group| group.nodes.iter().any(|&ix| !self.node(ix).is_gone()))
     }
 
     /// Usable nodes of the group that may have room later for one worker with this request, the best fit first.
@@ -202,7 +202,7 @@ impl Inventory {
         request: &'a WorkerRequest,
     ) -> impl Iterator<Item = NodeIx> + 'a {
         let group = self.groups.get(group);
-        let least = request.device_memory_mib;
+        let least = if request.devices == Devices::Count(0) { 0 } else { request.device_memory_mib };
         let (whole, count) = match request.devices {
             Devices::WholeNode => (true, 0),
             Devices::Count(count) => (false, count),
@@ -284,6 +284,17 @@ impl Inventory {
             node.holds.push(Hold { run, rank, take, stage });
             self.refresh(ix);
         }
+    }
+
+    /// Looks up again what everybody on a node was given, in terms of its devices as they are now.
+    pub fn retake(&mut self, ix: NodeIx, given: impl Fn(RunId, u32) -> Option<WorkerPlacement>) {
+        let node = self.node_mut(ix);
+        for hold in &mut node.holds {
+            if let Some(place) = given(hold.run, hold.rank) {
+                hold.take = Take::of(&place, &node.spec);
+            }
+        }
+        self.refresh(ix);
     }
 
     /// Changes for how long a worker holds its part.

@@ -223,7 +223,7 @@ impl World {
                 (self.taken_over, self.news) = (true, true);
             }
             Op::TakeOver => {
-                std::mem::swap(&mut self.engine, &mut self.replayer);
+                self.engine = self.replayer.clone();
                 (self.taken_over, self.news) = (true, true);
             }
         }
