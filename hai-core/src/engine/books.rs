@@ -145,6 +145,18 @@ impl Engine {
         self.capacity_changed(&group);
     }
 
+    /// The same for the groups that its nodes belong to now, which may be others than when it was placed.
+    pub(super) fn freed_on(&mut self, placement: &Placement) {
+        let groups: std::collections::BTreeSet<GroupName> = placement
+            .workers
+            .iter()
+            .filter_map(|place| Some(self.inventory.node(self.inventory.find(&place.node)?).spec().group.clone()))
+            .collect();
+        for group in groups {
+            self.capacity_changed(&group);
+        }
+    }
+
     pub(super) fn capacity_changed(&mut self, group: &GroupName) {
         self.agenda.promises = true;
         self.queue.wake_group(group);
@@ -187,6 +199,7 @@ impl Engine {
             self.inventory.release(&place.node, id, rank);
         }
         self.freed(task);
+        self.freed_on(&nodes);
         self.touch(task);
     }
 

@@ -126,12 +126,12 @@ impl Engine {
     pub fn schedule(&mut self, now: Time) -> Round {
         self.pass_time(now);
         self.force();
-        self.settle_promises();
+        self.settle_promises(false);
         match self.config.policy {
             Policy::Hai => self.pass_hai(),
             Policy::HaiFifo => self.pass_fifo(),
         }
-        self.settle_promises();
+        self.settle_promises(true);
         let verdicts = self.tell_verdicts();
         self.check_books();
         Round { at: self.now, decisions: std::mem::take(&mut self.decisions), verdicts }

@@ -249,6 +249,12 @@ impl Queue {
 
     /// Rights changed.
     pub fn wake_rights(&mut self) {
+        // Who waits for room may now lack a right first, and is to be told so.
+        for (_, ids) in std::mem::take(&mut self.want_room) {
+            for id in ids {
+                self.wake(id);
+            }
+        }
         for (_, ids) in std::mem::take(&mut self.want_right) {
             for id in ids {
                 self.wake(id);
