@@ -2,5 +2,11 @@
 //!
 //! Everything here is an adapter or a door; [`scheduler`] holds the loop that ties them to the engine.
 
+pub mod api;
+pub mod cli;
+pub mod cluster;
+pub mod config;
+pub mod daemon;
+pub mod gpu;
 pub mod scheduler;
 pub mod store;

@@ -1,2 +1,80 @@
-//! x
-fn main() {}
+//! The `hai-daemon` program: reads the command line, and runs what it asks for.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use hai_daemon::cli::generate;
+use hai_daemon::cluster::local::shim;
+use hai_daemon::config::flags::{ConfigCommand, DaemonArgs, DaemonCommand};
+use hai_daemon::config::{Config, ConfigErrors, EXAMPLE, Environment, LogFormat};
+use hai_daemon::daemon;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let args = DaemonArgs::parse();
+    let environment = Environment::of_process();
+    match args.command.unwrap_or(DaemonCommand::Serve) {
+        DaemonCommand::Shim { dir } => shim::main(&dir),
+        DaemonCommand::Completions { shell } => {
+            done(generate::completions::<DaemonArgs>(shell, &mut std::io::stdout().lock()))
+        }
+        DaemonCommand::Man { dir } => done(generate::man::<DaemonArgs>(&dir)),
+        DaemonCommand::Config { command: ConfigCommand::Example } => {
+            print!("{EXAMPLE}");
+            ExitCode::SUCCESS
+        }
+        DaemonCommand::Config { command } => match Config::load(&args.config, &environment) {
+            Ok(config) => {
+                match command {
+                    ConfigCommand::Show => print!("{}", config.show()),
+                    _ => eprintln!("the configuration is good"),
+                }
+                ExitCode::SUCCESS
+            }
+            Err(errors) => refused(&errors),
+        },
+        DaemonCommand::Serve => match Config::load(&args.config, &environment) {
+            Ok(config) => serve(&config, &environment),
+            Err(errors) => refused(&errors),
+        },
+        _ => ExitCode::from(2),
+    }
+}
+
+fn refused(errors: &ConfigErrors) -> ExitCode {
+    eprint!("{errors}");
+    ExitCode::from(2)
+}
+
+fn done(result: std::io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hai-daemon: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: &Config, environment: &Environment) -> ExitCode {
+    let filter = EnvFilter::new(format!("warn,hai_core={0},hai_daemon={0}", config.log.level.word()));
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    match config.log.format {
+        LogFormat::Json => log.json().init(),
+        LogFormat::Text => log.init(),
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("hai-daemon: no threads can be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(daemon::serve(config, environment)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hai-daemon: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

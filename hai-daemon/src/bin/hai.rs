@@ -1,2 +1,5 @@
-//! x
-fn main() {}
+//! The `hai` command.
+
+fn main() -> std::process::ExitCode {
+    hai_daemon::cli::main()
+}

@@ -25,6 +25,7 @@ use connect::{BEGIN, Writer};
 const TAKE_LEASE: &str = "UPDATE lease SET fence = fence + 1 RETURNING fence";
 const SNAPSHOT: &str = "SELECT seq, digest, state FROM snapshot";
 const RECORDS: &str = "SELECT seq, at, kind, body, digest FROM log WHERE seq > ? ORDER BY seq";
+const LAST_EVENT: &str = "SELECT coalesce(max(id), 0) FROM events";
 
 /// The scheduler's store in one SQLite file.
 ///
@@ -97,6 +98,7 @@ async fn take_over(connection: &mut SqliteConnection) -> Result<Saved, SqliteErr
     }
     let found = sqlx::query(RECORDS).bind(contained).fetch_all(&mut *transaction).await?;
     let records = found.iter().map(rows::record).collect::<Result<_, _>>()?;
+    let last_event = rows::number("events", sqlx::query_scalar(LAST_EVENT).fetch_one(&mut *transaction).await?)?;
     transaction.commit().await?;
-    Ok(Saved { fence, snapshot, records })
+    Ok(Saved { fence, snapshot, records, last_event })
 }

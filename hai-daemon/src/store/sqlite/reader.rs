@@ -5,7 +5,7 @@ use hai_core::model::{Program, RightRow, RunId, RunView, TaskId, TaskState, Task
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
-use super::{SqliteError, rows};
+use super::{LAST_EVENT, SqliteError, rows};
 use crate::store::{Counts, Page, TaskFilter, TaskPage};
 
 const TASK: &str = "SELECT id, view FROM tasks WHERE id = ?";
@@ -24,7 +24,6 @@ const RUNS: &str = run_sql!("task = ? ORDER BY id");
 const LOG: &str = "SELECT seq, at, kind, body, digest FROM log WHERE seq > ? ORDER BY seq LIMIT ?";
 const EVENTS: &str = "SELECT id, at, user_name, body FROM events WHERE id > ? ORDER BY id LIMIT ?";
 const EVENTS_OF: &str = "SELECT id, at, user_name, body FROM events WHERE user_name = ? AND id > ? ORDER BY id LIMIT ?";
-const LAST_EVENT: &str = "SELECT coalesce(max(id), 0) FROM events";
 const RIGHTS: &str = "SELECT position, body FROM rights ORDER BY position";
 const COUNTS: &str = "SELECT state, outcome, count(*) FROM tasks GROUP BY state, outcome";
 

@@ -1,0 +1,104 @@
+//! Who is asking: a bearer token becomes a user.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, header};
+use hai_core::model::UserName;
+
+use super::ApiState;
+use super::problem::{ApiError, Kind};
+use crate::store::{Role, User};
+
+/// Whoever sent the request.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) user: User,
+}
+
+/// An operator who sent the request.
+#[derive(Clone, Debug)]
+pub(super) struct Operator(pub(super) Caller);
+
+impl Caller {
+    pub(super) fn is_operator(&self) -> bool {
+        self.user.role == Role::Operator
+    }
+
+    /// Whether tasks of `owner` may be seen and touched.
+    pub(super) fn may_see(&self, owner: &UserName) -> bool {
+        self.is_operator() || self.user.name == *owner
+    }
+
+    /// The one user whose tasks may be seen; `None` if those of all may.
+    pub(super) fn sees_only(&self) -> Option<&UserName> {
+        (!self.is_operator()).then_some(&self.user.name)
+    }
+
+    /// A problem unless it is an operator: `what` says what only they may do, and in which field.
+    pub(super) fn must_be_operator(&self, field: &'static str, what: &str) -> Result<(), ApiError> {
+        if self.is_operator() {
+            return Ok(());
+        }
+        Err(ApiError::new(Kind::Forbidden, format!("{field}: only an operator may {what}")).at(field))
+    }
+}
+
+impl FromRequestParts<ApiState> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
+        let header = parts.headers.get(header::AUTHORIZATION);
+        let Some(header) = header else {
+            return Err(unauthorized("no token; send `Authorization: Bearer` and the token", "Bearer realm=\"hai\""));
+        };
+        let token = header.to_str().ok().and_then(bearer);
+        let user = match token {
+            Some(token) => state.accounts.authenticate(token).await?,
+            None => None,
+        };
+        user.map(|user| Caller { user }).ok_or_else(|| {
+            unauthorized(
+                "the token opens nothing; it may have been replaced or its user removed",
+                "Bearer realm=\"hai\", error=\"invalid_token\"",
+            )
+        })
+    }
+}
+
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn unauthorized(detail: &str, challenge: &'static str) -> ApiError {
+    ApiError::new(Kind::Unauthorized, detail)
+        .at("authorization")
+        .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+}
+
+impl FromRequestParts<ApiState> for Operator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        if caller.is_operator() {
+            return Ok(Operator(caller));
+        }
+        let detail = format!("only an operator may do that, and {} is none", caller.user.name);
+        Err(ApiError::new(Kind::Forbidden, detail))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bearer;
+
+    #[test]
+    fn only_bearer_tokens_are_taken() {
+        assert_eq!(bearer("Bearer abc"), Some("abc"));
+        assert_eq!(bearer("bearer  abc "), Some("abc"));
+        for wrong in ["abc", "Basic abc", "Bearer", ""] {
+            assert_eq!(bearer(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The HTTP API, version 1: the door for the `hai` command, for scripts and for the dashboard.
+//!
+//! See [`serve`] for the primary entry point and [`wire`] for the table of paths and the types of every request and
+//! response. One file holds one resource; [`problem`] holds every error.
+//!
+//! What changes something goes through the [`Scheduler`](crate::scheduler::Scheduler) and is answered once it is
+//! stored. What is read comes from the store's [`Reader`](crate::store::Reader), except for what only the live engine
+//! knows (nodes, and why a task waits). The store's reader and accounts are used as they are: they are written for
+//! doors such as this one, and a trait over them would repeat each of their signatures without hiding anything. The
+//! cluster stays unknown: the output of workers comes through [`LogSource`], which `main` fills in.
+//!
+//! `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, `/problems` and `/` need no token. They tell how many tasks
+//! and devices there are, never whose; who must not know that is kept out by the address that the server listens on,
+//! by default this machine's own.
+
+mod auth;
+mod events;
+mod extract;
+mod health;
+mod layers;
+mod log_source;
+mod logs;
+mod metrics;
+mod nodes;
+mod openapi;
+pub mod problem;
+mod range;
+mod rights;
+mod root;
+mod server;
+mod state;
+mod tasks;
+mod users;
+pub mod wire;
+
+pub use log_source::{LogPart, LogSource, WorkerLog};
+pub use openapi::openapi;
+pub use server::{router, serve};
+pub use state::{ApiState, Defaults};

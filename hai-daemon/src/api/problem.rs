@@ -1,0 +1,304 @@
+//! Every error as a problem document (RFC 9457): the kinds that there are, and how other errors become one.
+//!
+//! See [`ApiError`] for what handlers return and [`Kind`] for the list that `GET /problems/{kind}` explains.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hai_core::engine::FactError;
+use hai_core::model::SpecError;
+
+use super::wire::Problem;
+use crate::scheduler::RequestError;
+use crate::store::{AccountError, SqliteError};
+
+/// A kind of problem: what clients may tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The body is not JSON.
+    MalformedJson,
+    /// The body is JSON with a field that is not known.
+    UnknownField,
+    /// The body is JSON, but a value in it can not be.
+    InvalidValue,
+    /// The path or the query can not be.
+    InvalidParameter,
+    /// No token, or one that opens nothing.
+    Unauthorized,
+    /// The token opens less than that.
+    Forbidden,
+    /// Nothing is there, or nothing that the user may know of.
+    NotFound,
+    /// The task has had no run yet.
+    NoRun,
+    /// The path is known, the method is not.
+    MethodNotAllowed,
+    /// The thing is in a state in which that can not be done.
+    Conflict,
+    /// The body is too long.
+    TooLarge,
+    /// The body is not said to be JSON.
+    UnsupportedMediaType,
+    /// The range of bytes lies beyond the end.
+    RangeNotSatisfiable,
+    /// The body took too long to come.
+    Timeout,
+    /// The scheduler does not answer.
+    Unavailable,
+    /// A fault of the server's.
+    Internal,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Kind; 16] = [
+        Kind::MalformedJson,
+        Kind::UnknownField,
+        Kind::InvalidValue,
+        Kind::InvalidParameter,
+        Kind::Unauthorized,
+        Kind::Forbidden,
+        Kind::NotFound,
+        Kind::NoRun,
+        Kind::MethodNotAllowed,
+        Kind::Conflict,
+        Kind::TooLarge,
+        Kind::UnsupportedMediaType,
+        Kind::RangeNotSatisfiable,
+        Kind::Timeout,
+        Kind::Unavailable,
+        Kind::Internal,
+    ];
+
+    /// The last part of the problem's `type`.
+    #[must_use]
+    pub const fn slug(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The status that goes with it.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        self.row().1
+    }
+
+    /// The kind in a few words.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        self.row().2
+    }
+
+    /// What it means and what helps.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        self.row().3
+    }
+
+    const fn row(self) -> (&'static str, StatusCode, &'static str, &'static str) {
+        match self {
+            Kind::MalformedJson => (
+                "malformed-json",
+                StatusCode::BAD_REQUEST,
+                "The body is not JSON",
+                "The body could not be read as JSON. The detail says at which line and column.",
+            ),
+            Kind::UnknownField => (
+                "unknown-field",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "A field is not known",
+                "The body has a field that this request does not have. The detail lists those that it has. Nothing was done.",
+            ),
+            Kind::InvalidValue => (
+                "invalid-value",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "A value can not be",
+                "A field is missing, has the wrong type or a value that can not be. The detail says what would be right. Nothing was done.",
+            ),
+            Kind::InvalidParameter => (
+                "invalid-parameter",
+                StatusCode::BAD_REQUEST,
+                "A parameter can not be",
+                "Something in the path, the query or a header can not be. The detail says what would be right.",
+            ),
+            Kind::Unauthorized => (
+                "unauthorized",
+                StatusCode::UNAUTHORIZED,
+                "A token is needed",
+                "The request needs `Authorization: Bearer` with a valid token. An operator can make one.",
+            ),
+            Kind::Forbidden => (
+                "forbidden",
+                StatusCode::FORBIDDEN,
+                "Only operators may do that",
+                "The token is valid, but only an operator may do that.",
+            ),
+            Kind::NotFound => (
+                "not-found",
+                StatusCode::NOT_FOUND,
+                "There is no such thing",
+                "Nothing is there, or it belongs to another user.",
+            ),
+            Kind::NoRun => (
+                "no-run",
+                StatusCode::NOT_FOUND,
+                "The task has not run yet",
+                "The task is there, but has had no run, so that there is no output. Ask why it waits.",
+            ),
+            Kind::MethodNotAllowed => (
+                "method-not-allowed",
+                StatusCode::METHOD_NOT_ALLOWED,
+                "The path does not have this method",
+                "The header `Allow` lists the methods that the path has.",
+            ),
+            Kind::Conflict => (
+                "conflict",
+                StatusCode::CONFLICT,
+                "That can not be done now",
+                "The thing is in a state in which that can not be done, e.g. the task is finished or the name is taken.",
+            ),
+            Kind::TooLarge => (
+                "too-large",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The body is too long",
+                "Bodies may have 1 MiB. Put larger things into files that the workers can read.",
+            ),
+            Kind::UnsupportedMediaType => (
+                "unsupported-media-type",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The body must be JSON",
+                "Send the body as JSON with `Content-Type: application/json`.",
+            ),
+            Kind::RangeNotSatisfiable => (
+                "range-not-satisfiable",
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "The range lies beyond the end",
+                "The first byte asked for is not there (yet). The header `Content-Range` says how many there are.",
+            ),
+            Kind::Timeout => (
+                "timeout",
+                StatusCode::REQUEST_TIMEOUT,
+                "It took too long",
+                "The body did not arrive in time. Nothing was done.",
+            ),
+            Kind::Unavailable => (
+                "unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The scheduler does not answer",
+                "The scheduler starts, stops, is overloaded or has failed. Try again in a moment, but look first: what was asked for may have been done.",
+            ),
+            Kind::Internal => (
+                "internal",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The server failed",
+                "A fault of the server's. Its log says more.",
+            ),
+        }
+    }
+}
+
+/// A problem on its way to the client.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    kind: Kind,
+    detail: String,
+    field: Option<String>,
+    headers: Vec<(header::HeaderName, HeaderValue)>,
+}
+
+impl ApiError {
+    /// A problem of this kind; `detail` says what is wrong here and what would be right.
+    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        ApiError { kind, detail: detail.into(), field: None, headers: Vec::new() }
+    }
+
+    /// The same, and this field or parameter is the wrong one.
+    pub(super) fn at(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into()).filter(|field| !field.is_empty());
+        self
+    }
+
+    /// The same, with a header.
+    pub(super) fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// A fault of ours: the log gets the cause, the client does not.
+    pub(super) fn internal(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error, "{what}");
+        ApiError::new(Kind::Internal, format!("{what}; the server's log says more"))
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let problem = Problem {
+            r#type: format!("/problems/{}", self.kind.slug()),
+            title: self.kind.title().to_owned(),
+            status: self.kind.status().as_u16(),
+            detail: self.detail,
+            field: self.field,
+        };
+        let mut response = (self.kind.status(), axum::Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(self.headers);
+        response
+    }
+}
+
+impl From<RequestError> for ApiError {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Rejected(error) => error.into(),
+            _ => ApiError::new(Kind::Unavailable, error.to_string()),
+        }
+    }
+}
+
+impl From<FactError> for ApiError {
+    fn from(error: FactError) -> Self {
+        match error {
+            FactError::Spec(error) => error.into(),
+            FactError::RightForAuto => ApiError::new(Kind::InvalidValue, error.to_string()).at("priority"),
+            FactError::UnknownRight | FactError::UnknownNode { .. } => ApiError::new(Kind::NotFound, error.to_string()),
+            _ => ApiError::new(Kind::Conflict, error.to_string()),
+        }
+    }
+}
+
+impl From<SpecError> for ApiError {
+    fn from(error: SpecError) -> Self {
+        // What the engine calls `request` is spread over the submission's own fields.
+        let field = error.field.strip_prefix("request.").unwrap_or(error.field);
+        ApiError::new(Kind::InvalidValue, format!("{field}: {}", error.problem)).at(field)
+    }
+}
+
+impl From<SqliteError> for ApiError {
+    fn from(error: SqliteError) -> Self {
+        ApiError::internal("the store could not be read or written", &error)
+    }
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Exists { .. } => ApiError::new(Kind::Conflict, error.to_string()).at("name"),
+            AccountError::Unknown { .. } => ApiError::new(Kind::NotFound, error.to_string()).at("name"),
+            AccountError::Store(error) => error.into(),
+            _ => ApiError::internal("the account could not be changed", &error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_slug_of_its_own() {
+        let slugs: std::collections::BTreeSet<_> = Kind::ALL.into_iter().map(Kind::slug).collect();
+        assert_eq!(slugs.len(), Kind::ALL.len());
+        assert!(Kind::ALL.into_iter().all(|kind| kind.status().as_u16() >= 400));
+    }
+}

@@ -1,0 +1,59 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+
+use hai_core::model::{GroupName, Priority};
+use tokio_util::sync::CancellationToken;
+
+use super::LogSource;
+use super::metrics::Metrics;
+use crate::scheduler::Scheduler;
+use crate::store::{Accounts, Reader};
+
+/// Everything that the API speaks to; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ApiState {
+    pub(super) scheduler: Scheduler,
+    pub(super) reader: Reader,
+    pub(super) accounts: Accounts,
+    pub(super) logs: Arc<dyn LogSource>,
+    pub(super) defaults: Arc<Defaults>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Answers that go on for as long as somebody listens end when this is cancelled.
+    pub(super) closing: CancellationToken,
+}
+
+/// What a submission gets where it says nothing, and how long it may be.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    /// The nodes it may have.
+    pub group: GroupName,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The longest body of a request, in bytes.
+    pub body_bytes_max: usize,
+}
+
+impl Defaults {
+    /// Tasks go to this group at `NORMAL`; a request may have 1 MiB, far more than a command and its environment need.
+    #[must_use]
+    pub fn of_group(group: GroupName) -> Self {
+        Defaults { group, priority: Priority::Normal, body_bytes_max: 1 << 20 }
+    }
+}
+
+impl ApiState {
+    /// An API over these parts.
+    #[must_use]
+    pub fn new(
+        scheduler: Scheduler,
+        reader: Reader,
+        accounts: Accounts,
+        logs: Arc<dyn LogSource>,
+        defaults: Defaults,
+    ) -> Self {
+        let metrics = Arc::new(Metrics::new(scheduler.stats()));
+        let closing = CancellationToken::new();
+        ApiState { scheduler, reader, accounts, logs, defaults: Arc::new(defaults), metrics, closing }
+    }
+}

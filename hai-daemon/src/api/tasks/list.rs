@@ -1,0 +1,95 @@
+//! Listing tasks.
+
+use axum::Json;
+use axum::extract::State;
+use hai_core::model;
+
+use crate::api::ApiState;
+use crate::api::auth::Caller;
+use crate::api::extract::Query;
+use crate::api::problem::{ApiError, Kind};
+use crate::api::wire::{OutcomeWord, Task, TaskPage, TaskQuery, TaskState};
+use crate::store::{Page, TaskFilter};
+
+/// Stands for all states but the last.
+const UNFINISHED: &str = "unfinished";
+
+/// Tasks, the newest first
+///
+/// Users see only their own.
+#[utoipa::path(get, path = "/v1/tasks", tag = "tasks", operation_id = "list_tasks", params(TaskQuery),
+    responses((status = 200, description = "Some of the tasks that match.", body = TaskPage)))]
+pub(in crate::api) async fn list(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Query(query): Query<TaskQuery>,
+) -> Result<Json<TaskPage>, ApiError> {
+    let page = Page { before: query.before, limit: limit(query.limit)? };
+    let mut filter = TaskFilter {
+        user: query.user,
+        group: query.group,
+        states: states(query.state.as_deref().unwrap_or_default())?,
+        outcomes: query.outcome.map(OutcomeWord::word).map(str::to_owned).into_iter().collect(),
+        name_contains: query.name.filter(|part| !part.is_empty()),
+        priority: query.priority,
+    };
+    if let Some(only) = caller.sees_only() {
+        if filter.user.as_ref().is_some_and(|user| user != only) {
+            // Whether the other user is there is none of the caller's business.
+            return Ok(Json(TaskPage { tasks: Vec::new(), next: None }));
+        }
+        filter.user = Some(only.clone());
+    }
+    let found = state.reader.tasks(&filter, page).await?;
+    Ok(Json(TaskPage { tasks: found.tasks.iter().map(Task::from).collect(), next: found.next_before }))
+}
+
+fn limit(wanted: Option<u32>) -> Result<u32, ApiError> {
+    let limit = wanted.unwrap_or(Page::default().limit);
+    if (1..=Page::LIMIT_MAX).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(invalid("limit", format!("is {limit}, must be from 1 to {}", Page::LIMIT_MAX)))
+}
+
+fn states(words: &str) -> Result<Vec<model::TaskState>, ApiError> {
+    let mut states = Vec::new();
+    for word in words.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        match TaskState::ALL.into_iter().find(|state| state.word() == word) {
+            Some(state) => states.push(state.into()),
+            None if word == UNFINISHED => {
+                states.extend(TaskState::ALL.into_iter().map(Into::into).filter(is_unfinished));
+            }
+            None => {
+                let known = TaskState::ALL.map(TaskState::word).join(", ");
+                return Err(invalid(
+                    "state",
+                    format!("there is no state {word:?}; there are {known} and {UNFINISHED}"),
+                ));
+            }
+        }
+    }
+    Ok(states)
+}
+
+fn is_unfinished(state: &model::TaskState) -> bool {
+    *state != model::TaskState::Finished
+}
+
+fn invalid(field: &'static str, problem: impl std::fmt::Display) -> ApiError {
+    ApiError::new(Kind::InvalidParameter, format!("{field}: {problem}")).at(field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_words_with_commas() {
+        assert_eq!(states("").expect("none"), []);
+        let two = [model::TaskState::Running, model::TaskState::Held];
+        assert_eq!(states("running, held,").expect("two"), two);
+        assert_eq!(states("unfinished").expect("many").len(), 8);
+        assert!(states("running,asleep").is_err());
+    }
+}

@@ -1,0 +1,87 @@
+//! Why a task waits.
+
+use axum::Json;
+use axum::extract::State;
+use hai_core::model::{self, Outcome, TaskState, TaskView, Verdict};
+
+use super::{Id, find};
+use crate::api::ApiState;
+use crate::api::auth::Caller;
+use crate::api::extract::Param;
+use crate::api::problem::ApiError;
+use crate::api::wire::{self, Why, Yielded};
+
+/// Why a task waits, or what else it does
+#[utoipa::path(get, path = "/v1/tasks/{id}/why", tag = "tasks", operation_id = "why",
+    params(("id" = u64, Path, description = "The task's number.")),
+    responses((status = 200, description = "The reason, as data and as a sentence.", body = Why)))]
+pub(in crate::api) async fn why(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Param(Id(id)): Param<Id>,
+) -> Result<Json<Why>, ApiError> {
+    let stored = find(&state, &caller, id).await?;
+    Ok(Json(explain(&state, &stored).await?))
+}
+
+/// What the live engine says of a task; of one that it does not have any more, what is stored.
+pub(in crate::api) async fn explain(state: &ApiState, stored: &TaskView) -> Result<Why, ApiError> {
+    let id = stored.id;
+    let look = state.scheduler.inspect(move |engine| {
+        let verdict = engine.verdict(id);
+        let ahead = match &verdict {
+            Some(Verdict::Behind { head }) => engine.verdict(*head).map(|verdict| (*head, verdict)),
+            _ => None,
+        };
+        (engine.task(id), verdict, ahead)
+    });
+    let (live, verdict, ahead) = look.await?;
+    let task = live.as_ref().unwrap_or(stored);
+    let mut sentence = sentence(task, verdict.as_ref());
+    if let Some((head, verdict)) = ahead {
+        sentence = format!("{sentence}; of task {head}: {verdict}");
+    }
+    Ok(Why {
+        task: id,
+        state: task.state.into(),
+        waits: verdict.is_some(),
+        sentence,
+        verdict: verdict.as_ref().map(wire::Verdict::from),
+        yielded: task.yielded.as_ref().map(Yielded::from),
+    })
+}
+
+fn sentence(task: &TaskView, verdict: Option<&Verdict>) -> String {
+    let yielded = task.yielded.as_ref();
+    let now = match verdict {
+        Some(verdict) => verdict.to_string(),
+        None => return doing(task),
+    };
+    match yielded {
+        Some(yielded) if task.state != TaskState::Held => {
+            format!("{now}; its last run had to leave at {}, as {}", yielded.at, yielded.reason)
+        }
+        _ => now,
+    }
+}
+
+/// What a task that does not wait does.
+fn doing(task: &TaskView) -> String {
+    let run = task.run.map(|run| format!(" (run {run})")).unwrap_or_default();
+    match task.state {
+        TaskState::Starting => format!("its workers are being started{run}"),
+        TaskState::Running => format!("it runs{run}"),
+        TaskState::Suspending => match &task.yielded {
+            Some(model::Yielded { at, reason }) => format!("it was told to leave at {at}, as {reason}"),
+            None => "it was told to leave".to_owned(),
+        },
+        TaskState::Stopping => "it was told to end".to_owned(),
+        TaskState::Finished => match &task.outcome {
+            Some(Outcome::Succeeded) => "it has succeeded".to_owned(),
+            Some(Outcome::Failed { reason }) => format!("it has failed: {reason}"),
+            Some(Outcome::Stopped) => "it was stopped".to_owned(),
+            None => "it is over".to_owned(),
+        },
+        state => format!("it is {}", state.word()),
+    }
+}

@@ -1,0 +1,69 @@
+//! The types of every request and response of the HTTP API, version 1, with their place in the OpenAPI document.
+//!
+//! The server and the `hai` command share them. Times are RFC 3339 text, spans of time are text with a unit (`5s`,
+//! `90s`, `4h`), memory is a number of MiB, processors are cores and may be a fraction. A request with a field that
+//! is not known is refused. A response may gain fields; clients must ignore those that they do not know.
+//!
+//! Every path under `/v1` wants `Authorization: Bearer <token>`. Every error is a [`Problem`]
+//! (`application/problem+json`, RFC 9457).
+//!
+//! | method and path | request | response |
+//! | --- | --- | --- |
+//! | `POST /v1/tasks` | [`SubmitRequest`] | 201, `Location`, [`Task`] |
+//! | `GET /v1/tasks` | query [`TaskQuery`] | [`TaskPage`], newest first |
+//! | `GET /v1/tasks/{id}` | | [`TaskDetail`] |
+//! | `POST /v1/tasks/{id}/stop` | | [`Task`] |
+//! | `POST /v1/tasks/{id}/suspend` | | [`Task`]; it is held until it is resumed |
+//! | `POST /v1/tasks/{id}/resume` | | [`Task`] |
+//! | `POST /v1/tasks/{id}/priority` | [`PriorityRequest`] | [`Task`] |
+//! | `GET /v1/tasks/{id}/why` | | [`Why`] |
+//! | `GET /v1/tasks/{id}/logs` | query [`LogQuery`], `Range` | bytes; see [`header`] |
+//! | `GET /v1/nodes` | | [`NodeList`] |
+//! | `GET /v1/rights` | query [`RightKey`] filters | [`RightList`] |
+//! | `PUT /v1/rights` | [`Right`] | [`Right`]; operators |
+//! | `DELETE /v1/rights` | query [`RightKey`] | 204; operators; what is left out means "every" |
+//! | `GET /v1/users` | | [`UserList`]; operators |
+//! | `POST /v1/users` | [`NewUser`] | 201, [`NewToken`]; operators |
+//! | `DELETE /v1/users/{name}` | | 204; operators |
+//! | `POST /v1/users/{name}/token` | | [`NewToken`]; operators; the old token is void |
+//! | `GET /v1/me` | | [`User`] |
+//! | `GET /v1/events` | `Last-Event-ID` or `?after=` ([`EventQuery`]) | server-sent events, `event: task`, data [`Event`] |
+//! | `GET /healthz`, `GET /readyz` | | text; no token |
+//! | `GET /metrics` | | Prometheus text; no token |
+//! | `GET /openapi.json` | | the OpenAPI document; no token |
+//! | `GET /problems/{kind}` | | text: what a kind of [`Problem`] means; no token |
+//! | `GET /` | | text: where everything is; no token |
+
+mod event;
+mod limit;
+mod log;
+mod node;
+mod problem;
+mod right;
+mod run;
+mod submit;
+mod task;
+mod text;
+mod user;
+mod verdict;
+
+pub use event::{Event, EventQuery};
+pub use limit::Limit;
+pub use log::{LogQuery, header};
+pub use node::{Device, DeviceHealth, Node, NodeList, NodeUse};
+pub use problem::Problem;
+pub use right::{Right, RightKey, RightList};
+pub use run::{Run, RunEnd, RunPhase, Worker, WorkerExit, WorkerState};
+pub use submit::{Grace, PriorityRequest, SubmitRequest};
+pub use task::{OutcomeWord, Task, TaskDetail, TaskPage, TaskQuery, TaskState, Yielded};
+pub use text::PriorityWord;
+pub use user::{NewToken, NewUser, Role, User, UserList};
+pub use verdict::{Charge, Lack, Verdict, Why};
+
+use chrono::{DateTime, Utc};
+use hai_core::model::Time;
+
+/// The time as RFC 3339 writes it; times outside of chrono's range become its nearest end.
+pub(super) fn utc(time: Time) -> DateTime<Utc> {
+    time.to_utc().unwrap_or(if time < Time::ZERO { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC })
+}

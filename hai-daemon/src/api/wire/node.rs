@@ -1,0 +1,154 @@
+//! Nodes, their devices and who is on them.
+
+use std::collections::BTreeSet;
+
+use hai_core::model::{self, DeviceId, GroupName, ModelName, NodeName, RunId, TaskId, UserName};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::RunPhase;
+
+/// All nodes, by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NodeList {
+    /// The nodes.
+    pub nodes: Vec<Node>,
+}
+
+/// One machine and who is on it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Node {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: NodeName,
+    /// The group it belongs to.
+    #[schema(value_type = String)]
+    pub group: GroupName,
+    /// It answers and is well.
+    pub ready: bool,
+    /// It takes no new work.
+    pub cordoned: bool,
+    /// Only tasks that tolerate every one of these may start here.
+    #[schema(value_type = Vec<String>)]
+    pub taints: BTreeSet<String>,
+    /// Processor cores that workers may have.
+    pub cpu: f64,
+    /// How many of those nobody holds.
+    pub free_cpu: f64,
+    /// Memory that workers may have, in MiB.
+    pub memory_mib: u64,
+    /// How much of that nobody holds.
+    pub free_memory_mib: u64,
+    /// Its devices, in the order of their index.
+    pub devices: Vec<Device>,
+    /// Healthy devices that nobody holds.
+    pub free_devices: u32,
+    /// Who holds a part of it, or is promised one.
+    pub workers: Vec<NodeUse>,
+}
+
+/// One GPU, or a slice of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Device {
+    /// Its UUID.
+    #[schema(value_type = String)]
+    pub id: DeviceId,
+    /// What it is.
+    #[schema(value_type = String, examples("RTX 3070"))]
+    pub model: ModelName,
+    /// Its memory in MiB.
+    pub memory_mib: u64,
+    /// Whether it may be given out.
+    pub health: DeviceHealth,
+    /// Why it may not, if so.
+    pub reason: Option<String>,
+}
+
+/// Whether a device may be given to new work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceHealth {
+    /// It is well and hai's to give out.
+    Healthy,
+    /// It is broken.
+    Sick,
+    /// A process that hai did not start uses it.
+    Stranger,
+}
+
+/// One worker on a node, or a place that is promised to one. Of other people's tasks users are told what is held,
+/// but not by whom.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NodeUse {
+    /// Its task.
+    #[schema(value_type = Option<u64>)]
+    pub task: Option<TaskId>,
+    /// The task's owner.
+    #[schema(value_type = Option<String>)]
+    pub user: Option<UserName>,
+    /// The run.
+    #[schema(value_type = Option<u64>)]
+    pub run: Option<RunId>,
+    /// Which worker of it.
+    pub rank: Option<u32>,
+    /// What its run is doing; `null` while the place is only promised.
+    pub phase: Option<RunPhase>,
+    /// The node is its alone.
+    pub whole_node: bool,
+    /// The devices it holds, or will.
+    #[schema(value_type = Vec<String>)]
+    pub devices: Vec<DeviceId>,
+    /// Its processor cores.
+    pub cpu: f64,
+    /// Its memory in MiB.
+    pub memory_mib: u64,
+}
+
+impl Node {
+    /// The node with what is on it; `owner` tells whose a task is if the reader may know.
+    pub(in crate::api) fn new(view: &model::NodeView, owner: impl Fn(TaskId) -> Option<UserName>) -> Self {
+        let spec = &view.spec;
+        Node {
+            name: spec.name.clone(),
+            group: spec.group.clone(),
+            ready: spec.ready,
+            cordoned: spec.cordoned,
+            taints: spec.taints.clone(),
+            cpu: f64::from(spec.cpu_milli) / 1000.0,
+            free_cpu: f64::from(view.free_cpu_milli) / 1000.0,
+            memory_mib: spec.memory_mib,
+            free_memory_mib: view.free_memory_mib,
+            devices: spec.devices.iter().map(Device::from).collect(),
+            free_devices: view.free_devices,
+            workers: view.workers.iter().map(|worker| NodeUse::new(worker, owner(worker.task))).collect(),
+        }
+    }
+}
+
+impl NodeUse {
+    fn new(worker: &model::NodeWorker, owner: Option<UserName>) -> Self {
+        let told = owner.is_some();
+        NodeUse {
+            task: told.then_some(worker.task),
+            user: owner,
+            run: told.then_some(worker.run),
+            rank: told.then_some(worker.rank),
+            phase: worker.phase.map(RunPhase::from),
+            whole_node: worker.place.whole_node,
+            devices: worker.place.devices.clone(),
+            cpu: f64::from(worker.place.cpu_milli) / 1000.0,
+            memory_mib: worker.place.memory_mib,
+        }
+    }
+}
+
+impl From<&model::DeviceSpec> for Device {
+    fn from(spec: &model::DeviceSpec) -> Self {
+        let (health, reason) = match &spec.health {
+            model::DeviceHealth::Healthy => (DeviceHealth::Healthy, None),
+            model::DeviceHealth::Sick { reason } => (DeviceHealth::Sick, Some(reason.clone())),
+            model::DeviceHealth::Stranger { process } => (DeviceHealth::Stranger, Some(process.clone())),
+        };
+        Device { id: spec.id.clone(), model: spec.model.clone(), memory_mib: spec.memory_mib, health, reason }
+    }
+}

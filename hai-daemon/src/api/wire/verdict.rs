@@ -1,0 +1,209 @@
+//! Why a task waits, as data and as a sentence.
+
+use chrono::{DateTime, Utc};
+use hai_core::model::{self, GroupName, Priority, TaskId, UserName};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Limit, PriorityWord, TaskState, Yielded, utc};
+
+/// Why a task waits, or that it does not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Why {
+    /// The task.
+    #[schema(value_type = u64)]
+    pub task: TaskId,
+    /// What it is doing.
+    pub state: TaskState,
+    /// Whether it waits for something.
+    pub waits: bool,
+    /// All of it, for people.
+    pub sentence: String,
+    /// What it waits for; `null` if it does not wait.
+    pub verdict: Option<Verdict>,
+    /// Why its last run had to leave, if it had.
+    pub yielded: Option<Yielded>,
+}
+
+/// What a waiting task lacks, with the numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// No round has looked at it since it came or changed.
+    NotYetSeen,
+    /// Its owner has no right that would ever be enough; only a change of rights helps.
+    NoRight {
+        /// The owner.
+        #[schema(value_type = String)]
+        user: UserName,
+        /// The group asked for.
+        #[schema(value_type = String)]
+        group: GroupName,
+        /// The level asked for.
+        #[schema(value_type = PriorityWord)]
+        priority: Priority,
+        /// What all its workers need together.
+        asked: Charge,
+        /// Nodes that the owner may hold at most, for tasks that take whole nodes.
+        allowed_nodes: Limit,
+        /// Devices that the owner may hold at most, for tasks that take single devices.
+        allowed_devices: Limit,
+    },
+    /// Its owner's right is used up by other tasks of theirs.
+    RightUsed {
+        /// The owner.
+        #[schema(value_type = String)]
+        user: UserName,
+        /// The group asked for.
+        #[schema(value_type = String)]
+        group: GroupName,
+        /// The level asked for.
+        #[schema(value_type = PriorityWord)]
+        priority: Priority,
+        /// What all its workers need together.
+        asked: Charge,
+        /// What the owner's tasks hold or are promised now.
+        used: Charge,
+        /// Nodes that the owner may hold at most, for tasks that take whole nodes.
+        allowed_nodes: Limit,
+        /// Devices that the owner may hold at most, for tasks that take single devices.
+        allowed_devices: Limit,
+    },
+    /// No node belongs to the group.
+    NoSuchGroup {
+        /// The group asked for.
+        #[schema(value_type = String)]
+        group: GroupName,
+    },
+    /// The group's nodes could not hold it even if all were ready and empty.
+    NeverFits {
+        /// What is missing.
+        lack: Lack,
+    },
+    /// There is no room for it now, and nobody who would have to make room.
+    NoRoom {
+        /// What is missing.
+        lack: Lack,
+    },
+    /// A place is set aside for it, which others are leaving.
+    Promised {
+        /// The tasks whose runs are leaving.
+        #[schema(value_type = Vec<u64>)]
+        leaving: Vec<TaskId>,
+        /// When the last of them is forced out, at the latest.
+        until: DateTime<Utc>,
+    },
+    /// It waits behind another of exactly its shape, for the same reason.
+    Behind {
+        /// The first of its shape.
+        #[schema(value_type = u64)]
+        head: TaskId,
+    },
+    /// Strict order: a task before it in the group's queue can not start yet.
+    Blocked {
+        /// That task.
+        #[schema(value_type = u64)]
+        by: TaskId,
+    },
+    /// Its last start was refused; it is tried again later.
+    BackOff {
+        /// When.
+        until: DateTime<Utc>,
+        /// What was said.
+        reason: String,
+    },
+    /// It is held until somebody resumes it.
+    Held,
+    /// Its last run is still leaving.
+    Leaving {
+        /// When it is forced out, at the latest.
+        until: DateTime<Utc>,
+    },
+    /// A reason that has no data of its own; the sentence says it.
+    Other,
+}
+
+/// An amount that counts against a right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Charge {
+    /// Whole nodes.
+    pub nodes: u32,
+    /// Devices on shared nodes.
+    pub devices: u32,
+}
+
+/// What of the asked-for resources is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Lack {
+    /// Workers that must start together.
+    pub workers: u32,
+    /// How many of them have room.
+    pub placeable: u32,
+    /// Nodes of the group that may be used now.
+    pub usable_nodes: u32,
+    /// Nodes of the group in all.
+    pub nodes: u32,
+    /// Devices of the right kind on the usable nodes.
+    pub devices: u32,
+    /// How many of those are free.
+    pub free_devices: u32,
+    /// Usable nodes with nobody on them.
+    pub empty_nodes: u32,
+}
+
+impl From<model::Charge> for Charge {
+    fn from(charge: model::Charge) -> Self {
+        Charge { nodes: charge.nodes, devices: charge.devices }
+    }
+}
+
+impl From<&model::Lack> for Lack {
+    fn from(lack: &model::Lack) -> Self {
+        Lack {
+            workers: lack.workers,
+            placeable: lack.placeable,
+            usable_nodes: lack.usable_nodes,
+            nodes: lack.nodes,
+            devices: lack.devices,
+            free_devices: lack.free_devices,
+            empty_nodes: lack.empty_nodes,
+        }
+    }
+}
+
+impl From<&model::Verdict> for Verdict {
+    fn from(verdict: &model::Verdict) -> Self {
+        use model::Verdict as From;
+        match verdict.clone() {
+            From::NotYetSeen => Verdict::NotYetSeen,
+            From::NoRight { user, group, priority, asked, allowed } => Verdict::NoRight {
+                user,
+                group,
+                priority,
+                asked: asked.into(),
+                allowed_nodes: Limit(allowed.nodes),
+                allowed_devices: Limit(allowed.devices),
+            },
+            From::RightUsed { user, group, priority, asked, used, allowed } => Verdict::RightUsed {
+                user,
+                group,
+                priority,
+                asked: asked.into(),
+                used: used.into(),
+                allowed_nodes: Limit(allowed.nodes),
+                allowed_devices: Limit(allowed.devices),
+            },
+            From::NoSuchGroup { group } => Verdict::NoSuchGroup { group },
+            From::NeverFits { lack } => Verdict::NeverFits { lack: (&lack).into() },
+            From::NoRoom { lack } => Verdict::NoRoom { lack: (&lack).into() },
+            From::Promised { leaving, until } => Verdict::Promised { leaving, until: utc(until) },
+            From::Behind { head } => Verdict::Behind { head },
+            From::Blocked { by } => Verdict::Blocked { by },
+            From::BackOff { until, reason } => Verdict::BackOff { until: utc(until), reason },
+            From::Held => Verdict::Held,
+            From::Leaving { until } => Verdict::Leaving { until: utc(until) },
+            _ => Verdict::Other,
+        }
+    }
+}

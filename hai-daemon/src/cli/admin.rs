@@ -1,0 +1,184 @@
+//! `hai nodes`, `rights` and `users`.
+
+use ureq::http::Method;
+
+use super::args::{RightKeyArgs, RightsCommand, UsersCommand};
+use super::client::{Client, encoded};
+use super::error::CliError;
+use super::output::{Printer, Table, Tone, memory};
+use crate::api::wire::{DeviceHealth, NewToken, NewUser, Node, NodeList, Right, RightKey, RightList, UserList};
+
+/// `hai nodes`
+///
+/// # Errors
+/// [`CliError`].
+pub(super) fn nodes(client: &Client, printer: &Printer) -> Result<(), CliError> {
+    let answer = client.get("/v1/nodes", &())?;
+    if printer.json {
+        return printer.answer(&answer);
+    }
+    let list: NodeList = answer.parse()?;
+    let mut table = Table::new(&["NODE", "GROUP", "STATE", "DEVICES", "FREE", "CPU", "MEMORY", "TASKS"]);
+    for node in &list.nodes {
+        let (state, tone) = match (node.ready, node.cordoned) {
+            (false, _) => ("not ready", Tone::Bad),
+            (true, true) => ("cordoned", Tone::Waiting),
+            (true, false) => ("ready", Tone::Good),
+        };
+        table.row([
+            (node.name.to_string(), Tone::Strong),
+            (node.group.to_string(), Tone::Plain),
+            (state.to_owned(), tone),
+            (devices(node), Tone::Plain),
+            (node.free_devices.to_string(), Tone::Plain),
+            (format!("{} of {} free", node.free_cpu, node.cpu), Tone::Plain),
+            (format!("{} of {} free", memory(node.free_memory_mib), memory(node.memory_mib)), Tone::Plain),
+            (holders(node), Tone::Plain),
+        ]);
+    }
+    if list.nodes.is_empty() && printer.terminal {
+        printer.remark("there are no nodes");
+        return Ok(());
+    }
+    table.print(printer)
+}
+
+/// `4 × RTX 3070 (8 GiB), 1 sick`
+fn devices(node: &Node) -> String {
+    let mut kinds: Vec<(String, usize)> = Vec::new();
+    for device in &node.devices {
+        let kind = format!("{} ({})", device.model, memory(device.memory_mib));
+        match kinds.last_mut().filter(|(last, _)| *last == kind) {
+            Some((_, count)) => *count += 1,
+            None => kinds.push((kind, 1)),
+        }
+    }
+    let mut parts: Vec<String> = kinds.into_iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
+    for (health, word) in [(DeviceHealth::Sick, "sick"), (DeviceHealth::Stranger, "used by strangers")] {
+        let count = node.devices.iter().filter(|device| device.health == health).count();
+        if count > 0 {
+            parts.push(format!("{count} {word}"));
+        }
+    }
+    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+}
+
+/// `7 (2 devices), 9 (the node, promised), somebody else (1 device)`
+fn holders(node: &Node) -> String {
+    let holders = node.workers.iter().map(|worker| {
+        let who = match (&worker.task, &worker.user) {
+            (Some(task), Some(user)) => format!("{task} of {user}"),
+            (Some(task), None) => task.to_string(),
+            (None, _) => "somebody else".to_owned(),
+        };
+        let what = match worker.devices.len() {
+            _ if worker.whole_node => "the node".to_owned(),
+            0 => "no device".to_owned(),
+            1 => "1 device".to_owned(),
+            many => format!("{many} devices"),
+        };
+        let promised = if worker.phase.is_none() { ", promised" } else { "" };
+        format!("{who} ({what}{promised})")
+    });
+    holders.collect::<Vec<_>>().join(", ")
+}
+
+/// `hai rights`
+///
+/// # Errors
+/// [`CliError`].
+pub(super) fn rights(command: &RightsCommand, client: &Client, printer: &Printer) -> Result<(), CliError> {
+    match command {
+        RightsCommand::Ls(key) => {
+            let answer = client.get("/v1/rights", &right_key(key))?;
+            if printer.json {
+                return printer.answer(&answer);
+            }
+            let list: RightList = answer.parse()?;
+            let mut table = Table::new(&["USER", "GROUP", "PRIORITY", "NODES", "DEVICES"]);
+            for right in &list.rights {
+                table.row(right_cells(right).map(|text| (text, Tone::Plain)));
+            }
+            table.print(printer)
+        }
+        RightsCommand::Set { key, nodes, devices } => {
+            let RightKey { user, group, priority } = right_key(key);
+            let right = Right { user, group, priority, nodes: *nodes, devices: *devices };
+            let answer = client.send(&Method::PUT, "/v1/rights", Some(&right))?;
+            if printer.json {
+                return printer.answer(&answer);
+            }
+            let [user, group, priority, nodes, devices] = right_cells(&answer.parse()?);
+            printer.line(format!("user {user}, group {group}, priority {priority}: {nodes} nodes, {devices} devices"))
+        }
+        RightsCommand::Rm(key) => {
+            client.delete("/v1/rights", &right_key(key))?;
+            if printer.json { Ok(()) } else { printer.line("the right is taken away") }
+        }
+    }
+}
+
+fn right_key(args: &RightKeyArgs) -> RightKey {
+    RightKey { user: args.user.clone(), group: args.group.clone(), priority: args.priority }
+}
+
+fn right_cells(right: &Right) -> [String; 5] {
+    let every = |text: Option<String>| text.unwrap_or_else(|| "every".to_owned());
+    [
+        every(right.user.as_ref().map(ToString::to_string)),
+        every(right.group.as_ref().map(ToString::to_string)),
+        every(right.priority.as_ref().map(ToString::to_string)),
+        right.nodes.to_string(),
+        right.devices.to_string(),
+    ]
+}
+
+/// `hai users`
+///
+/// # Errors
+/// [`CliError`].
+pub(super) fn users(command: &UsersCommand, client: &Client, printer: &Printer) -> Result<(), CliError> {
+    match command {
+        UsersCommand::Ls => {
+            let answer = client.get("/v1/users", &())?;
+            if printer.json {
+                return printer.answer(&answer);
+            }
+            let list: UserList = answer.parse()?;
+            let mut table = Table::new(&["USER", "ROLE"]);
+            for user in &list.users {
+                table.row([(user.name.to_string(), Tone::Strong), (user.role.word().to_owned(), Tone::Plain)]);
+            }
+            table.print(printer)
+        }
+        UsersCommand::Add { name, role } => {
+            let user = NewUser { name: name.clone(), role: *role };
+            token(&client.send(&Method::POST, "/v1/users", Some(&user))?, client, printer)
+        }
+        UsersCommand::Token { name } => {
+            let path = format!("/v1/users/{}/token", encoded(name.as_str()));
+            token(&client.send(&Method::POST, &path, None::<&()>)?, client, printer)
+        }
+        UsersCommand::Rm { name } => {
+            client.delete(&format!("/v1/users/{}", encoded(name.as_str())), &())?;
+            if printer.json { Ok(()) } else { printer.line(format!("user {name} is removed")) }
+        }
+    }
+}
+
+/// Prints a new token alone on standard output, and what to do with it beside.
+fn token(answer: &super::client::Answer, client: &Client, printer: &Printer) -> Result<(), CliError> {
+    if printer.json {
+        return printer.answer(answer);
+    }
+    let new: NewToken = answer.parse()?;
+    printer.line(&new.token)?;
+    let server = &client.access().server;
+    printer.remark(format!(
+        "this is the token of {} ({}), shown this once; they keep it with:\n  hai init --server {server} --token {}",
+        new.name,
+        new.role.word(),
+        new.token
+    ));
+    Ok(())
+}

@@ -1,0 +1,291 @@
+//! The command line of `hai`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use hai_core::model::{GroupName, Priority, RunId, TaskId, UserName};
+
+use super::submit::SubmitArgs;
+use crate::api::wire::{Limit, OutcomeWord, Role};
+
+/// The command line of `hai`.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "hai",
+    version,
+    about = "Submits tasks to a hai daemon and looks after them",
+    long_about = "Submits tasks to a hai daemon and looks after them. A task waits until there is room and a right \
+                  for it, is suspended when a better one needs its place, resumes by itself, and ends.",
+    after_long_help = "Examples:\n  \
+        hai submit -- python3 train.py             one device, in this directory\n  \
+        hai submit -d 4 --priority HIGH --follow -- ./train.sh\n  \
+        hai ls                                     what waits and runs\n  \
+        hai why 7                                  why task 7 does not run\n  \
+        hai logs -f 7                              its output, through suspends, until it ends\n\n\
+        The server and the token are, first found first used: --server and --token; HAI_SERVER and HAI_TOKEN; what \
+        `hai init` wrote; what a daemon on this machine left in its data directory. On the machine of a fresh daemon \
+        nothing needs to be set up.\n\n\
+        Exit status: 0 done; 1 it did not work; 2 wrong usage. `hai submit --wait` and `--follow` end as the task \
+        did: 0 succeeded, the exit status of the worker that failed (128 + N for signal N), 143 stopped; and 125 if \
+        hai itself could not go on."
+)]
+pub struct HaiArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Where the daemon is, and who asks.
+    #[command(flatten)]
+    pub access: AccessFlags,
+    /// Print what the server answers, as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// Flags that say where the daemon is, and who asks.
+#[derive(Clone, Debug, Default, Args)]
+pub struct AccessFlags {
+    /// The daemon's address, e.g. http://lab-1:8420 [env: HAI_SERVER]
+    #[arg(long, global = true, value_name = "URL", value_hint = ValueHint::Url)]
+    pub server: Option<String>,
+    /// The token that says who you are; better in HAI_TOKEN or `hai init`, as others see your command line
+    #[arg(long, global = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Use address and token of the daemon that keeps its data here [env: HAI_DATA_DIR]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data: Option<PathBuf>,
+}
+
+/// What `hai` can do.
+#[derive(Clone, Debug, Subcommand)]
+#[non_exhaustive]
+pub enum Command {
+    /// Submit a task
+    #[command(visible_alias = "run")]
+    Submit(Box<SubmitArgs>),
+    /// List tasks, the newest first; without --all those that are not finished
+    #[command(visible_alias = "list")]
+    Ls(ListArgs),
+    /// Show all that is known of a task
+    Show {
+        /// The task's number
+        task: u64,
+    },
+    /// Print what a task writes
+    #[command(visible_alias = "log")]
+    Logs(LogsArgs),
+    /// End tasks for good, after their grace
+    Stop(TasksArg),
+    /// Suspend tasks until they are resumed by hand
+    Suspend(TasksArg),
+    /// Let suspended tasks run again when their turn comes
+    Resume(TasksArg),
+    /// Change how urgent a task is
+    Priority {
+        /// The task's number
+        task: u64,
+        /// EXTREME_HIGH, VERY_HIGH, HIGH, ABOVE_NORMAL, NORMAL, UNDER_NORMAL, BELOW_NORMAL, LOW or AUTO
+        priority: Priority,
+        /// Its place in the queue; a smaller one goes first (operators)
+        #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+        custom_rank: Option<f64>,
+    },
+    /// Say why a task does not run, or what it is doing
+    Why {
+        /// The task's number
+        task: u64,
+    },
+    /// List nodes, their devices and who is on them
+    Nodes,
+    /// List or change who may hold how much
+    Rights {
+        /// What to do; `ls` when left out.
+        #[command(subcommand)]
+        command: Option<RightsCommand>,
+    },
+    /// List or change who may use the daemon (operators)
+    Users {
+        /// What to do; `ls` when left out.
+        #[command(subcommand)]
+        command: Option<UsersCommand>,
+    },
+    /// Remember a daemon's address and your token, once the daemon has accepted them
+    #[command(after_help = "Example:\n  hai init --server http://lab-1:8420 --token …\n\n\
+        Without flags it asks. They are written to ~/.config/hai/cli.toml, which only you can read.")]
+    Init,
+    /// Print shell completions, e.g. `hai completions bash > ~/.local/share/bash-completion/completions/hai`
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages into a directory
+    Man {
+        /// The directory; it is created if it does not exist
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+    },
+}
+
+/// Some tasks.
+#[derive(Clone, Debug, Args)]
+pub struct TasksArg {
+    /// The tasks' numbers
+    #[arg(required = true, value_name = "TASK")]
+    pub tasks: Vec<u64>,
+}
+
+/// Which tasks to list.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = "Examples:\n  \
+    hai ls --state running,suspended\n  \
+    hai ls --all --outcome failed --name train\n  \
+    hai ls --all --limit 20 --before 1000       the next 20 of a long list")]
+pub struct ListArgs {
+    /// Finished tasks too
+    #[arg(long, short)]
+    pub all: bool,
+    /// Only these states, with commas: waiting, suspended, promised, starting, running, suspending, stopping, held,
+    /// finished, unfinished
+    #[arg(long, short, value_name = "STATES", conflicts_with = "all")]
+    pub state: Option<String>,
+    /// Only those that ended this way: succeeded, failed or stopped
+    #[arg(long, value_name = "OUTCOME", value_parser = outcome)]
+    pub outcome: Option<OutcomeWord>,
+    /// Only this user's
+    #[arg(long, short)]
+    pub user: Option<UserName>,
+    /// Only those for this group
+    #[arg(long, short)]
+    pub group: Option<GroupName>,
+    /// Only those of this priority
+    #[arg(long, short)]
+    pub priority: Option<Priority>,
+    /// Only those with this text in their name
+    #[arg(long, short, value_name = "TEXT")]
+    pub name: Option<String>,
+    /// At most this many
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// Only those with a smaller number
+    #[arg(long, value_name = "TASK", value_parser = task_id)]
+    pub before: Option<TaskId>,
+}
+
+/// Which output to print.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    hai logs 7                the output of the last run's first worker\n  \
+    hai logs -f 7             the same, and on through suspends until the task ends\n  \
+    hai logs --all-runs 7     from the first run on\n  \
+    hai logs --tail 2000 7    the last 2000 bytes")]
+pub struct LogsArgs {
+    /// The task's number
+    pub task: u64,
+    /// Go on until the task ends, also in the runs to come
+    #[arg(long, short)]
+    pub follow: bool,
+    /// The worker
+    #[arg(long, value_name = "RANK", default_value_t = 0)]
+    pub rank: u32,
+    /// This run alone; `hai show` lists them
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
+    pub run: Option<RunId>,
+    /// All runs, from the first
+    #[arg(long, conflicts_with = "run")]
+    pub all_runs: bool,
+    /// Only this many bytes from the end of the run
+    #[arg(long, value_name = "BYTES", conflicts_with = "all_runs")]
+    pub tail: Option<u64>,
+}
+
+/// What `hai rights` can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RightsCommand {
+    /// List rights
+    Ls(RightKeyArgs),
+    /// Give or change a right (operators)
+    #[command(after_help = "Examples:\n  \
+        hai rights set --user ada --priority HIGH --devices 4\n  \
+        hai rights set --priority NORMAL --nodes unlimited --devices unlimited\n\n\
+        What is left out of --user, --group and --priority means every one. The most specific row counts.")]
+    Set {
+        /// Which.
+        #[command(flatten)]
+        key: RightKeyArgs,
+        /// Nodes at once, for tasks that take whole nodes: a number or `unlimited`
+        #[arg(long, value_name = "LIMIT", default_value = "0")]
+        nodes: Limit,
+        /// Devices at once, for tasks that take single devices: a number or `unlimited`
+        #[arg(long, value_name = "LIMIT", default_value = "0")]
+        devices: Limit,
+    },
+    /// Take a right away (operators)
+    Rm(RightKeyArgs),
+}
+
+/// Which right.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RightKeyArgs {
+    /// The user; every user when left out
+    #[arg(long, short)]
+    pub user: Option<UserName>,
+    /// The group; every group when left out
+    #[arg(long, short)]
+    pub group: Option<GroupName>,
+    /// The priority; every one when left out
+    #[arg(long, short)]
+    pub priority: Option<Priority>,
+}
+
+/// What `hai users` can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum UsersCommand {
+    /// List users
+    Ls,
+    /// Add a user; prints their token, this once
+    Add {
+        /// The name
+        name: UserName,
+        /// user or operator
+        #[arg(long, default_value = "user")]
+        role: Role,
+    },
+    /// Remove a user; their token is void at once
+    Rm {
+        /// The name
+        name: UserName,
+    },
+    /// Give a user a new token, and print it; the old one is void
+    Token {
+        /// The name
+        name: UserName,
+    },
+}
+
+fn task_id(text: &str) -> Result<TaskId, std::num::ParseIntError> {
+    text.parse().map(TaskId)
+}
+
+fn run_id(text: &str) -> Result<RunId, std::num::ParseIntError> {
+    text.parse().map(RunId)
+}
+
+fn outcome(text: &str) -> Result<OutcomeWord, String> {
+    match text {
+        "succeeded" => Ok(OutcomeWord::Succeeded),
+        "failed" => Ok(OutcomeWord::Failed),
+        "stopped" => Ok(OutcomeWord::Stopped),
+        _ => Err("outcomes are succeeded, failed and stopped".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        HaiArgs::command().debug_assert();
+    }
+}

@@ -1,0 +1,267 @@
+//! `hai submit`: from flags to a submission, and waiting for its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueHint};
+use hai_core::model::{GroupName, ModelName, Priority, Rank, Span, UserName};
+use ureq::http::Method;
+
+use super::client::Client;
+use super::error::CliError;
+use super::logs::{self, Follow};
+use super::output::Printer;
+use super::wait;
+use crate::api::wire::{Grace, SubmitRequest, Task};
+use crate::config::{Cores, Mib, Raw, Setting};
+
+/// What to submit.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    hai submit -- python3 train.py                      one device, in this directory\n  \
+    hai submit -d 2 --model \"RTX 3070\" -- ./train.sh    two devices of this model\n  \
+    hai submit -w 4 -d 8 --distinct-nodes -- ./gang.sh  four workers that start together\n  \
+    hai submit --whole-node --priority HIGH -- ./big.sh\n  \
+    hai submit -d 0 -c 4 --memory 8GiB -- make -j4      processors alone\n  \
+    hai submit --follow -- ./train.sh                   print its output, end as it ends\n\n\
+    Where standard output is no terminal, the task's number alone is printed: task=$(hai submit …).")]
+pub struct SubmitArgs {
+    /// Devices for each worker; 0 for work on processors alone
+    #[arg(long, short, value_name = "COUNT")]
+    pub devices: Option<u32>,
+    /// Each worker takes a whole node with everything on it
+    #[arg(long, conflicts_with = "devices")]
+    pub whole_node: bool,
+    /// Workers, which start together or not at all
+    #[arg(long, short, value_name = "COUNT")]
+    pub workers: Option<u32>,
+    /// No two workers on one node
+    #[arg(long)]
+    pub distinct_nodes: bool,
+    /// How urgent: EXTREME_HIGH, VERY_HIGH, HIGH, ABOVE_NORMAL, NORMAL, UNDER_NORMAL, BELOW_NORMAL, LOW or AUTO
+    #[arg(long, short, value_name = "LEVEL")]
+    pub priority: Option<Priority>,
+    /// The group of nodes it may have
+    #[arg(long, short)]
+    pub group: Option<GroupName>,
+    /// What people call it; the program's name when left out
+    #[arg(long, short)]
+    pub name: Option<String>,
+    /// A device model that will do, e.g. "RTX 3070"; may be repeated
+    #[arg(long, short, value_name = "MODEL")]
+    pub model: Vec<ModelName>,
+    /// The least memory of each device, e.g. 8GiB
+    #[arg(long, value_name = "SIZE", value_parser = mib)]
+    pub device_memory: Option<u64>,
+    /// Processor cores for each worker, e.g. 4 or 0.5
+    #[arg(long, short, value_name = "CORES", value_parser = cores)]
+    pub cpu: Option<f64>,
+    /// Memory for each worker, e.g. 16GiB
+    #[arg(long, value_name = "SIZE", value_parser = mib)]
+    pub memory: Option<u64>,
+    /// A variable for the workers, NAME=VALUE, or NAME to take its value from here; may be repeated
+    #[arg(long, short, value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
+    /// The directory that the workers start in; this one when left out
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub workdir: Option<PathBuf>,
+    /// A taint of nodes that it does not mind; may be repeated
+    #[arg(long, value_name = "TAINT")]
+    pub tolerate: Vec<String>,
+    /// How long it has to answer the suspend signal, e.g. 5s
+    #[arg(long, value_name = "TIME")]
+    pub grace_answer: Option<Span>,
+    /// How long it has from then on to save and leave, e.g. 30s
+    #[arg(long, value_name = "TIME")]
+    pub grace_finish: Option<Span>,
+    /// Its place in the queue; a smaller one goes first (operators)
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub custom_rank: Option<f64>,
+    /// Whose task it will be (operators)
+    #[arg(long, value_name = "USER")]
+    pub user: Option<UserName>,
+    /// Wait until the task ends, and end as it did
+    #[arg(long)]
+    pub wait: bool,
+    /// Print its output until it ends, and end as it did
+    #[arg(long, short)]
+    pub follow: bool,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+fn mib(text: &str) -> Result<u64, String> {
+    Mib::read(Raw::Text(text)).map(|Mib(mib)| mib)
+}
+
+fn cores(text: &str) -> Result<f64, String> {
+    Cores::parse(text).map(|Cores(milli)| f64::from(milli) / 1000.0)
+}
+
+/// A rank as it is typed.
+pub(super) fn rank(number: Option<f64>) -> Result<Option<Rank>, CliError> {
+    let wrong = || CliError::Usage("--custom-rank must be a finite number".to_owned());
+    number.map(|number| Rank::new(number).ok_or_else(wrong)).transpose()
+}
+
+impl SubmitArgs {
+    /// The submission that the flags describe.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] for a variable that is not set here, or a directory that can not be named.
+    pub fn request(&self) -> Result<SubmitRequest, CliError> {
+        Ok(SubmitRequest {
+            command: self.command.clone(),
+            name: self.name.clone(),
+            env: self.env.iter().map(|pair| variable(pair)).collect::<Result<BTreeMap<_, _>, _>>()?,
+            workdir: Some(self.workdir()?),
+            group: self.group.clone(),
+            priority: self.priority,
+            workers: self.workers,
+            devices: self.devices,
+            whole_node: self.whole_node,
+            models: self.model.iter().cloned().collect::<BTreeSet<_>>(),
+            device_memory_mib: self.device_memory,
+            cpu: self.cpu,
+            memory_mib: self.memory,
+            distinct_nodes: self.distinct_nodes,
+            tolerates: self.tolerate.iter().cloned().collect::<BTreeSet<_>>(),
+            custom_rank: rank(self.custom_rank)?,
+            grace: (self.grace_answer.is_some() || self.grace_finish.is_some()).then(|| {
+                let default = Grace::default();
+                Grace {
+                    answer: self.grace_answer.unwrap_or(default.answer),
+                    finish: self.grace_finish.unwrap_or(default.finish),
+                }
+            }),
+            user: self.user.clone(),
+        })
+    }
+
+    fn workdir(&self) -> Result<String, CliError> {
+        let dir = match &self.workdir {
+            Some(dir) => std::path::absolute(dir),
+            None => std::env::current_dir(),
+        };
+        let dir = dir.map_err(|source| CliError::File { what: "the directory to start in".to_owned(), source })?;
+        dir.into_os_string().into_string().map_err(|dir| {
+            CliError::Usage(format!("{} is not valid UTF-8; name another directory with --workdir", dir.display()))
+        })
+    }
+}
+
+/// `NAME=VALUE`, or `NAME` with the value that it has here.
+fn variable(pair: &str) -> Result<(String, String), CliError> {
+    if let Some((name, value)) = pair.split_once('=') {
+        return Ok((name.to_owned(), value.to_owned()));
+    }
+    match std::env::var(pair) {
+        Ok(value) => Ok((pair.to_owned(), value)),
+        Err(std::env::VarError::NotPresent) => {
+            Err(CliError::Usage(format!("--env {pair}: the variable is not set here; write {pair}=VALUE")))
+        }
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(CliError::Usage(format!("--env {pair}: its value is not valid UTF-8")))
+        }
+    }
+}
+
+/// Submits, and waits if asked.
+///
+/// # Errors
+/// [`CliError`].
+pub fn run(args: &SubmitArgs, client: &Client, printer: &Printer) -> Result<ExitCode, CliError> {
+    let request = args.request()?;
+    let answer = client.send(&Method::POST, "/v1/tasks", Some(&request))?;
+    let task: Task = answer.parse()?;
+    let id = task.id;
+    if args.wait || args.follow {
+        printer.remark(format!("task {id} is submitted; Ctrl-C leaves it to itself, `hai stop {id}` ends it"));
+        return Ok(follow(args.follow, &task, client, printer).unwrap_or_else(|error| {
+            super::complain(&error);
+            wait::lost()
+        }));
+    }
+    if printer.json {
+        printer.answer(&answer)?;
+    } else if printer.terminal {
+        printer.line(format!("task {id} is submitted; see `hai why {id}`, `hai logs -f {id}`, `hai stop {id}`"))?;
+    } else {
+        printer.line(id)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn follow(output: bool, task: &Task, client: &Client, printer: &Printer) -> Result<ExitCode, CliError> {
+    if output {
+        logs::follow(client, printer, &Follow { task: task.id, rank: 0, only: None, from_first: true, tail: None })?;
+    }
+    let (answer, end) = wait::until_finished(client, task.id)?;
+    if printer.json {
+        printer.answer(&answer)?;
+    } else {
+        printer.remark(wait::sentence(&end.task));
+    }
+    Ok(wait::exit_code(&end))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::args::{Command, HaiArgs};
+
+    fn request(words: &[&str]) -> Result<SubmitRequest, String> {
+        let args = HaiArgs::try_parse_from(["hai", "submit"].iter().chain(words)).map_err(|error| error.to_string())?;
+        match args.command {
+            Command::Submit(args) => args.request().map_err(|error| error.to_string()),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn flags_become_a_submission() {
+        let words = "-d 2 -w 3 --priority high -g lab -n x -m A -m B --device-memory 8GiB -c 1.5 --memory 512MiB \
+                     -e A=b=c --workdir /tmp --tolerate slow --grace-finish 30s --custom-rank -1.5 --user ada \
+                     --distinct-nodes -- python3 train.py --json -d 9";
+        let request = request(&words.split_whitespace().collect::<Vec<_>>()).expect("it is right");
+        assert_eq!(request.command, ["python3", "train.py", "--json", "-d", "9"]);
+        assert_eq!((request.devices, request.workers, request.priority), (Some(2), Some(3), Some(Priority::High)));
+        assert_eq!((request.device_memory_mib, request.memory_mib, request.cpu), (Some(8192), Some(512), Some(1.5)));
+        assert_eq!(request.models.len(), 2);
+        assert_eq!(request.env.get("A").map(String::as_str), Some("b=c"));
+        assert_eq!(request.workdir.as_deref(), Some("/tmp"));
+        let grace = request.grace.expect("one was asked for");
+        assert_eq!((grace.answer, grace.finish), (Span::from_secs(5), Span::from_secs(30)));
+        assert_eq!(request.custom_rank.map(Rank::value), Some(-1.5));
+        assert!(request.distinct_nodes && request.tolerates.contains("slow"));
+    }
+
+    #[test]
+    fn the_command_may_stand_without_dashes_and_keeps_its_own_flags() {
+        let request = request(&["-d", "1", "python3", "x.py", "--follow"]).expect("it is right");
+        assert_eq!(request.command, ["python3", "x.py", "--follow"]);
+        assert!(request.workdir.is_some_and(|dir| dir.starts_with('/')));
+        assert!(request.grace.is_none());
+    }
+
+    #[test]
+    fn what_can_not_be_right_is_said_before_anything_is_sent() {
+        for (words, part) in [
+            (&["--", "true", "x"][..0], "COMMAND"),
+            (&["--memory", "8GB", "true"], "did you mean `8GiB`"),
+            (&["-c", "0", "true"], "impossible"),
+            (&["--priority", "urgent", "true"], "EXTREME_HIGH"),
+            (&["--whole-node", "-d", "1", "true"], "cannot be used with"),
+            (&["-e", "HAI_NO_SUCH_VARIABLE", "true"], "is not set here"),
+            (&["--lr", "3", "true"], "--lr"),
+            (&["--grace-answer", "5", "true"], "not a length of time"),
+        ] {
+            let error = request(words).expect_err("it is wrong");
+            assert!(error.contains(part), "{words:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! `hai ls`, `show`, `stop`, `suspend`, `resume`, `priority` and `why`.
+
+use hai_core::model::{Priority, TaskId};
+use ureq::http::Method;
+
+use super::args::ListArgs;
+use super::client::Client;
+use super::error::CliError;
+use super::output::{Printer, Table, Tone, ago, clean, clock, length, memory};
+use super::submit::rank;
+use crate::api::wire::{
+    OutcomeWord, PriorityRequest, Run, RunEnd, RunPhase, Task, TaskDetail, TaskPage, TaskQuery, TaskState, Why,
+};
+
+/// `hai ls`
+///
+/// # Errors
+/// [`CliError`].
+pub(super) fn list(args: &ListArgs, client: &Client, printer: &Printer) -> Result<(), CliError> {
+    let unfinished = !args.all && args.outcome.is_none();
+    let query = TaskQuery {
+        user: args.user.clone(),
+        group: args.group.clone(),
+        state: args.state.clone().or_else(|| unfinished.then(|| "unfinished".to_owned())),
+        outcome: args.outcome,
+        name: args.name.clone(),
+        priority: args.priority,
+        limit: Some(args.limit),
+        before: args.before,
+    };
+    let answer = client.get("/v1/tasks", &query)?;
+    if printer.json {
+        return printer.answer(&answer);
+    }
+    let page: TaskPage = answer.parse()?;
+    let mut table =
+        Table::new(&["TASK", "NAME", "USER", "GROUP", "PRIORITY", "STATE", "NEEDS", "RUNS", "SUBMITTED", "RAN"]);
+    for task in &page.tasks {
+        let (state, tone) = state(task);
+        table.row([
+            (task.id.to_string(), Tone::Strong),
+            (task.name.clone(), Tone::Plain),
+            (task.user.to_string(), Tone::Plain),
+            (task.group.to_string(), Tone::Plain),
+            (task.priority.to_string(), Tone::Plain),
+            (state.to_owned(), tone),
+            (needs(task), Tone::Plain),
+            (task.runs.to_string(), Tone::Plain),
+            (ago(task.submitted_at), Tone::Dim),
+            (ran(task), Tone::Plain),
+        ]);
+    }
+    if page.tasks.is_empty() && printer.terminal {
+        printer.remark(if unfinished {
+            "no unfinished tasks; `hai ls --all` lists the others"
+        } else {
+            "no such tasks"
+        });
+        return Ok(());
+    }
+    table.print(printer)?;
+    if let Some(next) = page.next {
+        printer.remark(format!("there are more: add --before {next}"));
+    }
+    Ok(())
+}
+
+/// What it does or how it ended, in a word.
+fn state(task: &Task) -> (&'static str, Tone) {
+    match (task.outcome, task.state) {
+        (Some(OutcomeWord::Succeeded), _) => ("succeeded", Tone::Good),
+        (Some(OutcomeWord::Failed), _) => ("failed", Tone::Bad),
+        (Some(OutcomeWord::Stopped), _) => ("stopped", Tone::Dim),
+        (None, state) => (
+            state.word(),
+            match state {
+                TaskState::Running | TaskState::Starting => Tone::Busy,
+                TaskState::Held | TaskState::Finished => Tone::Dim,
+                _ => Tone::Waiting,
+            },
+        ),
+    }
+}
+
+/// What it asks for, in short: `2 × 4 RTX 3070`.
+fn needs(task: &Task) -> String {
+    let many = if task.workers == 1 { String::new() } else { format!("{} × ", task.workers) };
+    let models: Vec<&str> = task.models.iter().map(|model| model.as_str()).collect();
+    let kind = if models.is_empty() { String::new() } else { format!(" {}", models.join("|")) };
+    match task.devices {
+        None => format!("{many}node{kind}"),
+        Some(0) if task.cpu > 0.0 => format!("{many}{} cpu", task.cpu),
+        Some(0) => format!("{many}no device"),
+        Some(devices) if kind.is_empty() => format!("{many}{devices} gpu"),
+        Some(devices) => format!("{many}{devices}{kind}"),
+    }
+}
+
+fn ran(task: &Task) -> String {
+    match i64::try_from(task.ran.as_ms() / 1000) {
+        Ok(0) | Err(_) if task.runs == 0 => String::new(),
+        seconds => length(seconds.unwrap_or(i64::MAX)),
+    }
+}
+
+/// `hai show`
+///
+/// # Errors
+/// [`CliError`].
+pub(super) fn show(task: TaskId, client: &Client, printer: &Printer) -> Result<(), CliError> {
+    let answer = client.get(&format!("/v1/tasks/{task}"), &())?;
+    if printer.json {
+        return printer.answer(&answer);
+    }
+    let detail: TaskDetail = answer.parse()?;
+    let task = &detail.task;
+    let (state, tone) = state(task);
+    let mut fields =
+        vec![("task", format!("{} {}", task.id, clean(&task.name))), ("state", printer.toned(state, tone))];
+    if let Some(reason) = &task.reason {
+        fields.push(("reason", printer.toned(&clean(reason), Tone::Bad)));
+    }
+    if let Some(why) = &detail.why {
+        fields.push(("why", clean(&why.sentence)));
+    }
+    fields.push(("user", task.user.to_string()));
+    fields.push(("group", task.group.to_string()));
+    fields.push(("priority", priority(task)));
+    fields.push(("needs", all_needs(task)));
+    fields.push(("grace", format!("{} to answer, {} to finish", task.grace.answer, task.grace.finish)));
+    fields.push(("command", clean(&words(&detail.command))));
+    if let Some(dir) = &detail.workdir {
+        fields.push(("directory", clean(dir)));
+    }
+    for (name, value) in &detail.env {
+        fields.push(("variable", clean(&format!("{name}={value}"))));
+    }
+    fields.push(("submitted", format!("{} ({})", clock(task.submitted_at), ago(task.submitted_at))));
+    if let Some(ended) = task.ended_at {
+        fields.push(("ended", format!("{} ({})", clock(ended), ago(ended))));
+    }
+    if task.whole_life_state != 0 {
+        fields.push(("saved state", task.whole_life_state.to_string()));
+    }
+    for (name, value) in fields {
+        printer.line(format!("{} {value}", printer.toned(&format!("{name:<11}"), Tone::Dim)))?;
+    }
+    if detail.history.is_empty() {
+        return Ok(());
+    }
+    printer.line("")?;
+    history(&detail.history).print(printer)
+}
+
+fn priority(task: &Task) -> String {
+    match task.level.filter(|level| *level != task.priority) {
+        Some(level) => format!("{} (counts as {level})", task.priority),
+        None => task.priority.to_string(),
+    }
+}
+
+fn all_needs(task: &Task) -> String {
+    let mut parts = vec![needs(task)];
+    if task.device_memory_mib > 0 {
+        parts.push(format!("{} per device", memory(task.device_memory_mib)));
+    }
+    if task.cpu > 0.0 && task.devices != Some(0) {
+        parts.push(format!("{} cpu", task.cpu));
+    }
+    if task.memory_mib > 0 {
+        parts.push(format!("{} memory", memory(task.memory_mib)));
+    }
+    if task.distinct_nodes {
+        parts.push("distinct nodes".to_owned());
+    }
+    if !task.tolerates.is_empty() {
+        parts.push(format!("tolerates {}", task.tolerates.iter().cloned().collect::<Vec<_>>().join(", ")));
+    }
+    clean(&parts.join(", "))
+}
+
+/// The command as a shell would take it.
+fn words(command: &[String]) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+".contains(c);
+    let word = |word: &String| {
+        if !word.is_empty() && word.chars().all(plain) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
+    };
+    command.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn history(runs: &[Run]) -> Table {
+    let mut table = Table::new(&["RUN", "ATTEMPT", "STATE", "STARTED", "LENGTH", "WHERE", "EXIT"]);
+    for run in runs {
+        let (state, tone) = match (run.end, run.phase) {
+            (Some(RunEnd::Completed), _) => ("completed", Tone::Good),
+            (Some(RunEnd::Failed), _) => ("failed", Tone::Bad),
+            (Some(RunEnd::Suspended), _) => ("suspended", Tone::Waiting),
+            (Some(RunEnd::Stopped), _) => ("stopped", Tone::Dim),
+            (Some(RunEnd::Lost), _) => ("lost", Tone::Bad),
+            (None, RunPhase::Starting) => ("starting", Tone::Busy),
+            (None, RunPhase::Running) => ("running", Tone::Busy),
+            (None, RunPhase::Vacating) => ("leaving", Tone::Waiting),
+            (None, RunPhase::Ended) => ("ended", Tone::Plain),
+        };
+        let end = run.ended_at.unwrap_or_else(chrono::Utc::now);
+        let took = run.started_at.map(|start| length((end - start).num_seconds())).unwrap_or_default();
+        let places: Vec<String> = run
+            .workers
+            .iter()
+            .map(|worker| match worker.devices.len() {
+                _ if worker.whole_node => worker.node.to_string(),
+                0 => worker.node.to_string(),
+                devices => format!("{}:{devices}", worker.node),
+            })
+            .collect();
+        let exits = run.workers.iter().filter_map(|worker| Some((worker.rank, worker.exit.as_ref()?)));
+        let exits: Vec<String> = if run.workers.len() == 1 {
+            exits.map(|(_, exit)| exit.sentence.clone()).collect()
+        } else {
+            exits.map(|(rank, exit)| format!("{rank}: {}", exit.sentence)).collect()
+        };
+        table.row([
+            (run.id.to_string(), Tone::Strong),
+            (run.attempt.to_string(), Tone::Plain),
+            (state.to_owned(), tone),
+            (run.started_at.map(clock).unwrap_or_default(), Tone::Plain),
+            (took, Tone::Plain),
+            (shortened(&places), Tone::Plain),
+            (run.reason.clone().unwrap_or_else(|| shortened(&exits)), Tone::Plain),
+        ]);
+    }
+    table
+}
+
+/// The first few of many.
+fn shortened(items: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown = items.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(" ");
+    match items.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} … and {more} more"),
+    }
+}
+
+/// `hai stop`, `suspend` and `resume`: `verb` is the path's last part, `done` what to say of each task.
+///
+/// # Errors
+/// [`CliError::Some`] if it did not work for all; each failure was told by then.
+pub(super) fn each(tasks: &[u64], verb: &str, done: &str, client: &Client, printer: &Printer) -> Result<(), CliError> {
+    let mut failed = 0;
+    for task in tasks {
+        match client.send(&Method::POST, &format!("/v1/tasks/{task}/{verb}"), None::<&()>) {
+            Ok(answer) if printer.json => printer.answer(&answer)?,
+            Ok(answer) => {
+                let now: Task = answer.parse()?;
+                printer.line(format!("task {task} {done}; it is {} now", state(&now).0))?;
+            }
+            // What holds for the daemon as a whole holds for the rest too.
+            Err(error @ CliError::Refused(_)) if tasks.len() > 1 => {
+                super::complain(&format_args!("task {task}: {error}"));
+                failed += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if failed > 0 { Err(CliError::Some { failed, all: tasks.len() }) } else { Ok(()) }
+}
+
+/// `hai priority`
+///
+/// # Errors
+/// [`CliError`].
+pub(super) fn reprioritise(
+    task: TaskId,
+    priority: Priority,
+    custom_rank: Option<f64>,
+    client: &Client,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let request = PriorityRequest { priority, custom_rank: rank(custom_rank)? };
+    let answer = client.send(&Method::POST, &format!("/v1/tasks/{task}/priority"), Some(&request))?;
+    if printer.json {
+        return printer.answer(&answer);
+    }
+    let now: Task = answer.parse()?;
+    printer.line(format!("task {task} has priority {} now; it is {}", now.priority, state(&now).0))
+}
+
+/// `hai why`: what it waits for, and what happened to it last.
+///
+/// # Errors
+/// [`CliError`].
+pub(super) fn why(task: TaskId, client: &Client, printer: &Printer) -> Result<(), CliError> {
+    let answer = client.get(&format!("/v1/tasks/{task}/why"), &())?;
+    if printer.json {
+        return printer.answer(&answer);
+    }
+    let why: Why = answer.parse()?;
+    let tone = if why.waits { Tone::Waiting } else { Tone::Plain };
+    let state = printer.toned(why.state.word(), tone);
+    printer.line(format!("task {task} is {state}: {}", clean(&why.sentence)))?;
+    if let Some(yielded) = &why.yielded {
+        printer.line(format!("it last had to give way {}: {}", ago(yielded.at), clean(&yielded.sentence)))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_as_a_shell_would_take_it() {
+        let command = ["python3", "a b.py", "--x=1", "it's", ""].map(str::to_owned);
+        assert_eq!(words(&command), "python3 'a b.py' --x=1 'it'\\''s' ''");
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let many: Vec<String> = (0..10).map(|number| number.to_string()).collect();
+        assert_eq!(shortened(&many), "0 1 2 3 4 5 6 7 … and 2 more");
+        assert_eq!(shortened(&many[..2]), "0 1");
+    }
+}

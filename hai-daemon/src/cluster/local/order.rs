@@ -1,0 +1,71 @@
+//! What the daemon writes for a shim: the order, and how long the worker may take to leave.
+
+use std::path::PathBuf;
+
+use hai_core::backend::StartOrder;
+use hai_core::model::{Grace, Program, RunId, TaskId, UserName, WorkerPlacement};
+use serde::{Deserialize, Serialize};
+
+/// How much of a worker's output is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogBound {
+    /// In all segments together, in bytes.
+    pub(crate) bytes_max: u64,
+    /// How many files it is spread over; the oldest is dropped as a whole.
+    pub(crate) segments_max: u32,
+}
+
+/// All that a shim must know to execute one worker, even if the daemon is gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WorkerOrder {
+    pub(crate) run: RunId,
+    pub(crate) task: TaskId,
+    pub(crate) name: String,
+    pub(crate) user: UserName,
+    pub(crate) rank: u32,
+    pub(crate) world_size: u32,
+    pub(crate) place: WorkerPlacement,
+    pub(crate) program: Program,
+    pub(crate) grace: Grace,
+    pub(crate) whole_life_state: i64,
+    /// A port that was free on this machine when the run was ordered; the same for all its ranks.
+    pub(crate) master_port: u16,
+    /// Where this worker's output goes.
+    pub(crate) log_dir: PathBuf,
+    pub(crate) log_bound: LogBound,
+}
+
+impl WorkerOrder {
+    /// The part of `order` that concerns `rank`, which must be one of its workers.
+    pub(crate) fn of(
+        order: &StartOrder,
+        rank: u32,
+        place: &WorkerPlacement,
+        master_port: u16,
+        log_dir: PathBuf,
+        log_bound: LogBound,
+    ) -> Self {
+        WorkerOrder {
+            run: order.run,
+            task: order.task,
+            name: order.name.clone(),
+            user: order.user.clone(),
+            rank,
+            world_size: u32::try_from(order.placement.workers.len()).unwrap_or(u32::MAX),
+            place: place.clone(),
+            program: order.program.clone(),
+            grace: order.grace,
+            whole_life_state: order.whole_life_state,
+            master_port,
+            log_dir,
+            log_bound,
+        }
+    }
+}
+
+/// Written by the daemon before it signals a shim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Leave {
+    /// Counts instead of the order's.
+    pub(crate) grace: Grace,
+}

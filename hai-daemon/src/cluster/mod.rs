@@ -1,0 +1,3 @@
+//! Clusters that the daemon can drive; each is one implementation of [`hai_core::backend::Cluster`].
+
+pub mod local;

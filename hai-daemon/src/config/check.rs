@@ -1,0 +1,131 @@
+//! What must hold between several settings, whichever file, variable or flag they came from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hai_core::model::{Priority, Span};
+
+use super::error::{Origin, Problem, did_you_mean};
+use super::{Bytes, Config};
+
+/// The smallest bound that still lets a submission through, or a useful piece of a log.
+const BYTES_MIN: u64 = 4096;
+
+/// All contradictions and impossible values.
+pub(crate) fn check(config: &Config) -> Vec<Problem> {
+    let mut found = Found { config, problems: Vec::new() };
+    sizes(&mut found);
+    timing(&mut found);
+    defaults(&mut found);
+    rights(&mut found);
+    devices(&mut found);
+    found.problems
+}
+
+struct Found<'a> {
+    config: &'a Config,
+    problems: Vec<Problem>,
+}
+
+impl Found<'_> {
+    /// A problem at the first of `names` that somebody set.
+    fn add(&mut self, names: &[&str], message: String) {
+        let set = names.iter().map(|name| self.config.origin(name)).find(|origin| **origin != Origin::Default);
+        self.problems.push(Problem { origin: set.cloned().unwrap_or_default(), message, line_text: None });
+    }
+}
+
+fn sizes(found: &mut Found<'_>) {
+    let config = found.config;
+    for (name, Bytes(bytes)) in
+        [("server.body_bytes_max", config.server.body_bytes_max), ("tasks.log_bytes_max", config.tasks.log_bytes_max)]
+    {
+        if bytes < BYTES_MIN {
+            found.add(&[name], format!("{name}: {bytes} bytes is too little; at least {BYTES_MIN} are needed"));
+        }
+    }
+}
+
+fn timing(found: &mut Found<'_>) {
+    let config = found.config;
+    let base = config.scheduler.timing;
+    if base.slice < base.protected {
+        found.add(
+            &["scheduler.protected", "scheduler.slice"],
+            format!(
+                "protected ({}) is longer than slice ({}), so equals would interrupt what better ones may not; \
+                 make slice at least as long",
+                base.protected, base.slice
+            ),
+        );
+    }
+    for (level, timing) in &config.levels {
+        let all = timing.over(base);
+        // What is inherited as a whole was reported above.
+        if all.slice < all.protected && (timing.slice.is_some() || timing.protected.is_some()) {
+            let [protected, slice] = ["protected", "slice"].map(|key| format!("scheduler.levels.{level}.{key}"));
+            found.add(
+                &[&protected, &slice],
+                format!(
+                    "{level}: protected ({}) is longer than slice ({}); make slice at least as long",
+                    all.protected, all.slice
+                ),
+            );
+        }
+    }
+    let scheduler = &config.scheduler;
+    if scheduler.back_off == Span::ZERO {
+        let message = "back_off is zero, so a refused start would be tried without pause; write e.g. \"1s\"";
+        found.add(&["scheduler.back_off"], message.to_owned());
+    }
+    if scheduler.back_off_max < scheduler.back_off {
+        found.add(
+            &["scheduler.back_off_max", "scheduler.back_off"],
+            format!("back_off_max ({}) is shorter than back_off ({})", scheduler.back_off_max, scheduler.back_off),
+        );
+    }
+}
+
+fn defaults(found: &mut Found<'_>) {
+    let config = found.config;
+    let group = &config.tasks.default_group;
+    let groups: BTreeSet<&str> = config.nodes.iter().map(|node| node.group.as_str()).collect();
+    if !groups.is_empty() && !groups.contains(group.as_str()) {
+        let hint = did_you_mean(group.as_str(), groups.iter().copied());
+        let list = groups.iter().copied().collect::<Vec<_>>().join(", ");
+        found.add(
+            &["tasks.default_group", "node.0"],
+            format!("default_group: no [[node]] belongs to group `{group}`, only to {list}{hint}"),
+        );
+    }
+}
+
+fn rights(found: &mut Found<'_>) {
+    let config = found.config;
+    let mut seen = BTreeMap::new();
+    for (index, right) in config.rights.iter().enumerate() {
+        let name = format!("right.{index}");
+        if right.key.priority == Some(Priority::Auto) {
+            let message = "priority: a right is for a fixed level; AUTO takes the best of those".to_owned();
+            found.add(&[&name], message);
+        }
+        if let Some(first) = seen.insert(&right.key, index) {
+            let at = config.origin(&format!("right.{first}"));
+            let message = format!("a right for the same user, group and priority stands at {at} already; keep one");
+            found.add(&[&name], message);
+        }
+    }
+}
+
+fn devices(found: &mut Found<'_>) {
+    let config = found.config;
+    let mut seen = BTreeMap::new();
+    for (index, node) in config.nodes.iter().enumerate() {
+        for (number, device) in node.devices.iter().enumerate() {
+            let name = format!("node.{index}.device.{number}");
+            if let Some((first, at)) = seen.insert(&device.id, (&node.name, config.origin(&name))) {
+                let id = &device.id;
+                found.add(&[&name], format!("uuid: device `{id}` stands on node {first} already, at {at}"));
+            }
+        }
+    }
+}

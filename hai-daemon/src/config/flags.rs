@@ -1,0 +1,125 @@
+//! The command line of `hai-daemon`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+
+/// The command line of `hai-daemon`.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "hai-daemon",
+    version,
+    about = "Shares this machine's GPUs between people by time",
+    long_about = "Shares this machine's GPUs between people by time: every task gets what it needs while it holds \
+                  the right to it, is suspended with a checkpoint when a better one comes, and resumes by itself.\n\n\
+                  Without a configuration it finds this machine's processors, memory and GPUs, listens on \
+                  127.0.0.1:8420, and keeps its data in ~/.local/share/hai (root: /var/lib/hai).",
+    after_long_help = "Examples:\n  \
+        hai-daemon                                 start with the defaults\n  \
+        hai-daemon --data /srv/hai --listen 0.0.0.0:8420\n  \
+        hai-daemon config example > hai.toml       a file with every setting, explained\n  \
+        hai-daemon config check --config hai.toml  say what is wrong with it\n  \
+        hai-daemon config show                     what holds, and where it was set\n\n\
+        Every setting is read from the file, then from the environment (HAI_SERVER_LISTEN is `listen` in [server]), \
+        then from the flags. The file is --config, else HAI_CONFIG, else ~/.config/hai/hai.toml (root: \
+        /etc/hai/hai.toml) if that exists.\n\n\
+        Exit status: 0 stopped as asked, 1 error, 2 wrong usage or configuration."
+)]
+pub struct DaemonArgs {
+    /// What to do; `serve` when left out.
+    #[command(subcommand)]
+    pub command: Option<DaemonCommand>,
+    /// Settings.
+    #[command(flatten)]
+    pub config: ConfigFlags,
+}
+
+/// What `hai-daemon` can do.
+#[derive(Clone, Debug, Subcommand)]
+#[non_exhaustive]
+pub enum DaemonCommand {
+    /// Schedule until told to stop; this is what happens without a subcommand
+    Serve,
+    /// Show or check the configuration
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Watch over one worker; the daemon starts this itself
+    #[command(hide = true)]
+    Shim {
+        /// The worker's directory.
+        dir: PathBuf,
+    },
+    /// Print shell completions, e.g. `hai-daemon completions bash > /etc/bash_completion.d/hai-daemon`
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages into a directory
+    Man {
+        /// The directory; it is created if it does not exist.
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+    },
+}
+
+/// What `hai-daemon config` can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the effective configuration as TOML, with every default and where each other value was set
+    Show,
+    /// Say what is wrong with the configuration, if anything
+    Check,
+    /// Print an annotated example with every setting
+    Example,
+}
+
+/// Flags that set a part of the configuration.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ConfigFlags {
+    /// Read this configuration file
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Keep the database, logs and runs here (`dir` in [data])
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data: Option<String>,
+    /// Listen here; port 0 takes any that is free (`listen` in [server])
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Log this and what is worse: error, warn, info, debug or trace (`level` in [log])
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+impl ConfigFlags {
+    /// The flags that were given: flag, setting, value.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = (&'static str, &'static str, String)> {
+        [
+            ("--data", "data.dir", &self.data),
+            ("--listen", "server.listen", &self.listen),
+            ("--log-level", "log.level", &self.log_level),
+        ]
+        .into_iter()
+        .filter_map(|(flag, name, value)| Some((flag, name, value.clone()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::config::settings::SETTINGS;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_its_flags_are_settings() {
+        DaemonArgs::command().debug_assert();
+        let text = || Some("x".to_owned());
+        let all = ConfigFlags { config: None, data: text(), listen: text(), log_level: text() };
+        for (flag, name, _) in all.settings() {
+            assert!(SETTINGS.iter().any(|entry| entry.name() == name), "{flag} sets {name}, which is no setting");
+        }
+    }
+}

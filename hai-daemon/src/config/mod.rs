@@ -1,0 +1,185 @@
+//! One typed configuration: defaults, then a TOML file, then `HAI_…` variables, then flags.
+//!
+//! See [`Config::load`] for the primary entry point, and [`EXAMPLE`] for a file that shows everything. A configuration
+//! is either whole or refused: every unknown key, wrong type and impossible value is a [`Problem`] with its place.
+
+mod check;
+mod error;
+mod file;
+pub mod flags;
+mod layers;
+mod node;
+mod settings;
+mod show;
+mod size;
+mod value;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use hai_core::engine::{EngineConfig, Timing};
+use hai_core::model::{Allowance, GroupName, NodeSpec, Priority, RightKey, RightRow, Span};
+
+pub use error::{ConfigErrors, Origin, Place, Problem};
+pub use layers::Environment;
+pub use size::Bytes;
+pub use value::{Listen, LogFormat, LogLevel};
+
+pub(crate) use size::{Cores, Mib};
+pub(crate) use value::{Raw, Setting};
+
+/// An annotated file with every setting in it.
+pub const EXAMPLE: &str = include_str!("hai.toml");
+
+/// Everything that an operator may set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[data]`
+    pub data: Data,
+    /// `[log]`
+    pub log: Log,
+    /// `[scheduler]`, but for its levels: see [`Config::engine`].
+    pub scheduler: EngineConfig,
+    /// `[scheduler.levels.…]`: what differs from `[scheduler]` for a level.
+    pub levels: BTreeMap<Priority, LevelTiming>,
+    /// `[tasks]`
+    pub tasks: Tasks,
+    /// `[[right]]`: the rights of a store that has none yet.
+    pub rights: Vec<RightRow>,
+    /// `[[node]]`: the machines to pretend; none to find out what this machine has.
+    pub nodes: Vec<NodeSpec>,
+    /// The file that was read.
+    file: Option<PathBuf>,
+    /// Where the values that are not defaults were set, by dotted name (`server.listen`, `node.0`).
+    origins: BTreeMap<String, Origin>,
+}
+
+/// How people reach the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Where it listens.
+    pub listen: Listen,
+    /// The largest request that is read.
+    pub body_bytes_max: Bytes,
+}
+
+/// Where everything is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Data {
+    /// The directory of the database, the logs and the runs.
+    pub dir: PathBuf,
+}
+
+/// What the daemon says about itself on standard error.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// The least important lines that are written.
+    pub level: LogLevel,
+    /// How they look.
+    pub format: LogFormat,
+}
+
+/// What holds for every task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tasks {
+    /// The group of a task that names none.
+    pub default_group: GroupName,
+    /// The priority of a task that names none.
+    pub default_priority: Priority,
+    /// The most output that is kept of one worker of one run; what is beyond is counted and dropped.
+    pub log_bytes_max: Bytes,
+}
+
+/// What differs from `[scheduler]` for one level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LevelTiming {
+    /// See [`Timing::protected`].
+    pub protected: Option<Span>,
+    /// See [`Timing::slice`].
+    pub slice: Option<Span>,
+    /// See [`Timing::demote_after`].
+    pub demote_after: Option<Span>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server { listen: Listen::default(), body_bytes_max: Bytes(1 << 20) }
+    }
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        Tasks {
+            default_group: GroupName::new("default").expect("the word has only letters"),
+            default_priority: Priority::Normal,
+            log_bytes_max: Bytes(64 << 20),
+        }
+    }
+}
+
+/// The embedded default: data under `~/.local/share/hai`, everybody may use everything up to `HIGH`, and the nodes
+/// are found out.
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            server: Server::default(),
+            data: Data { dir: PathBuf::from("~/.local/share/hai") },
+            log: Log::default(),
+            scheduler: EngineConfig::default(),
+            levels: BTreeMap::new(),
+            tasks: Tasks::default(),
+            rights: default_rights(),
+            nodes: Vec::new(),
+            file: None,
+            origins: BTreeMap::new(),
+        }
+    }
+}
+
+/// Everybody may use everything at `HIGH` and below; the levels above are for an operator to give.
+fn default_rights() -> Vec<RightRow> {
+    Priority::LEVELS
+        .into_iter()
+        .filter(|level| *level <= Priority::High)
+        .map(|level| RightRow {
+            key: RightKey { priority: Some(level), ..RightKey::default() },
+            allowance: Allowance::UNLIMITED,
+        })
+        .collect()
+}
+
+impl Config {
+    /// How the engine is to decide.
+    #[must_use]
+    pub fn engine(&self) -> EngineConfig {
+        let base = self.scheduler.timing;
+        let levels = self.levels.iter().map(|(level, timing)| (*level, timing.over(base))).collect();
+        EngineConfig { levels, ..self.scheduler.clone() }
+    }
+
+    /// Where a setting (`server.listen`) was set.
+    #[must_use]
+    pub fn origin(&self, name: &str) -> &Origin {
+        self.origins.get(name).unwrap_or(&Origin::Default)
+    }
+
+    /// The file that was read, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+}
+
+impl LevelTiming {
+    /// These settings, and `base` where there is none.
+    #[must_use]
+    pub fn over(self, base: Timing) -> Timing {
+        Timing {
+            protected: self.protected.unwrap_or(base.protected),
+            slice: self.slice.unwrap_or(base.slice),
+            demote_after: self.demote_after.unwrap_or(base.demote_after),
+        }
+    }
+}

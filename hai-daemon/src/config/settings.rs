@@ -1,0 +1,101 @@
+//! The table of all single-valued settings: what the file reader, the variables, the flags and `config show` go by.
+
+use super::value::{Raw, Setting};
+use super::{Config, LevelTiming};
+
+/// One setting.
+pub(crate) struct Entry<T: 'static> {
+    /// The table it stands in.
+    pub(crate) section: &'static str,
+    /// Its key in there.
+    pub(crate) key: &'static str,
+    /// What it is, in one line.
+    pub(crate) doc: &'static str,
+    /// Understands a value and takes it over.
+    pub(crate) set: fn(&mut T, Raw<'_>) -> Result<(), String>,
+    /// The value as TOML; `None` if there is none.
+    pub(crate) show: fn(&T) -> Option<String>,
+}
+
+macro_rules! settings {
+    ($($section:literal $key:literal => $($field:ident).+, $doc:literal;)*) => {
+        &[$(Entry {
+            section: $section,
+            key: $key,
+            doc: $doc,
+            set: |config, raw| Setting::read(raw).map(|value| config.$($field).+ = value),
+            show: |config| Some(Setting::show(&config.$($field).+)),
+        }),*]
+    };
+}
+
+/// The settings of [`Config`], section by section.
+pub(crate) const SETTINGS: &[Entry<Config>] = settings! {
+    "server" "listen" => server.listen, "where the API listens, host:port";
+    "server" "body_bytes_max" => server.body_bytes_max, "the largest request that is read";
+    "data" "dir" => data.dir, "database, logs and runs; `~` is the home directory";
+    "log" "level" => log.level, "error, warn, info, debug or trace";
+    "log" "format" => log.format, "text or json";
+    "scheduler" "policy" => scheduler.policy, "hai or hai-fifo";
+    "scheduler" "borrow" => scheduler.borrow, "idle capacity may be used beyond one's rights";
+    "scheduler" "protected" => scheduler.timing.protected, "a run is not suspended for a better priority before";
+    "scheduler" "slice" => scheduler.timing.slice, "a run is not suspended for its own priority before";
+    "scheduler" "demote_after" => scheduler.timing.demote_after, "ABOVE_NORMAL counts as NORMAL after";
+    "scheduler" "restart_cost" => scheduler.restart_cost, "what suspending costs, per device";
+    "scheduler" "back_off" => scheduler.back_off, "wait after a refused start; doubles each time";
+    "scheduler" "back_off_max" => scheduler.back_off_max, "the longest such wait";
+    "tasks" "default_group" => tasks.default_group, "the group of a task that names none";
+    "tasks" "default_priority" => tasks.default_priority, "the priority of a task that names none";
+    "tasks" "log_bytes_max" => tasks.log_bytes_max, "output kept of one worker of one run";
+};
+
+macro_rules! level_settings {
+    ($($key:literal => $field:ident, $doc:literal;)*) => {
+        &[$(Entry {
+            section: "scheduler.levels",
+            key: $key,
+            doc: $doc,
+            set: |timing, raw| Setting::read(raw).map(|value| timing.$field = Some(value)),
+            show: |timing| timing.$field.as_ref().map(Setting::show),
+        }),*]
+    };
+}
+
+/// The settings of one level.
+pub(crate) const LEVEL_SETTINGS: &[Entry<LevelTiming>] = level_settings! {
+    "protected" => protected, "as in [scheduler], for this level";
+    "slice" => slice, "as in [scheduler], for this level";
+    "demote_after" => demote_after, "as in [scheduler], for this level";
+};
+
+/// The tables that hold [`SETTINGS`], in the order in which they are shown.
+pub(crate) const SECTIONS: [&str; 5] = ["server", "data", "log", "scheduler", "tasks"];
+
+impl Entry<Config> {
+    /// `server.listen`
+    pub(crate) fn name(&self) -> String {
+        format!("{}.{}", self.section, self.key)
+    }
+
+    /// `HAI_SERVER_LISTEN`
+    pub(crate) fn variable(&self) -> String {
+        format!("HAI_{}_{}", self.section, self.key).to_ascii_uppercase()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_reads_what_it_shows_and_stands_in_a_section() {
+        for entry in SETTINGS {
+            assert!(SECTIONS.contains(&entry.section), "{}", entry.name());
+            let mut config = Config::default();
+            let shown = (entry.show)(&config).expect("it has a default");
+            let value = toml::de::DeValue::parse(&shown).expect("it is TOML");
+            (entry.set)(&mut config, Raw::Toml(value.get_ref())).unwrap_or_else(|e| panic!("{}: {e}", entry.name()));
+            assert_eq!(config, Config::default(), "{}", entry.name());
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Writes the effective configuration as TOML, with where each value came from.
+
+use std::fmt::Write;
+
+use hai_core::model::NodeSpec;
+
+use super::settings::{LEVEL_SETTINGS, SECTIONS, SETTINGS};
+use super::size::{Cores, Mib};
+use super::value::{Setting, Texts};
+use super::{Config, Origin};
+
+/// Comments begin here, so that they stand under each other.
+const COMMENT_COLUMN: usize = 40;
+
+impl Config {
+    /// All of it as TOML that reads back as the same configuration. A value that is not a default is followed by a
+    /// comment that tells where it was set.
+    #[must_use]
+    pub fn show(&self) -> String {
+        let mut out = "# The effective configuration: ".to_owned();
+        match self.file() {
+            Some(file) => {
+                line(&mut out, &format!("{:?} was read, then variables and flags.", file.display().to_string()))
+            }
+            None => line(&mut out, "no file was read, only variables and flags."),
+        }
+        line(&mut out, "# A value that says nothing else is the default.");
+        for section in SECTIONS {
+            line(&mut out, &format!("\n[{section}]"));
+            for entry in SETTINGS.iter().filter(|entry| entry.section == section) {
+                if let Some(value) = (entry.show)(self) {
+                    self.value(&mut out, entry.key, &value, &entry.name(), entry.doc);
+                }
+            }
+            if section == "scheduler" {
+                self.show_levels(&mut out);
+            }
+        }
+        self.show_rights(&mut out);
+        self.show_nodes(&mut out);
+        out
+    }
+
+    fn value(&self, out: &mut String, key: &str, value: &str, name: &str, doc: &str) {
+        let text = format!("{key} = {value}");
+        let from = match self.origin(name) {
+            Origin::Default => doc.to_owned(),
+            origin => format!("{doc} (from {})", one_line(origin)),
+        };
+        line(out, &format!("{text:<COMMENT_COLUMN$} # {from}"));
+    }
+
+    fn show_levels(&self, out: &mut String) {
+        for (level, timing) in &self.levels {
+            line(out, &format!("\n[scheduler.levels.{level}]"));
+            for entry in LEVEL_SETTINGS {
+                if let Some(value) = (entry.show)(timing) {
+                    let name = format!("scheduler.levels.{level}.{}", entry.key);
+                    self.value(out, entry.key, &value, &name, entry.doc);
+                }
+            }
+        }
+    }
+
+    fn show_rights(&self, out: &mut String) {
+        for (index, right) in self.rights.iter().enumerate() {
+            self.head(out, "right", &format!("right.{index}"));
+            let key = &right.key;
+            let fields = [
+                ("user", key.user.as_ref().map(Setting::show)),
+                ("group", key.group.as_ref().map(Setting::show)),
+                ("priority", key.priority.as_ref().map(Setting::show)),
+                ("nodes", Some(right.allowance.nodes.show())),
+                ("devices", Some(right.allowance.devices.show())),
+            ];
+            for (name, value) in fields {
+                if let Some(value) = value {
+                    line(out, &format!("{name} = {value}"));
+                }
+            }
+        }
+    }
+
+    fn show_nodes(&self, out: &mut String) {
+        if self.nodes.is_empty() {
+            line(out, "\n# No [[node]]: what this machine has is found out when the daemon starts.");
+        }
+        for (index, node) in self.nodes.iter().enumerate() {
+            self.head(out, "node", &format!("node.{index}"));
+            show_node(out, node);
+            for device in &node.devices {
+                line(out, "\n[[node.device]]");
+                line(out, &format!("model = {}", device.model.show()));
+                line(out, &format!("memory = {}", Mib(device.memory_mib).show()));
+                line(out, &format!("uuid = {}", device.id.show()));
+            }
+        }
+    }
+
+    fn head(&self, out: &mut String, list: &str, name: &str) {
+        let head = format!("[[{list}]]");
+        match self.origin(name) {
+            Origin::Default => line(out, &format!("\n{head}")),
+            origin => line(out, &format!("\n{head:<COMMENT_COLUMN$} # from {}", one_line(origin))),
+        }
+    }
+}
+
+fn show_node(out: &mut String, node: &NodeSpec) {
+    line(out, &format!("name = {}", node.name.show()));
+    line(out, &format!("group = {}", node.group.show()));
+    line(out, &format!("cpu = {}", Cores(node.cpu_milli).show()));
+    line(out, &format!("memory = {}", Mib(node.memory_mib).show()));
+    if !node.taints.is_empty() {
+        line(out, &format!("taints = {}", Texts(node.taints.iter().cloned().collect()).show()));
+    }
+    if node.cordoned {
+        line(out, "cordoned = true");
+    }
+}
+
+/// A file's name may have anything in it, a comment may not.
+fn one_line(origin: &Origin) -> String {
+    origin.to_string().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+fn line(out: &mut String, text: &str) {
+    // Writing to a String can not fail.
+    let _ = writeln!(out, "{text}");
+}

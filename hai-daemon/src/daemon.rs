@@ -1,0 +1,218 @@
+//! The daemon: composes configuration, store, cluster, scheduler and API, and runs them until told to stop.
+//!
+//! See [`serve`] for the primary entry point. A daemon that stops leaves the work on its machine running; the next one
+//! takes it over.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use hai_core::backend::{Command, Driver};
+use hai_core::model::{Fact, UserName};
+use rustix::fs::FlockOperation;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, ApiState, Defaults, LogPart, LogSource, WorkerLog};
+use crate::cli::welcome::{Started, welcome};
+use crate::cluster::local::logs::LogReader;
+use crate::cluster::local::{LocalCluster, LocalConfig};
+use crate::config::{Config, Environment};
+use crate::gpu::nvml;
+use crate::scheduler::{self, wall_clock};
+use crate::store::{SqliteStore, Token};
+
+/// The operator whose token lies in the data directory.
+const OPERATOR: &str = "operator";
+/// Files that the output of one worker is spread over.
+const LOG_SEGMENTS: u32 = 8;
+
+/// Runs a daemon with this configuration until it is told to stop by SIGTERM or SIGINT.
+///
+/// # Errors
+/// What keeps it from running, with what was being done.
+pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
+    let dir = environment.expand(&config.data.dir).map_err(anyhow::Error::msg)?;
+    let first = make_private_dir(&dir)?;
+    let _lock = DirLock::take(&dir)?;
+
+    let store = SqliteStore::open(dir.join("hai.sqlite")).await.context("the database can not be opened")?;
+    let (reader, accounts) = (store.reader(), store.accounts());
+    let operator = UserName::new(OPERATOR).context("the operator's name")?;
+    if let Some(token) = accounts.ensure_operator(&operator).await.context("the operator can not be added")? {
+        write_token(&dir, &token)?;
+    }
+
+    let log_dir = dir.join("logs");
+    let cluster = LocalCluster::open(local_config(config, &dir, &log_dir).await?).await?;
+    let mut driver = Driver::open(config.engine(), store, cluster, wall_clock()).await?;
+    set_first_rights(&mut driver, config).await?;
+    let (nodes, devices) =
+        driver.engine().nodes().fold((0, 0), |(nodes, devices), node| (nodes + 1, devices + node.spec.devices.len()));
+
+    let listen = config.server.listen.as_str();
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("can not listen on {listen}"))?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    write_address(&dir, address)?;
+
+    let (handle, inbox) = scheduler::channel();
+    let logs = Arc::new(LocalLogs { dir: log_dir });
+    let state = ApiState::new(handle, reader, accounts, logs, defaults(config));
+    let stop = CancellationToken::new();
+    let mut scheduling = tokio::spawn(scheduler::run(driver, inbox, stop.clone()));
+    let serving = tokio::spawn(api::serve(listener, state, stop.clone()));
+    eprint!("{}", welcome(&Started { listen: address, data_dir: &dir, first, nodes, devices }, environment));
+
+    let failed = tokio::select! {
+        () = told_to_stop() => None,
+        ended = &mut scheduling => Some(ended),
+    };
+    stop.cancel();
+    serving.await.context("the server panicked")?.context("the server failed")?;
+    let ended = match failed {
+        Some(ended) => ended,
+        None => scheduling.await,
+    };
+    ended.context("the scheduler panicked")?.context("the scheduler stopped")?;
+    tracing::info!("stopped; what runs goes on, and the next daemon takes it over");
+    Ok(())
+}
+
+fn defaults(config: &Config) -> Defaults {
+    Defaults {
+        group: config.tasks.default_group.clone(),
+        priority: config.tasks.default_priority,
+        body_bytes_max: usize::try_from(config.server.body_bytes_max.0).unwrap_or(usize::MAX),
+    }
+}
+
+async fn local_config(config: &Config, dir: &Path, log_dir: &Path) -> Result<LocalConfig> {
+    let devices = if config.nodes.is_empty() {
+        tokio::task::spawn_blocking(nvml::detect).await?.context("this machine's GPUs can not be read")?
+    } else {
+        Vec::new()
+    };
+    Ok(LocalConfig {
+        run_dir: dir.join("runs"),
+        log_dir: log_dir.to_owned(),
+        shim: std::env::current_exe().context("this program's own path can not be found")?,
+        nodes: config.nodes.clone(),
+        devices,
+        log_bytes_max: config.tasks.log_bytes_max.0,
+        log_segments: LOG_SEGMENTS,
+    })
+}
+
+/// A store without any right gets those of the configuration; from then on rights are changed through the API.
+async fn set_first_rights<S, C>(driver: &mut Driver<S, C>, config: &Config) -> Result<()>
+where
+    S: hai_core::backend::Store,
+    C: hai_core::backend::Cluster,
+{
+    if driver.engine().rights().next().is_some() {
+        return Ok(());
+    }
+    let rights = config.rights.iter().cloned().map(|right| Command::Tell(Fact::RightSet { right }));
+    for reply in driver.step(wall_clock(), rights.collect()).await? {
+        reply.context("a right of the configuration can not be set")?;
+    }
+    Ok(())
+}
+
+async fn told_to_stop() {
+    let terminate = signal(SignalKind::terminate());
+    let interrupt = signal(SignalKind::interrupt());
+    match (terminate, interrupt) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        _ => {
+            tracing::warn!("signals can not be waited for; the daemon ends only by force");
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Makes the directory for this user alone. True if it was not there.
+fn make_private_dir(dir: &Path) -> Result<bool> {
+    let missing = !dir.join("hai.sqlite").exists();
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("the data directory {} can not be made", dir.display()))?;
+    Ok(missing)
+}
+
+/// Held as long as a daemon uses a data directory.
+struct DirLock {
+    _file: File,
+}
+
+impl DirLock {
+    fn take(dir: &Path) -> Result<Self> {
+        let path = dir.join("lock");
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let mut file = open.with_context(|| format!("{} can not be opened", path.display()))?;
+        if let Err(error) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            if error != rustix::io::Errno::WOULDBLOCK {
+                bail!("{} can not be locked: {error}", path.display());
+            }
+            let mut holder = String::new();
+            // Who holds it is only told; not knowing does no harm.
+            let _ = file.read_to_string(&mut holder);
+            bail!(
+                "another hai-daemon (process {}) uses {}; stop it, or give this one its own --data",
+                holder.trim(),
+                dir.display()
+            );
+        }
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .context("the lock can not be written")?;
+        Ok(DirLock { _file: file })
+    }
+}
+
+fn write_token(dir: &Path, token: &Token) -> Result<()> {
+    let path = dir.join("token");
+    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+    open.and_then(|mut file| writeln!(file, "{}", token.as_str()))
+        .with_context(|| format!("the operator's token can not be written to {}", path.display()))
+}
+
+/// Tells the `hai` command of this machine where the daemon listens.
+fn write_address(dir: &Path, address: SocketAddr) -> Result<()> {
+    let (path, fresh) = (dir.join("address"), dir.join("address.new"));
+    fs::write(&fresh, format!("{address}\n"))
+        .and_then(|()| fs::rename(&fresh, &path))
+        .with_context(|| format!("the address can not be written to {}", path.display()))
+}
+
+/// The output of this machine's workers.
+#[derive(Debug)]
+struct LocalLogs {
+    dir: PathBuf,
+}
+
+impl LogSource for LocalLogs {
+    fn read(&self, worker: WorkerLog, offset: u64, bytes_max: usize) -> io::Result<LogPart> {
+        let reader = LogReader::open(&self.dir, worker.task, worker.run, worker.rank);
+        let chunk = reader.read(offset, bytes_max)?;
+        Ok(LogPart {
+            offset: chunk.offset,
+            end: chunk.end,
+            bytes: chunk.bytes,
+            first_available: chunk.first_available,
+            complete: chunk.complete,
+        })
+    }
+}

@@ -1,0 +1,3 @@
+//! What is known of this machine's GPUs.
+
+pub mod nvml;

@@ -1,0 +1,114 @@
+//! NVIDIA's management library: which GPUs, or slices of them, this machine has.
+//!
+//! See [`detect`] for the primary entry point. The library is loaded at run time; a machine without it has no devices.
+
+use std::ffi::OsStr;
+
+use hai_core::model::{DeviceHealth, DeviceId, DeviceSpec, ModelName};
+use nvml_wrapper::Nvml;
+use nvml_wrapper::error::NvmlError;
+
+/// What the vendor calls its devices, before what people call them.
+const PREFIXES: [&str; 2] = ["NVIDIA ", "GeForce "];
+/// As in nvml.h: the device is split into slices.
+const MIG_ENABLED: u32 = 1;
+
+/// The library is there but does not do its work, e.g. because the driver is not loaded.
+#[derive(Debug, thiserror::Error)]
+#[error("NVIDIA's management library answers: {0}; see whether `nvidia-smi` works")]
+pub struct DetectError(#[from] NvmlError);
+
+/// The GPUs of this machine, in the order of their index; a GPU that is split (MIG) counts as its slices. A machine
+/// without the library has none. A GPU that can not even be named is left out with a warning. Blocks.
+///
+/// # Errors
+/// [`DetectError`] if the library is there but can not be used.
+pub fn detect() -> Result<Vec<DeviceSpec>, DetectError> {
+    detect_with(None)
+}
+
+/// As [`detect`], with the library at `path` in place of the system's.
+///
+/// # Errors
+/// As [`detect`].
+pub fn detect_at(path: &OsStr) -> Result<Vec<DeviceSpec>, DetectError> {
+    detect_with(Some(path))
+}
+
+fn detect_with(path: Option<&OsStr>) -> Result<Vec<DeviceSpec>, DetectError> {
+    let nvml = match load(path) {
+        Ok(nvml) => nvml,
+        Err(NvmlError::LibloadingError(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut devices = Vec::new();
+    for index in 0..nvml.device_count()? {
+        if let Err(error) = nvml.device_by_index(index).and_then(|device| describe(&device, &mut devices)) {
+            tracing::warn!(index, %error, "a GPU can not be looked at; it is left out");
+        }
+    }
+    Ok(devices)
+}
+
+fn load(path: Option<&OsStr>) -> Result<Nvml, NvmlError> {
+    if let Some(path) = path {
+        return Nvml::builder().lib_path(path).init();
+    }
+    match Nvml::init() {
+        // Without the development package there is only the versioned name.
+        Err(NvmlError::LibloadingError(_)) => Nvml::builder().lib_path("libnvidia-ml.so.1".as_ref()).init(),
+        result => result,
+    }
+}
+
+fn describe(device: &nvml_wrapper::Device<'_>, found: &mut Vec<DeviceSpec>) -> Result<(), NvmlError> {
+    // A device, or a driver, that knows nothing of slices has none.
+    let split = device.mig_mode().is_ok_and(|mode| mode.current == MIG_ENABLED);
+    if !split {
+        found.extend(describe_one(device)?);
+        return Ok(());
+    }
+    for index in 0..device.mig_device_count()? {
+        // Indexes may have holes.
+        if let Ok(slice) = device.mig_device_by_index(index) {
+            found.extend(describe_one(&slice)?);
+        }
+    }
+    Ok(())
+}
+
+fn describe_one(device: &nvml_wrapper::Device<'_>) -> Result<Option<DeviceSpec>, NvmlError> {
+    let (id, name) = (device.uuid()?, device.name()?);
+    let (Ok(id), Ok(model)) = (DeviceId::new(&id), ModelName::new(model_name(&name))) else {
+        tracing::warn!(?id, ?name, "a GPU has a name that can not be used; it is left out");
+        return Ok(None);
+    };
+    let (memory_mib, health) = match device.memory_info() {
+        Ok(memory) => (memory.total >> 20, DeviceHealth::Healthy),
+        Err(error) => (0, DeviceHealth::Sick { reason: format!("its memory can not be read: {error}") }),
+    };
+    Ok(Some(DeviceSpec { id, model, memory_mib, health }))
+}
+
+/// `NVIDIA GeForce RTX 3070` is an `RTX 3070` to everybody.
+fn model_name(full: &str) -> &str {
+    PREFIXES.iter().fold(full.trim(), |name, prefix| name.strip_prefix(prefix).unwrap_or(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_the_library_has_no_devices() {
+        let devices = detect_at("/nonexistent/libnvidia-ml.so.1".as_ref()).expect("no error");
+        assert!(devices.is_empty());
+    }
+
+    #[test]
+    fn models_are_called_as_people_call_them() {
+        assert_eq!(model_name("NVIDIA GeForce RTX 3070"), "RTX 3070");
+        assert_eq!(model_name("NVIDIA H100 80GB HBM3"), "H100 80GB HBM3");
+        assert_eq!(model_name("Tesla V100-SXM2-32GB"), "Tesla V100-SXM2-32GB");
+    }
+}

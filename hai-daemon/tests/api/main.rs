@@ -1,0 +1,12 @@
+//! The HTTP API as clients meet it: a real server on a real port, the real engine, a real store.
+
+mod bad_input;
+mod client;
+mod document;
+mod events;
+mod lab;
+mod logs;
+mod nodes;
+mod people;
+mod rights;
+mod tasks;

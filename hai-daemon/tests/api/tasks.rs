@@ -1,0 +1,190 @@
+//! Submitting, listing, showing and changing tasks.
+
+use hai_core::backend::MemoryCluster;
+use hai_core::model::{RunId, WorkerExit};
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::lab::{Lab, node, submit, wait};
+
+async fn names(client: &Client, query: &str) -> Vec<String> {
+    let page = client.get(&format!("/v1/tasks?{query}")).await.ok(200);
+    let tasks = page["tasks"].as_array().expect("a list");
+    tasks.iter().map(|task| task["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+fn end(cluster: &MemoryCluster, task: &Value, code: i32) {
+    let run = RunId(task["run"].as_u64().expect("a run"));
+    assert!(cluster.end(run, 0, WorkerExit::exited(code)));
+}
+
+#[tokio::test]
+async fn a_task_is_submitted_shown_and_succeeds() {
+    let (lab, cluster) = Lab::in_memory([node("one", 2)]).await;
+    let request = json!({
+        "command": ["/usr/bin/python3", "train.py"], "env": {"A": "b"}, "workdir": "/tmp", "devices": 2,
+        "priority": "high", "models": ["RTX 3070"], "device_memory_mib": 8000, "cpu": 0.5, "memory_mib": 100,
+        "grace": {"answer": "1s", "finish": "2m"},
+    });
+    let reply = lab.alice.post("/v1/tasks", request).await;
+    let task = reply.ok(201);
+    assert_eq!(reply.header("location"), Some(format!("/v1/tasks/{}", task["id"]).as_str()));
+    assert_eq!(task["name"], "python3");
+    assert_eq!((&task["user"], &task["group"]), (&json!("alice"), &json!("lab")));
+    assert_eq!((&task["priority"], &task["cpu"]), (&json!("HIGH"), &json!(0.5)));
+    assert_eq!(task["grace"], json!({"answer": "1s", "finish": "2m"}));
+    assert!(task["submitted_at"].as_str().expect("a time").ends_with('Z'));
+
+    let shown = wait(&lab.alice, &task["id"], "running").await;
+    assert_eq!(shown["command"], json!(["/usr/bin/python3", "train.py"]));
+    assert_eq!((&shown["env"], &shown["workdir"]), (&json!({"A": "b"}), &json!("/tmp")));
+    assert_eq!(shown["why"], Value::Null);
+    let worker = &shown["history"][0]["workers"][0];
+    assert_eq!((&worker["node"], &worker["state"]), (&json!("one"), &json!("executing")));
+    assert_eq!(worker["devices"], json!(["GPU-one-0", "GPU-one-1"]));
+
+    end(&cluster, &shown, 0);
+    let done = wait(&lab.alice, &task["id"], "finished").await;
+    assert_eq!((&done["outcome"], &done["reason"]), (&json!("succeeded"), &Value::Null));
+    assert_eq!(done["history"][0]["workers"][0]["exit"]["code"], 0);
+    let why = lab.alice.get(&format!("/v1/tasks/{}/why", task["id"])).await.ok(200);
+    assert_eq!((&why["waits"], &why["sentence"]), (&json!(false), &json!("it has succeeded")));
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_failed_task_says_why() {
+    let (lab, cluster) = Lab::in_memory([node("one", 1)]).await;
+    let task = submit(&lab.alice, json!({"command": ["false"]})).await;
+    end(&cluster, &wait(&lab.alice, &task["id"], "running").await, 3);
+    let failed = wait(&lab.alice, &task["id"], "finished").await;
+    assert_eq!(failed["outcome"], "failed");
+    assert!(failed["reason"].as_str().expect("a reason").contains("exit status 3"), "{failed}");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn lists_are_filtered_and_paged() {
+    let (lab, cluster) = Lab::in_memory([node("one", 1)]).await;
+    let first = submit(&lab.alice, json!({"command": ["x"], "name": "a-0", "priority": "VERY_HIGH"})).await;
+    let running = wait(&lab.alice, &first["id"], "running").await;
+    for number in 1..6 {
+        let priority = if number < 4 { "NORMAL" } else { "LOW" };
+        submit(&lab.alice, json!({"command": ["x"], "name": format!("a-{number}"), "priority": priority})).await;
+    }
+    submit(&lab.bob, json!({"command": ["x"], "name": "b-0", "group": "other"})).await;
+
+    assert_eq!(names(&lab.alice, "").await, ["a-5", "a-4", "a-3", "a-2", "a-1", "a-0"]);
+    assert_eq!(names(&lab.root, "limit=1").await, ["b-0"]);
+    assert_eq!(names(&lab.root, "user=alice&state=running").await, ["a-0"]);
+    assert_eq!(names(&lab.root, "group=other").await, ["b-0"]);
+    assert_eq!(names(&lab.root, "priority=low").await, ["a-5", "a-4"]);
+    assert_eq!(names(&lab.root, "name=-0&state=waiting,running").await, ["b-0", "a-0"]);
+    // Nobody learns of others by asking for them.
+    assert_eq!(names(&lab.alice, "user=bob").await, Vec::<String>::new());
+
+    let mut all = Vec::new();
+    let mut before = String::new();
+    loop {
+        let page = lab.root.get(&format!("/v1/tasks?limit=3{before}")).await.ok(200);
+        all.extend(page["tasks"].as_array().expect("a list").iter().map(|task| task["id"].as_u64().expect("an id")));
+        match page["next"].as_u64() {
+            Some(next) => before = format!("&before={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(all.len(), 7);
+    assert!(all.is_sorted_by(|one, other| one > other), "{all:?}");
+
+    end(&cluster, &running, 0);
+    wait(&lab.alice, &first["id"], "finished").await;
+    assert_eq!(names(&lab.root, "outcome=succeeded").await, ["a-0"]);
+    assert_eq!(names(&lab.root, "state=unfinished&user=alice").await.len(), 5);
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_task_is_suspended_resumed_reprioritised_and_stopped() {
+    let (lab, _cluster) = Lab::in_memory([node("one", 1)]).await;
+    let task = submit(&lab.alice, json!({"command": ["x"]})).await;
+    let path = |what: &str| format!("/v1/tasks/{}/{what}", task["id"]);
+    wait(&lab.alice, &task["id"], "running").await;
+
+    let answer = lab.alice.act(&path("suspend")).await.ok(200);
+    assert!(["suspending", "held"].contains(&answer["state"].as_str().expect("a word")), "{answer}");
+    let held = wait(&lab.alice, &task["id"], "held").await;
+    assert_eq!((&held["yielded"]["why"], &held["why"]["verdict"]["verdict"]), (&json!("held"), &json!("held")));
+    lab.alice.act(&path("suspend")).await.ok(200);
+
+    let answer = lab.alice.post(&path("priority"), json!({"priority": "LOW"})).await.ok(200);
+    assert_eq!((&answer["priority"], &answer["state"]), (&json!("LOW"), &json!("held")));
+
+    lab.alice.act(&path("resume")).await.ok(200);
+    let again = wait(&lab.alice, &task["id"], "running").await;
+    assert_eq!((&again["runs"], again["history"].as_array().expect("a list").len()), (&json!(2), 2));
+    let problem = lab.alice.act(&path("resume")).await.problem(409, "conflict");
+    assert!(problem["detail"].as_str().expect("text").contains("not held"), "{problem}");
+
+    lab.alice.act(&path("stop")).await.ok(200);
+    let stopped = wait(&lab.alice, &task["id"], "finished").await;
+    assert_eq!(stopped["outcome"], "stopped");
+    for what in ["stop", "suspend", "resume"] {
+        lab.alice.act(&path(what)).await.problem(409, "conflict");
+    }
+    lab.alice.post(&path("priority"), json!({"priority": "LOW"})).await.problem(409, "conflict");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_waiting_task_says_what_it_waits_for() {
+    let (lab, _cluster) = Lab::in_memory([node("one", 1)]).await;
+    let first = submit(&lab.alice, json!({"command": ["x"]})).await;
+    wait(&lab.alice, &first["id"], "running").await;
+    let why = lab.alice.get(&format!("/v1/tasks/{}/why", first["id"])).await.ok(200);
+    assert_eq!((&why["waits"], &why["state"], &why["verdict"]), (&json!(false), &json!("running"), &Value::Null));
+
+    let second = submit(&lab.bob, json!({"command": ["x"]})).await;
+    let why = lab.bob.get(&format!("/v1/tasks/{}/why", second["id"])).await.ok(200);
+    assert_eq!((&why["waits"], &why["verdict"]["verdict"]), (&json!(true), &json!("no_room")));
+    assert_eq!(why["verdict"]["lack"]["free_devices"], 0);
+    let sentence = why["sentence"].as_str().expect("a sentence");
+    assert!(sentence.contains("0 of 1 fitting devices free"), "{sentence}");
+
+    let third = submit(&lab.bob, json!({"command": ["x"]})).await;
+    let why = lab.bob.get(&format!("/v1/tasks/{}/why", third["id"])).await.ok(200);
+    assert_eq!((&why["verdict"]["verdict"], &why["verdict"]["head"]), (&json!("behind"), &second["id"]));
+    // The reason of the one ahead is the reason.
+    assert!(why["sentence"].as_str().expect("a sentence").contains("fitting devices free"), "{why}");
+
+    let lost = submit(&lab.bob, json!({"command": ["x"], "group": "nowhere"})).await;
+    let shown = lab.bob.get(&format!("/v1/tasks/{}", lost["id"])).await.ok(200);
+    assert_eq!(shown["why"]["verdict"], json!({"verdict": "no_such_group", "group": "nowhere"}));
+
+    // A better one drives the first out, and `why` tells.
+    let better = submit(&lab.bob, json!({"command": ["x"], "priority": "HIGH"})).await;
+    wait(&lab.bob, &better["id"], "running").await;
+    let why = lab.alice.get(&format!("/v1/tasks/{}/why", first["id"])).await.ok(200);
+    assert_eq!((&why["state"], &why["yielded"]["task"]), (&json!("suspended"), &better["id"]));
+    let sentence = why["sentence"].as_str().expect("a sentence");
+    assert!(sentence.contains(&format!("task {} has a better right", better["id"])), "{sentence}");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn operators_submit_for_others_and_choose_places() {
+    let (lab, _cluster) = Lab::in_memory([node("one", 1)]).await;
+    let task = submit(&lab.root, json!({"command": ["x"], "user": "bob", "custom_rank": -1.5})).await;
+    assert_eq!((&task["user"], &task["custom_rank"]), (&json!("bob"), &json!(-1.5)));
+    submit(&lab.alice, json!({"command": ["x"], "user": "alice"})).await;
+    let for_bob = json!({"command": ["x"], "user": "bob"});
+    assert_eq!(lab.alice.post("/v1/tasks", for_bob).await.problem(403, "forbidden")["field"], "user");
+    let ranked = json!({"command": ["x"], "custom_rank": 0});
+    assert_eq!(lab.alice.post("/v1/tasks", ranked).await.problem(403, "forbidden")["field"], "custom_rank");
+    let for_nobody = json!({"command": ["x"], "user": "nobody"});
+    assert_eq!(lab.root.post("/v1/tasks", for_nobody).await.problem(422, "invalid-value")["field"], "user");
+    let path = format!("/v1/tasks/{}/priority", task["id"]);
+    let ranked = json!({"priority": "LOW", "custom_rank": 7});
+    lab.bob.post(&path, ranked.clone()).await.problem(403, "forbidden");
+    assert_eq!(lab.root.post(&path, ranked).await.ok(200)["custom_rank"], 7.0);
+    lab.close().await;
+}

@@ -1,0 +1,5 @@
+//! The whole daemon as people use it: real processes, real HTTP, a real database, real crashes.
+
+mod crash;
+mod sharing;
+mod support;

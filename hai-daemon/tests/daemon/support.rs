@@ -1,0 +1,163 @@
+//! A real daemon on declared devices, which can be killed and started again, and leaves no process behind.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up; generous, since machines may be busy.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) struct Daemon {
+    dir: TempDir,
+    config: PathBuf,
+    child: Option<Child>,
+    url: String,
+    token: String,
+}
+
+/// Waits until `ready` gives something.
+pub(crate) fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = ready() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+impl Daemon {
+    /// A daemon with one node of `devices` devices, and whatever `more` adds to its configuration.
+    pub(crate) fn start(devices: u32, more: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let config = dir.path().join("hai.toml");
+        let text = format!(
+            "{more}\n[server]\nlisten = \"127.0.0.1:0\"\n[data]\ndir = {:?}\n[[node]]\nname = \"n0\"\ncpu = 64\n\
+             memory = \"64GiB\"\n[[node.device]]\nmodel = \"RTX 3070\"\nmemory = \"8GiB\"\ncount = {devices}\n",
+            dir.path().join("data")
+        );
+        fs::write(&config, text).expect("the configuration is written");
+        let mut daemon = Daemon { dir, config, child: None, url: String::new(), token: String::new() };
+        daemon.restart();
+        daemon
+    }
+
+    /// Starts the daemon again, on any free port.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hai-daemon"))
+            .arg("--config")
+            .arg(&self.config)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the daemon is executed");
+        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let mut said = String::new();
+        let url = loop {
+            let Some(Ok(line)) = lines.next() else { panic!("the daemon did not start: {said}") };
+            if let Some(at) = line.find("http://") {
+                break line[at..].split([';', ' ']).next().expect("a first part").to_owned();
+            }
+            said.push_str(&line);
+        };
+        // What it says later must not fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        self.child = Some(child);
+        self.url = url;
+        self.token = fs::read_to_string(self.data().join("token")).expect("the token").trim().to_owned();
+    }
+
+    /// Ends the daemon as a crash would.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("it is ours");
+            child.wait().expect("it is ours");
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// A directory that outlives every run.
+    pub(crate) fn scratch(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The `hai` command, as the operator of this daemon.
+    pub(crate) fn hai(&self) -> Command {
+        let mut hai = Command::new(env!("CARGO_BIN_EXE_hai"));
+        hai.env_remove("HAI_TOKEN").env_remove("HAI_SERVER").arg("--data").arg(self.data());
+        hai
+    }
+
+    /// What `hai` prints on standard output; it must succeed.
+    pub(crate) fn says(&self, args: &[&str]) -> String {
+        let output = self.hai().args(args).output().expect("hai is executed");
+        assert!(output.status.success(), "hai {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    pub(crate) fn try_get(&self, path: &str) -> Option<Value> {
+        let request =
+            ureq::get(format!("{}{path}", self.url)).header("Authorization", format!("Bearer {}", self.token));
+        request.call().ok()?.body_mut().read_json().ok()
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Value {
+        self.try_get(path).unwrap_or_else(|| panic!("GET {path} fails"))
+    }
+
+    /// Submits; the task's number, or `None` if no answer came.
+    pub(crate) fn try_submit(&self, request: &Value) -> Option<u64> {
+        let call =
+            ureq::post(format!("{}/v1/tasks", self.url)).header("Authorization", format!("Bearer {}", self.token));
+        let answer: Value = call.send_json(request).ok()?.body_mut().read_json().ok()?;
+        answer["id"].as_u64()
+    }
+
+    pub(crate) fn submit(&self, request: &Value) -> u64 {
+        self.try_submit(request).unwrap_or_else(|| panic!("{request} is not taken"))
+    }
+
+    pub(crate) fn task(&self, id: u64) -> Value {
+        self.get(&format!("/v1/tasks/{id}"))
+    }
+
+    pub(crate) fn state(&self, id: u64) -> String {
+        self.task(id)["state"].as_str().expect("a state").to_owned()
+    }
+
+    /// All output of the last run's first worker.
+    pub(crate) fn output(&self, id: u64) -> String {
+        self.says(&["logs", &id.to_string()])
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+        let Ok(runs) = fs::read_dir(self.data().join("runs")) else { return };
+        for rank in runs.flatten().filter_map(|run| fs::read_dir(run.path()).ok()).flatten().flatten() {
+            let pid = || -> Option<i32> {
+                let started: Value = serde_json::from_slice(&fs::read(rank.path().join("started.json")).ok()?).ok()?;
+                i32::try_from(started["worker"]["pid"].as_i64()?).ok()
+            };
+            if let Some(pid) = pid().and_then(rustix::process::Pid::from_raw) {
+                // Gone already is fine; its shim ends with it.
+                let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}

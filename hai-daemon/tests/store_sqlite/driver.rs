@@ -1,0 +1,146 @@
+//! The driver over this store: it must keep exactly what the reference store in memory keeps.
+
+use std::future::{Future as _, poll_fn};
+use std::task::Poll;
+
+use hai_core::backend::{Batch, Command, Committed, Driver, MemoryCluster, MemoryStore, Saved, Store, Submitted};
+use hai_core::engine::EngineConfig;
+use hai_core::model::{
+    Allowance, DeviceHealth, DeviceId, DeviceSpec, Fact, ModelName, NodeName, NodeSpec, Priority, Program, RightKey,
+    RightRow, TaskId, TaskSpec, Time, WorkerExit, WorkerRequest,
+};
+use hai_daemon::store::{Reader, SqliteError, SqliteStore};
+use tempfile::TempDir;
+
+use super::{block_on, group, user};
+
+/// Writes to both and answers only if both answer the same.
+struct Both {
+    sqlite: SqliteStore,
+    memory: MemoryStore,
+}
+
+impl Store for Both {
+    type Error = SqliteError;
+
+    async fn open(&mut self) -> Result<Saved, SqliteError> {
+        let saved = Store::open(&mut self.sqlite).await?;
+        let reference = self.memory.open().await.expect("memory does not fail");
+        assert_eq!(format!("{saved:?}"), format!("{reference:?}"));
+        Ok(saved)
+    }
+
+    async fn commit(&mut self, batch: &Batch) -> Result<Committed, SqliteError> {
+        let committed = self.sqlite.commit(batch).await?;
+        assert_eq!(self.memory.commit(batch).await.expect("memory does not fail"), committed);
+        Ok(committed)
+    }
+
+    async fn program(&mut self, task: TaskId) -> Result<Option<Program>, SqliteError> {
+        let program = Store::program(&mut self.sqlite, task).await?;
+        assert_eq!(self.memory.program(task).await.expect("memory does not fail"), program);
+        Ok(program)
+    }
+}
+
+fn node() -> NodeSpec {
+    let device = |index| DeviceSpec {
+        id: DeviceId::new(format!("GPU-{index}")).expect("a device id"),
+        model: ModelName::new("RTX 3070").expect("a model"),
+        memory_mib: 8192,
+        health: DeviceHealth::Healthy,
+    };
+    NodeSpec {
+        name: NodeName::new("n1").expect("a node name"),
+        group: group("lab"),
+        cpu_milli: 8000,
+        memory_mib: 32_768,
+        devices: (0..2).map(device).collect(),
+        ready: true,
+        cordoned: false,
+        taints: Default::default(),
+    }
+}
+
+fn submit(number: usize) -> Command {
+    let priority = [Priority::Low, Priority::Normal, Priority::High][number % 3];
+    let who = user(if number.is_multiple_of(2) { "ann" } else { "bob" });
+    let request = WorkerRequest::devices(1 + number as u32 % 2);
+    let spec = TaskSpec::new(format!("task {number}"), who, group("lab"), priority, request);
+    let program = Program { command: vec!["true".into(), number.to_string()], ..Program::default() };
+    Command::Submit(Box::new(Submitted { spec, program }))
+}
+
+/// Lets the driver hear all that the cluster has to say by now.
+async fn settle(driver: &mut Driver<Both, MemoryCluster>, now: Time) {
+    loop {
+        let next = {
+            let mut next = Box::pin(driver.next());
+            poll_fn(|context| match next.as_mut().poll(context) {
+                Poll::Ready(command) => Poll::Ready(Some(command)),
+                Poll::Pending => Poll::Ready(None),
+            })
+            .await
+        };
+        let Some(command) = next else { return };
+        // The cluster may repeat itself; that is an answer, not a failure.
+        let _ = driver.step(now, vec![command]).await.expect("a step");
+    }
+}
+
+async fn compare(reader: &Reader, memory: &MemoryStore) {
+    let kept = memory.kept();
+    assert_eq!(reader.log_after(0, u32::MAX).await.expect("the log"), kept.records);
+    assert_eq!(reader.events_after(0, None, u32::MAX).await.expect("the events"), kept.events);
+    assert_eq!(reader.rights().await.expect("the rights"), kept.rights);
+    for (id, task) in &kept.tasks {
+        assert_eq!(reader.task(*id).await.expect("a task").as_ref(), Some(task));
+    }
+    for (id, run) in &kept.runs {
+        assert_eq!(reader.run(*id).await.expect("a run").as_ref(), Some(run));
+    }
+    let counted: u64 = reader.counts().await.expect("the counts").states.values().sum();
+    assert_eq!(counted, kept.tasks.len() as u64);
+}
+
+#[test]
+fn the_driver_finds_here_what_it_would_find_in_memory_however_it_was_left() {
+    block_on(async {
+        let dir = TempDir::new().expect("a directory");
+        let path = dir.path().join("hai.sqlite");
+        let (memory, cluster) = (MemoryStore::default(), MemoryCluster::new([node()]));
+        let both =
+            async || Both { sqlite: SqliteStore::open(&path).await.expect("the store opens"), memory: memory.clone() };
+        let mut suspended = false;
+        for round in 0..6_usize {
+            let now = |second: usize| Time::from_ms((round * 1000 + second) as i64 * 1000);
+            let mut driver =
+                Driver::open(EngineConfig::default(), both().await, cluster.clone(), now(0)).await.expect("a driver");
+            if round == 0 {
+                let right = RightRow { key: RightKey::default(), allowance: Allowance::UNLIMITED };
+                let set = Command::Tell(Fact::RightSet { right });
+                assert!(driver.step(now(1), vec![set]).await.expect("a step")[0].is_ok());
+            }
+            for number in 0..5 {
+                let reply = driver.step(now(2 + number), vec![submit(7 * round + number)]).await.expect("a step");
+                assert!(matches!(reply[0], Ok(Some(_))), "{reply:?}");
+                settle(&mut driver, now(2 + number)).await;
+            }
+            for (order, _) in cluster.executing() {
+                let said: i64 = order.program.command[1].parse().expect("a number");
+                cluster.checkpoint(order.run, said);
+                settle(&mut driver, now(10)).await;
+                cluster.end(order.run, 0, WorkerExit::exited(round as i32 % 2));
+                settle(&mut driver, now(11)).await;
+            }
+            suspended |= memory.kept().tasks.values().any(|task| task.yielded.is_some());
+            // Left by a kill or in good order, with a snapshot: the next round opens what is there.
+            if round % 3 == 2 { driver.close().await.expect("closing") } else { drop(driver) }
+        }
+        let store = both().await;
+        compare(&store.sqlite.reader(), &memory).await;
+        let kept = memory.kept();
+        assert!(suspended && kept.snapshot.is_some() && kept.tasks.len() == 30, "too little happened");
+        assert!(kept.tasks.values().any(|task| task.outcome.is_some()), "too little happened");
+    });
+}
