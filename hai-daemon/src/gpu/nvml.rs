@@ -99,6 +99,55 @@ fn model_name(full: &str) -> &str {
 mod tests {
     use super::*;
 
+    /// A library with a good device, one without a UUID, and one whose memory can not be read.
+    const FAKE: &str = r#"
+        #include <stdio.h>
+        #include <string.h>
+        typedef struct { unsigned version; unsigned long long total, reserved, free, used; } memory;
+        int nvmlInit_v2(void) { return 0; }
+        int nvmlShutdown(void) { return 0; }
+        int nvmlDeviceGetCount_v2(unsigned *count) { *count = 3; return 0; }
+        int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **device) { *device = (void *)(long)(index + 1); return 0; }
+        int nvmlDeviceGetUUID(void *device, char *uuid, unsigned size) {
+            if ((long)device == 2) return 15;
+            snprintf(uuid, size, "GPU-%ld", (long)device); return 0;
+        }
+        int nvmlDeviceGetName(void *device, char *name, unsigned size) {
+            snprintf(name, size, "NVIDIA GeForce RTX 3070"); return 0;
+        }
+        int nvmlDeviceGetMemoryInfo_v2(void *device, memory *info) {
+            if ((long)device == 3) return 15;
+            info->total = 8ull << 30; return 0;
+        }
+    "#;
+
+    #[test]
+    fn devices_are_listed_and_a_bad_one_stops_nobody() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let (source, library) = (temp.path().join("fake.c"), temp.path().join("libnvidia-ml.so"));
+        std::fs::write(&source, FAKE).expect("written");
+        let mut compiler = std::process::Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-w", "-o"]).arg(&library).arg(&source);
+        match compiler.status() {
+            Ok(status) => assert!(status.success(), "the fake library compiles"),
+            Err(error) => return eprintln!("SKIPPED: there is no C compiler to make a fake library with: {error}"),
+        }
+        let devices = detect_at(library.as_os_str()).expect("devices");
+        let id = |text| DeviceId::new(text).expect("an id");
+        let model = ModelName::new("RTX 3070").expect("a name");
+        assert_eq!(devices.iter().map(|device| &device.id).collect::<Vec<_>>(), [&id("GPU-1"), &id("GPU-3")]);
+        assert!(devices.iter().all(|device| device.model == model));
+        assert_eq!((devices[0].memory_mib, &devices[0].health), (8192, &DeviceHealth::Healthy));
+        assert!(matches!(devices[1].health, DeviceHealth::Sick { .. }), "{devices:?}");
+    }
+
+    #[test]
+    fn a_library_that_does_not_work_is_an_error() {
+        // Any library will do that is not NVIDIA's.
+        let found = detect_at("libc.so.6".as_ref()).expect_err("no such symbols");
+        assert!(found.to_string().contains("nvidia-smi"), "{found}");
+    }
+
     #[test]
     fn a_machine_without_the_library_has_no_devices() {
         let devices = detect_at("/nonexistent/libnvidia-ml.so.1".as_ref()).expect("no error");

@@ -102,6 +102,15 @@ impl LocalConfig {
         Ok(())
     }
 
+    /// The same with absolute paths: shims live elsewhere.
+    pub(crate) fn absolute(self) -> Result<Self, LocalError> {
+        let absolute = |path: PathBuf| {
+            std::path::absolute(&path).map_err(LocalError::io(format!("find out where {} is", path.display())))
+        };
+        let (run_dir, log_dir, shim) = (absolute(self.run_dir)?, absolute(self.log_dir)?, absolute(self.shim)?);
+        Ok(LocalConfig { run_dir, log_dir, shim, ..self })
+    }
+
     pub(crate) fn log_bound(&self) -> LogBound {
         LogBound { bytes_max: self.log_bytes_max, segments_max: self.log_segments }
     }

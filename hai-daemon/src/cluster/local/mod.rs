@@ -55,9 +55,10 @@ impl LocalCluster {
     ///
     /// # Errors
     /// [`LocalError`] if the configuration can not be, or a directory can not be used. One run's bad directory is no
-    /// error: its workers are lost.
+    /// error: its workers are lost, or, if it can not even be listed, not known.
     pub async fn open(config: LocalConfig) -> Result<Self, LocalError> {
         config.check()?;
+        let config = config.absolute()?;
         let nodes = match config.nodes.is_empty() {
             true => vec![machine::detect(config.devices.clone())?],
             false => config.nodes.clone(),
@@ -68,7 +69,9 @@ impl LocalCluster {
         let shared = Arc::new(Shared::new(config.run_dir.clone(), sender));
         let mut cluster = LocalCluster { config, nodes, shared, facts, followers: JoinSet::new() };
         for run in cluster.blocking("open its directories", find_runs).await? {
-            cluster.find(run).await?;
+            if let Err(error) = cluster.find(run).await {
+                tracing::warn!(%run, %error, "a run can not be looked at; it is left alone");
+            }
         }
         cluster.followers.spawn(cluster.shared.clone().follow_states());
         Ok(cluster)

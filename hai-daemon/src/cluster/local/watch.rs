@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -106,9 +107,9 @@ impl Shared {
         let dir = self.rank_dir(run, rank);
         let mut started = false;
         let exit = loop {
-            if let Some(shim) = shim.take() {
+            if let Some(mut shim) = shim.take() {
                 self.set(run, rank, Worker::Followed(Some(shim.handle.clone())));
-                if let Err(error) = self.follow_shim(run, rank, &dir, &shim, &mut started).await {
+                if let Err(error) = self.follow_shim(run, rank, &dir, &mut shim, &mut started).await {
                     break lost(format!("what watches over it can not be watched: {error}"));
                 }
                 shim.reap();
@@ -143,17 +144,18 @@ impl Shared {
         run: RunId,
         rank: u32,
         dir: &RankDir,
-        shim: &Shim,
+        shim: &mut Shim,
         started: &mut bool,
     ) -> io::Result<()> {
         let process = waitable(shim.handle.clone())?;
-        if shim.talk.is_none() && dir.has(LEAVE) {
+        let talk = shim.talk.take();
+        if talk.is_none() && dir.has(LEAVE) {
             // The daemon that wrote this may have died before it sent the signal.
             signal(&shim.handle)?;
         }
         if !*started {
             tokio::select! {
-                heard = hear_started(dir, shim) => *started = heard?,
+                heard = hear_started(dir, talk) => *started = heard?,
                 ended = process.readable() => return ended.map(drop),
             }
             if *started {
@@ -165,14 +167,14 @@ impl Shared {
 }
 
 /// Whether the worker of a shim started; waits until that is decided.
-async fn hear_started(dir: &RankDir, shim: &Shim) -> io::Result<bool> {
-    let Some(talk) = &shim.talk else {
+async fn hear_started(dir: &RankDir, talk: Option<UnixStream>) -> io::Result<bool> {
+    let Some(talk) = talk else {
         while !has_started(dir) {
             tokio::time::sleep(UNCLEAR_INTERVAL).await;
         }
         return Ok(true);
     };
-    let talk = tokio::net::UnixStream::from_std(talk.try_clone()?)?;
+    let talk = tokio::net::UnixStream::from_std(talk)?;
     loop {
         talk.readable().await?;
         let mut byte = [0];
