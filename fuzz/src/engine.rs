@@ -191,7 +191,7 @@ fn key(user_number: u8, group_number: u8, priority_number: u8) -> RightKey {
 
 fn node(index: usize, shape: u8, state: u8) -> NodeSpec {
     let devices = (0..shape % 5).map(|device| DeviceSpec {
-        id: DeviceId::new(format!("{}-{device}", NODES[index])).expect("a good name"),
+        id: DeviceId::new(format!("{}-{device}-{}", NODES[index], (device + shape / 5) % 2)).expect("a good name"),
         model: ModelName::new(pick(&MODELS, device + shape / 5)).expect("a good name"),
         memory_mib: 8192 << ((device + shape / 5) % 2),
         health: if state & 0x80 != 0 && device == 0 {
