@@ -487,7 +487,7 @@ fn pieces() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn no_text_makes_it_panic(text in prop_oneof![pieces(), "\\PC{0,200}", any::<String>()]) {

@@ -135,8 +135,8 @@ impl Engine {
             let bucket = self.bucket(run);
             self.ledger.subtract(&bucket, part, charge);
             self.queue.wake_right(&bucket.user, &bucket.group);
-            self.agenda.rights_freed = true;
         }
+        self.agenda.rights_freed = true;
     }
 
     /// Something of the kind that the task used was freed.

@@ -174,7 +174,13 @@ impl Engine {
                 Some(level) => order.push((Reverse(level), rank, id)),
                 None => {
                     let want = self.right_lack(&spec, charge);
-                    self.set_found(id, Some(Found::Wants(want)));
+                    let found = match want {
+                        Want::RightInUse if spec.priority != Priority::Auto => {
+                            Found::Dealt(dealt.get(&(spec.user.clone(), spec.priority)).copied().unwrap_or_default())
+                        }
+                        want => Found::Wants(want),
+                    };
+                    self.set_found(id, Some(found));
                 }
             }
         }

@@ -70,6 +70,8 @@ impl Engine {
             return Ok(false);
         }
         self.agenda.runs.insert(run_id);
+        let group = self.task_ref(id).spec.group.clone();
+        self.fifo.set_dirty(&group);
         self.touch(id);
         Ok(true)
     }
@@ -93,6 +95,8 @@ impl Engine {
                 self.agenda.runs.insert(run);
             }
         }
+        let group = self.task_ref(id).spec.group.clone();
+        self.fifo.set_dirty(&group);
         self.touch(id);
         Ok(true)
     }
@@ -103,6 +107,8 @@ impl Engine {
             self.requeue(id);
         } else if task.hold {
             self.task_mut(id).hold = false;
+            let group = self.task_ref(id).spec.group.clone();
+            self.fifo.set_dirty(&group);
             self.touch(id);
         } else {
             return Err(FactError::NotHeld { task: id });

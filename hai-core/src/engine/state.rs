@@ -54,6 +54,8 @@ pub(super) enum Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Wants(Want),
+    /// Its right, by others of its owner's that come before it.
+    Dealt(Charge),
     Blocked(TaskId),
 }
 

@@ -93,6 +93,12 @@ impl Engine {
                 Policy::Hai => self.explain_in_class(id),
                 Policy::HaiFifo => match task.found {
                     Some(Found::Wants(want)) => self.with_numbers(want, &task.spec),
+                    Some(Found::Dealt(used)) => match self.with_numbers(Want::RightInUse, &task.spec) {
+                        Verdict::RightUsed { user, group, priority, asked, allowed, .. } => {
+                            Verdict::RightUsed { user, group, priority, asked, used, allowed }
+                        }
+                        other => other,
+                    },
                     Some(Found::Blocked(by)) => Verdict::Blocked { by },
                     None => Verdict::NotYetSeen,
                 },
@@ -166,12 +172,15 @@ impl Engine {
     fn in_the_way(&self, id: RunId) -> BTreeSet<RunId> {
         let run = self.run_ref(id);
         let mut others = BTreeSet::new();
+        let mut rooms = std::collections::BTreeMap::new();
         for (rank, place) in (0_u32..).zip(&run.placement.workers) {
             let Some(ix) = self.inventory.find(&place.node) else { continue };
             let node = self.inventory.node(ix);
             let Some(mine) = node.holds().iter().find(|hold| hold.run == id && hold.rank == rank) else { continue };
-            let room = node.room_unheld();
+            // Its own workers on the node share what is free there.
+            let room = rooms.entry(ix).or_insert_with(|| node.room_unheld());
             let tight = mine.take.cpu_milli > room.cpu_milli || mine.take.memory_mib > room.memory_mib;
+            *room = room.without(&mine.take);
             for hold in node.holds().iter().filter(|hold| hold.stage == Stage::Vacating) {
                 let overlaps = hold.take.devices & mine.take.devices != 0;
                 if overlaps || tight || mine.take.whole_node || hold.take.whole_node {

@@ -192,7 +192,7 @@ impl Inventory {
     /// Whether any node belongs to the group.
     #[must_use]
     pub fn has_group(&self, group: &GroupName) -> bool {
-        self.groups.get(group).is_some_and(|group| !group.nodes.is_empty())
+        self.groups.get(group).is_some_and(|group| group.nodes.iter().any(|&ix| !self.node(ix).is_gone()))
     }
 
     /// Usable nodes of the group that may have room later for one worker with this request, the best fit first.
@@ -202,7 +202,7 @@ impl Inventory {
         request: &'a WorkerRequest,
     ) -> impl Iterator<Item = NodeIx> + 'a {
         let group = self.groups.get(group);
-        let least = request.device_memory_mib;
+        let least = if request.devices == Devices::Count(0) { 0 } else { request.device_memory_mib };
         let (whole, count) = match request.devices {
             Devices::WholeNode => (true, 0),
             Devices::Count(count) => (false, count),

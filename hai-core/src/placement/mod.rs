@@ -83,6 +83,9 @@ impl<'a> Hypothesis<'a> {
 pub fn fits_empty(inventory: &Inventory, spec: &TaskSpec) -> bool {
     let mut missing = u64::from(spec.workers);
     for ix in inventory.group(&spec.group) {
+        if inventory.node(ix).is_gone() {
+            continue;
+        }
         let mut node = inventory.node(ix).spec().clone();
         if !node.taints.is_subset(&spec.tolerates) {
             continue;
@@ -113,6 +116,9 @@ pub fn lack(inventory: &Inventory, spec: &TaskSpec) -> Lack {
     };
     for ix in inventory.group(&spec.group) {
         let node = inventory.node(ix);
+        if node.is_gone() {
+            continue;
+        }
         lack.nodes += 1;
         if !takes_new_work(node, spec) {
             continue;
@@ -123,7 +129,7 @@ pub fn lack(inventory: &Inventory, spec: &TaskSpec) -> Lack {
         for (index, device) in node.spec().devices.iter().enumerate() {
             if spec.request.accepts(device) {
                 lack.devices += 1;
-                lack.free_devices += u32::from(room.devices & (1 << index) != 0);
+                lack.free_devices += u32::from(!room.taken_whole && room.devices & (1 << index) != 0);
             }
         }
         let missing = u64::from(spec.workers - lack.placeable);

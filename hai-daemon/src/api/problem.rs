@@ -159,7 +159,7 @@ impl Kind {
                 "too-large",
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "The body is too long",
-                "Bodies may have 1 MiB. Put larger things into files that the workers can read.",
+                "The body is longer than the server takes (1 MiB unless it was set otherwise). Put large things into files that the workers can read.",
             ),
             Kind::UnsupportedMediaType => (
                 "unsupported-media-type",

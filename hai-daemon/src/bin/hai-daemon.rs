@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn refused(errors: &ConfigErrors) -> ExitCode {
-    eprint!("{errors}");
+    eprintln!("{errors}");
     ExitCode::from(2)
 }
 

@@ -60,7 +60,7 @@ pub enum CliError {
         origin: String,
     },
     /// The server said no.
-    #[error("{}", told(.0))]
+    #[error("{0}")]
     Refused(Box<Problem>),
     /// A file could not be read or written.
     #[error("{what}: {source}")]
@@ -81,13 +81,6 @@ pub enum CliError {
         /// Of how many.
         all: usize,
     },
-}
-
-fn told(problem: &Problem) -> String {
-    match &problem.field {
-        Some(field) if !problem.detail.contains(field.as_str()) => format!("{field}: {}", problem.detail),
-        _ => problem.detail.clone(),
-    }
 }
 
 impl CliError {

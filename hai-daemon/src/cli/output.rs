@@ -57,10 +57,10 @@ impl Tone {
         match self {
             Tone::Plain | Tone::Strong => None,
             Tone::Dim => Some(comfy_table::Color::DarkGrey),
-            Tone::Good => Some(comfy_table::Color::Green),
-            Tone::Busy => Some(comfy_table::Color::Cyan),
-            Tone::Waiting => Some(comfy_table::Color::Yellow),
-            Tone::Bad => Some(comfy_table::Color::Red),
+            Tone::Good => Some(comfy_table::Color::DarkGreen),
+            Tone::Busy => Some(comfy_table::Color::DarkCyan),
+            Tone::Waiting => Some(comfy_table::Color::DarkYellow),
+            Tone::Bad => Some(comfy_table::Color::DarkRed),
         }
     }
 }
@@ -199,6 +199,35 @@ pub fn ago(then: DateTime<Utc>) -> String {
     format!("{} ago", length((Utc::now() - then).num_seconds()))
 }
 
+/// The sentence with its times (`at …`, `by …`, as RFC 3339) told from where the reader stands.
+#[must_use]
+pub fn humane(sentence: &str, now: DateTime<Utc>) -> String {
+    let mut out = String::new();
+    let mut rest = sentence;
+    while let Some((before, tail)) = rest.split_once("20") {
+        // Times are in UTC, and end with a Z.
+        let text = tail.split_once('Z').map(|(text, _)| format!("20{text}Z"));
+        let time = text.as_ref().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        let Some((text, time)) = text.zip(time) else {
+            out.push_str(before);
+            out.push_str("20");
+            rest = tail;
+            continue;
+        };
+        let left = (time.to_utc() - now).num_seconds();
+        let (kept, told) = match (before.strip_suffix("at "), before.strip_suffix("by ")) {
+            (Some(kept), _) if left > 0 => (kept, format!("in {}", length(left))),
+            (Some(kept), _) => (kept, format!("{} ago", length(-left))),
+            (_, Some(kept)) if left > 0 => (kept, format!("within {}", length(left))),
+            _ => (before, clock(time.to_utc())),
+        };
+        out.push_str(kept);
+        out.push_str(&told);
+        rest = &tail[text.len() - 2..];
+    }
+    out + rest
+}
+
 /// The time as this machine's clock shows it.
 #[must_use]
 pub fn clock(time: DateTime<Utc>) -> String {
@@ -231,6 +260,22 @@ mod tests {
         ];
         for (seconds, text) in table {
             assert_eq!(length(seconds), text);
+        }
+    }
+
+    #[test]
+    fn times_in_sentences_are_told_from_now() {
+        let now = DateTime::parse_from_rfc3339("2026-11-24T03:25:10.000Z").expect("a time").to_utc();
+        for (sentence, told) in [
+            (
+                "leaving (by 2026-11-24T03:25:16.957Z); it left at 2026-11-24T03:25:06.957Z, as",
+                "leaving (within 6 s); it left 3 s ago, as",
+            ),
+            ("tried again at 2026-11-24T03:30:10.000Z", "tried again in 5 min"),
+            ("task 2026 of 20 needs 20Z, 20", "task 2026 of 20 needs 20Z, 20"),
+            ("", ""),
+        ] {
+            assert_eq!(humane(sentence, now), told);
         }
     }
 

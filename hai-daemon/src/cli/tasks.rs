@@ -1,12 +1,13 @@
 //! `hai ls`, `show`, `stop`, `suspend`, `resume`, `priority` and `why`.
 
+use chrono::Utc;
 use hai_core::model::{Priority, TaskId};
 use ureq::http::Method;
 
 use super::args::ListArgs;
 use super::client::Client;
 use super::error::CliError;
-use super::output::{Printer, Table, Tone, ago, clean, clock, length, memory};
+use super::output::{Printer, Table, Tone, ago, clean, clock, humane, length, memory};
 use super::submit::rank;
 use crate::api::wire::{
     OutcomeWord, PriorityRequest, Run, RunEnd, RunPhase, Task, TaskDetail, TaskPage, TaskQuery, TaskState, Why,
@@ -121,7 +122,7 @@ pub(super) fn show(task: TaskId, client: &Client, printer: &Printer) -> Result<(
         fields.push(("reason", printer.toned(&clean(reason), Tone::Bad)));
     }
     if let Some(why) = &detail.why {
-        fields.push(("why", clean(&why.sentence)));
+        fields.push(("why", humane(&clean(&why.sentence), Utc::now())));
     }
     fields.push(("user", task.user.to_string()));
     fields.push(("group", task.group.to_string()));
@@ -206,7 +207,7 @@ fn history(runs: &[Run]) -> Table {
             (None, RunPhase::Vacating) => ("leaving", Tone::Waiting),
             (None, RunPhase::Ended) => ("ended", Tone::Plain),
         };
-        let end = run.ended_at.unwrap_or_else(chrono::Utc::now);
+        let end = run.ended_at.unwrap_or_else(Utc::now);
         let took = run.started_at.map(|start| length((end - start).num_seconds())).unwrap_or_default();
         let places: Vec<String> = run
             .workers
@@ -261,7 +262,7 @@ pub(super) fn each(tasks: &[u64], verb: &str, done: &str, client: &Client, print
             }
             // What holds for the daemon as a whole holds for the rest too.
             Err(error @ CliError::Refused(_)) if tasks.len() > 1 => {
-                super::complain(&format_args!("task {task}: {error}"));
+                super::complain(&error);
                 failed += 1;
             }
             Err(error) => return Err(error),
@@ -302,8 +303,8 @@ pub(super) fn why(task: TaskId, client: &Client, printer: &Printer) -> Result<()
     let why: Why = answer.parse()?;
     let tone = if why.waits { Tone::Waiting } else { Tone::Plain };
     let state = printer.toned(why.state.word(), tone);
-    printer.line(format!("task {task} is {state}: {}", clean(&why.sentence)))?;
-    if let Some(yielded) = &why.yielded {
+    printer.line(format!("task {task} is {state}: {}", humane(&clean(&why.sentence), Utc::now())))?;
+    if let Some(yielded) = why.yielded.as_ref().filter(|yielded| !why.sentence.contains(&yielded.sentence)) {
         printer.line(format!("it last had to give way {}: {}", ago(yielded.at), clean(&yielded.sentence)))?;
     }
     Ok(())

@@ -82,13 +82,13 @@ pub struct ConfigFlags {
     /// Read this configuration file
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
-    /// Keep the database, logs and runs here (`dir` in [data])
+    /// Keep the database, logs and runs here (`data.dir` in the file)
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub data: Option<String>,
-    /// Listen here; port 0 takes any that is free (`listen` in [server])
+    /// Listen here; port 0 takes any that is free (`server.listen` in the file)
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// Log this and what is worse: error, warn, info, debug or trace (`level` in [log])
+    /// Log this and what is worse: error, warn, info, debug or trace (`log.level` in the file)
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<String>,
 }

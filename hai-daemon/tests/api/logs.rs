@@ -12,6 +12,11 @@ fn script(text: &str) -> Value {
     json!({"command": ["sh", "-c", text], "devices": 0})
 }
 
+/// Waits while `condition` holds, but not for ever: should a test fail, nothing is left of it for long.
+fn patiently(condition: &str) -> String {
+    format!("n=0; while {condition} && [ $n -lt 6000 ]; do n=$((n + 1)); sleep 0.01; done")
+}
+
 async fn logs(client: &Client, task: &Value, query: &str) -> Reply {
     client.get(&format!("/v1/tasks/{}/logs{query}", task["id"])).await
 }
@@ -69,7 +74,7 @@ async fn output_is_followed_until_the_run_ends() {
     let lab = Lab::on_this_machine(vec![node("one", 0)]).await;
     let go = tempfile::tempdir().expect("a temporary directory");
     let path = go.path().join("go");
-    let text = format!("echo one; while [ ! -e {} ]; do sleep 0.01; done; echo two", path.display());
+    let text = format!("echo one; {}; echo two", patiently(&format!("[ ! -e {} ]", path.display())));
     let task = submit(&lab.alice, script(&text)).await;
     wait(&lab.alice, &task["id"], "running").await;
 
@@ -91,7 +96,7 @@ async fn output_is_followed_until_the_run_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_followed_log_ends_with_the_server() {
     let lab = Lab::on_this_machine(vec![node("one", 0)]).await;
-    let task = submit(&lab.alice, script("echo up; while :; do sleep 0.01; done")).await;
+    let task = submit(&lab.alice, script(&format!("echo up; {}", patiently("true")))).await;
     wait(&lab.alice, &task["id"], "running").await;
     let mut lines = lab.alice.lines(&format!("/v1/tasks/{}/logs?follow=true", task["id"]), &[]);
     assert_eq!(lines.recv().await.as_deref(), Some("up"));

@@ -28,7 +28,7 @@ pub struct SubmitRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub group: Option<GroupName>,
-    /// How urgent it is; by default `NORMAL`.
+    /// How urgent it is; by default what the server was set to, which is `NORMAL` unless somebody changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<PriorityWord>)]
     pub priority: Option<Priority>,
