@@ -4,6 +4,8 @@
 //! `CONTRIBUTING.md` for how to fuzz with them.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "daemon")]
+mod daemon;
 mod engine;
 mod text;
 mod wire;
@@ -11,6 +13,8 @@ mod wire;
 use std::path::Path;
 use std::process::ExitCode;
 
+#[cfg(feature = "daemon")]
+pub use daemon::{config_toml, submit_json};
 pub use engine::engine_ops;
 pub use text::names_and_spans;
 pub use wire::wire_json;

@@ -56,7 +56,7 @@ fn take_in(facts: impl IntoIterator<Item = (Time, Fact)>) {
     }
 }
 
-fn same_written<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> Option<T> {
+pub(crate) fn same_written<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> Option<T> {
     let value: T = serde_json::from_slice(bytes).ok()?;
     let written = serde_json::to_vec(&value).expect("what was read can be written");
     let again: T = serde_json::from_slice(&written).expect("what was written reads back");

@@ -24,3 +24,15 @@ fn wire_json() {
 fn names_and_spans() {
     replay("names_and_spans", hai_fuzz::names_and_spans);
 }
+
+#[cfg(feature = "daemon")]
+#[test]
+fn config_toml() {
+    replay("config_toml", hai_fuzz::config_toml);
+}
+
+#[cfg(feature = "daemon")]
+#[test]
+fn submit_json() {
+    replay("submit_json", hai_fuzz::submit_json);
+}
