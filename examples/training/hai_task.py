@@ -1,0 +1,83 @@
+"""hai's suspend protocol for Python programs. Copy this file next to your code; it needs the standard library only.
+
+    import hai_task
+
+    task = hai_task.Task()
+    ...restore your last checkpoint...
+    while there is work:
+        ...do a step...
+        if task.must_leave() or it is time for a checkpoint:
+            ...save a checkpoint...
+            task.report(step)           # once it is safe on the disk
+        if task.must_leave():
+            sys.exit(0)
+    task.declare_done()
+
+Without hai nothing of this does anything, so a program that uses it still runs by hand.
+"""
+
+import os
+import signal
+
+
+class Task:
+    """This worker of the task, as hai sees it. Make one of it, in the main thread, before the work begins."""
+
+    def __init__(self):
+        #: The number that the task's last run reported; 0 in the first run.
+        self.whole_life_state = int(os.environ.get("HAI_WHOLE_LIFE_STATE", "0"))
+        #: The task's number, the same in all its runs; None without hai.
+        self.id = os.environ.get("HAI_TASK_ID")
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
+        self._suspend_file = os.environ.get("HAI_SUSPEND_FILE")
+        self._answer_file = os.environ.get("HAI_ANSWER_FILE")
+        self._state_file = os.environ.get("HAI_STATE_FILE")
+        self._done_file = os.environ.get("HAI_DONE_FILE")
+        self._told = False
+        signal.signal(signal.SIGTERM, self._on_signal)
+
+    def must_leave(self):
+        """Whether the worker must save its work and exit. Ask often; it costs one look at a file."""
+        if not self._told and self._suspend_file and os.path.exists(self._suspend_file):
+            self._hear()
+        return self._told
+
+    def report(self, whole_life_state):
+        """Tells hai that all work until now is saved, and gives the next run a number. Call it after the save.
+
+        All workers of a run share one number, so only rank 0 reports.
+        """
+        if self._state_file and self.rank == 0:
+            write_atomically(self._state_file, str(int(whole_life_state)))
+
+    def declare_done(self):
+        """Says that the whole task is complete: it is not run again, even if the suspend signal came meanwhile.
+
+        Exit soon after. One worker says it for all of them, and those that still run are stopped.
+        """
+        _touch(self._done_file)
+
+    def _on_signal(self, _number, _frame):
+        self._hear()
+
+    def _hear(self):
+        # Answering at once gains the second part of the grace.
+        self._told = True
+        _touch(self._answer_file)
+
+
+def write_atomically(path, text):
+    """Writes a file so that whoever reads it, and whatever happens, finds all of the old or all of the new."""
+    part = f"{path}.{os.getpid()}.part"
+    with open(part, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def _touch(path):
+    if path:
+        with open(path, "a", encoding="utf-8"):
+            pass
