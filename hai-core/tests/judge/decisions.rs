@@ -202,12 +202,22 @@ impl Books {
     }
 
     fn judge_recharge(&mut self, id: RunId, level: Priority, entitled: bool) {
-        let run = self.runs.get(&id).unwrap_or_else(|| panic!("run {id} does not live"));
-        assert!(run.stays(), "run {id} is leaving; it needs no other level");
-        assert_ne!((run.level, run.entitled), (level, entitled), "run {id} is charged to {level} already");
-        assert!(Self::levels(self.spec(run.task)).contains(&level), "run {id} can not be charged to {level}");
+        let promised = self.promises.iter().find(|(_, promise)| promise.run == id).map(|(task, _)| *task);
+        let (task, old) = if let Some(task) = promised {
+            (task, self.claim(task))
+        } else {
+            let run = self.runs.get(&id).unwrap_or_else(|| panic!("run {id} does not live"));
+            assert!(run.stays(), "run {id} is leaving; it needs no other level");
+            (run.task, (run.level, run.entitled))
+        };
+        assert_ne!(old, (level, entitled), "run {id} is charged to {level} already");
+        assert!(Self::levels(self.spec(task)).contains(&level), "run {id} can not be charged to {level}");
         assert!(entitled || self.config.borrow, "run {id} may not borrow");
-        let task = run.task;
+        if promised.is_some() {
+            let promise = self.promises.get_mut(&task).unwrap();
+            (promise.level, promise.entitled) = (level, entitled);
+            return;
+        }
         let run = self.runs.get_mut(&id).unwrap();
         (run.level, run.entitled) = (level, entitled);
         if entitled {
@@ -274,24 +284,31 @@ impl Books {
         collides || over
     }
 
+    /// What a task that was placed in this round is charged to, and whether within its right. It may have started where
+    /// others have only begun to leave, if their place is needed because another's promise counts on what was free.
+    fn claim(&self, task: TaskId) -> (Priority, bool) {
+        let promise = self.promises.get(&task).map(|promise| (promise.level, promise.entitled));
+        promise.or_else(|| self.run_of(task).map(|(_, run)| (run.level, run.entitled))).expect("it was placed")
+    }
+
     /// Rule 3 of the time-sharing policy.
     fn judge_time_sharing(&self, task: TaskId, victim: &Victim, before: &Books) {
-        let promise = self.promises.get(&task).expect("nobody can start where somebody just began to leave");
+        let (level, entitled) = self.claim(task);
         let (spec, theirs) = (self.spec(task), self.spec(victim.run.task));
         // What it was charged to before the round, unless it was recharged in it.
         let run =
             if before.runs.contains_key(&victim.id) { &victim.run } else { panic!("started and suspended at once") };
-        assert!(promise.entitled || !run.entitled, "task {task} borrows and displaces entitled {}", run.task);
+        assert!(entitled || !run.entitled, "task {task} borrows and displaces entitled {}", run.task);
         let timing = self.config.timing(run.level);
         let elapsed = self.now.since(run.decided_at);
         assert!(elapsed >= timing.protected, "task {} is protected, and displaced after {elapsed}", run.task);
         let same = spec.user == theirs.user && spec.priority == theirs.priority;
         let context = format!("task {task} displaces task {}", run.task);
         assert!(!same, "{context}, of the same user and priority");
-        if promise.entitled && !run.entitled {
+        if entitled && !run.entitled {
             return;
         }
-        let (mine, yours) = (self.counts_as_best(task, promise.level), self.counts_as_least(run));
+        let (mine, yours) = (self.counts_as_best(task, level), self.counts_as_least(run));
         assert!(yours <= mine, "{context}, which is better: {yours} against {mine}");
         if self.counts_as_least_best(run) >= mine {
             assert_ne!(spec.user, theirs.user, "{context}, of the same user and no lesser level");
@@ -324,8 +341,7 @@ impl Books {
 
     /// Strict order: only what comes later yields.
     fn judge_order(&self, task: TaskId, victim: &Victim) {
-        let level = self.promises.get(&task).map(|promise| promise.level);
-        let level = level.or_else(|| self.run_of(task).map(|(_, run)| run.level)).expect("it was placed");
+        let (level, _) = self.claim(task);
         let place = |task: TaskId, level| (std::cmp::Reverse(level), self.spec(task).rank(task), task);
         let (mine, theirs) = (place(task, level), place(victim.run.task, victim.run.level));
         let dealt_none = !self.is_dealt(victim.run.task);

@@ -106,6 +106,13 @@ struct Run {
     leaving: bool,
 }
 
+impl Run {
+    /// One that has no workers yet.
+    fn of(task: TaskId) -> Self {
+        Run { task, attempt: 0, waiting: BTreeSet::new(), alive: BTreeSet::new(), leaving: false }
+    }
+}
+
 /// The story's own tasks have these numbers; between them the stranger's have room.
 const OWN: u64 = 1_000;
 
@@ -271,6 +278,10 @@ impl Stage {
                 }
                 Decision::Suspend { run, .. } | Decision::Stop { run, .. } => {
                     self.runs.get_mut(run).unwrap().leaving = true;
+                }
+                Decision::Promise { task, run, .. } => {
+                    let attempt = self.attempts.get(task).copied().unwrap_or(0) + 1;
+                    self.runs.insert(*run, Run { attempt, ..Run::of(*task) });
                 }
                 _ => {}
             }

@@ -108,8 +108,13 @@ fn config(policy: Policy) -> impl Strategy<Value = EngineConfig> {
 
 fn rights() -> impl Strategy<Value = Vec<RightRow>> {
     let everything = RightRow { key: RightKey::default(), allowance: Allowance::UNLIMITED };
+    let alike = (1..5_u32, 1..5_u32).prop_map(|(nodes, devices)| {
+        let (nodes, devices) = (Limit::AtMost(nodes), Limit::AtMost(devices));
+        vec![RightRow { key: RightKey::default(), allowance: Allowance { nodes, devices } }]
+    });
     prop_oneof![
         2 => Just(vec![everything]),
+        2 => alike,
         1 => vec(right(), 1..5),
     ]
 }
