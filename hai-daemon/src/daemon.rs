@@ -92,11 +92,19 @@ fn defaults(config: &Config) -> Defaults {
 }
 
 async fn local_config(config: &Config, dir: &Path, log_dir: &Path) -> Result<LocalConfig> {
-    let devices = if config.nodes.is_empty() {
-        tokio::task::spawn_blocking(nvml::detect).await?.context("this machine's GPUs can not be read")?
-    } else {
-        Vec::new()
-    };
+    let mut devices = Vec::new();
+    if config.nodes.is_empty() {
+        devices = tokio::task::spawn_blocking(nvml::detect).await?.context("this machine's GPUs can not be read")?;
+        if devices.is_empty() {
+            devices = config.devices.pretend();
+            if !devices.is_empty() {
+                tracing::info!(
+                    devices = devices.len(),
+                    "no GPU here: some are pretended; [devices] simulated = 0 stops that"
+                );
+            }
+        }
+    }
     Ok(LocalConfig {
         run_dir: dir.join("runs"),
         log_dir: log_dir.to_owned(),

@@ -145,6 +145,18 @@ impl Engine {
         self.capacity_changed(&group);
     }
 
+    /// The same for the groups that its nodes belong to now, which may be others than when it was placed.
+    pub(super) fn freed_on(&mut self, placement: &Placement) {
+        let groups: std::collections::BTreeSet<GroupName> = placement
+            .workers
+            .iter()
+            .filter_map(|place| Some(self.inventory.node(self.inventory.find(&place.node)?).spec().group.clone()))
+            .collect();
+        for group in groups {
+            self.capacity_changed(&group);
+        }
+    }
+
     pub(super) fn capacity_changed(&mut self, group: &GroupName) {
         self.agenda.promises = true;
         self.queue.wake_group(group);
@@ -187,6 +199,7 @@ impl Engine {
             self.inventory.release(&place.node, id, rank);
         }
         self.freed(task);
+        self.freed_on(&nodes);
         self.touch(task);
     }
 
@@ -223,6 +236,9 @@ impl Engine {
             turns.cancel(Timer::Protected(id));
             turns.cancel(Timer::Slice(id));
         }
+        if let Some(over) = self.over_slice.get_mut(&group) {
+            over.remove(&id);
+        }
     }
 
     /// Lets timers go off whose time has come. A replayed log does so at the same points.
@@ -237,7 +253,10 @@ impl Engine {
         }
         let mut due = Vec::new();
         for (group, turns) in &mut self.turns {
-            while turns.pop_due(self.now).is_some() {
+            while let Some(timer) = turns.pop_due(self.now) {
+                if let Timer::Slice(run) = timer {
+                    self.over_slice.entry(group.clone()).or_default().insert(run);
+                }
                 due.push(group.clone());
             }
         }

@@ -151,6 +151,8 @@ impl Engine {
             self.run_mut(id).phase = Phase::Vacating { until, stopping };
             self.set_stage(id, Stage::Vacating);
             self.freed(task);
+            let placement = self.run_ref(id).placement.clone();
+            self.freed_on(&placement);
             self.cancel_run_timers(id);
         }
         self.changed_runs.insert(id);

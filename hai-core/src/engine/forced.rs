@@ -77,8 +77,10 @@ impl Engine {
         let spec = &self.task_ref(run.task).spec;
         let bucket = Bucket { user: spec.user.clone(), group: spec.group.clone(), level };
         let allowance = self.rights.allowance(&bucket.user, &bucket.group, level);
-        if run.entitled && self.ledger.standing(&bucket, allowance, run.charge(spec)) == Standing::Now {
-            self.decide(Decision::Recharge { run: id, level, entitled: true });
+        let entitled = self.ledger.standing(&bucket, allowance, run.charge(spec)) == Standing::Now;
+        // What borrows needs no right to change its level.
+        if entitled || !run.entitled {
+            self.decide(Decision::Recharge { run: id, level, entitled });
         }
     }
 
@@ -127,7 +129,11 @@ impl Engine {
             if !holds_place {
                 self.decide(Decision::Withdraw { task });
             } else if self.config.borrow {
-                self.decide(Decision::Recharge { run: id, level: bucket.level, entitled: false });
+                let level = match self.task_ref(task).spec.priority {
+                    Priority::Auto => bucket.level,
+                    level => level,
+                };
+                self.decide(Decision::Recharge { run: id, level, entitled: false });
             } else {
                 self.decide(Decision::Suspend { run: id, task, reason: YieldReason::RightLost });
             }
@@ -158,8 +164,11 @@ impl Engine {
     }
 
     /// Starts what was promised a place that is free now, and takes back promises whose place is lost.
-    pub(super) fn settle_promises(&mut self) {
-        if !std::mem::take(&mut self.agenda.promises) {
+    ///
+    /// Promises are broken before the policy decides and kept after it, so that a better task that came meanwhile takes
+    /// a promise over instead of suspending what has just started.
+    pub(super) fn settle_promises(&mut self, keep: bool) {
+        if !self.agenda.promises {
             return;
         }
         for id in self.promised.clone() {
@@ -169,7 +178,7 @@ impl Engine {
             self.agenda.verdicts.insert(task);
             if !self.places(id, |node, _| node.is_usable()) || !self.devices_well(id) {
                 self.decide(Decision::Withdraw { task });
-            } else if self.may_start(id) {
+            } else if keep && self.may_start(id) {
                 let run = self.run_ref(id);
                 let start = Decision::Start {
                     task,
@@ -183,7 +192,7 @@ impl Engine {
             }
         }
         // Keeping and breaking promises raised the flag again; only what comes from outside should.
-        self.agenda.promises = false;
+        self.agenda.promises = !keep;
     }
 
     fn places(&self, id: RunId, holds: impl Fn(&crate::inventory::Node, &WorkerPlacement) -> bool) -> bool {

@@ -135,7 +135,7 @@ impl Engine {
                 self.promise(id, placement, level);
                 return Tried::Placed;
             }
-            if self.preempt(id, level, claim, |_| false) {
+            if self.preempt(id, level, claim, false) {
                 return Tried::Placed;
             }
         }
@@ -169,17 +169,18 @@ impl Engine {
         self.decide(Decision::Promise { task, run, placement, level, entitled: true });
     }
 
-    /// Makes room for a task by letting runs with a lesser claim leave, and those of its own level for which
-    /// `slice_over` is true. False if that would not be enough.
-    fn preempt(&mut self, id: TaskId, level: Priority, claim: Claim, slice_over: impl Fn(&TaskSpec) -> bool) -> bool {
+    /// Makes room for a task by letting runs with a lesser claim leave, and with `slices` also those of its own level and
+    /// other users whose slice is over. False if that would not be enough.
+    fn preempt(&mut self, id: TaskId, level: Priority, claim: Claim, slices: bool) -> bool {
         let spec = self.task_ref(id).spec.clone();
-        let Some(listed) = self.yielders.get(&spec.group) else { return false };
-        let mut yielders: Vec<Yielder> = listed
-            .iter()
-            .take_while(|(yields, _)| *yields <= claim)
-            .filter(|(yields, run)| self.must_yield(*yields, *run, &spec, claim, &slice_over))
+        let lesser = self.yielders.get(&spec.group).into_iter().flat_map(|listed| listed.range(..(claim, RunId(0))));
+        let mut yielders: Vec<Yielder> = lesser
+            .filter(|(_, run)| self.must_yield(*run, &spec))
             .map(|&(yields, run)| self.yielder(run, yields))
             .collect();
+        if slices {
+            yielders.extend(self.over_slice(&spec.group, claim, &spec.user).map(|run| self.yielder(run, claim)));
+        }
         if yielders.is_empty() {
             return false;
         }
@@ -189,26 +190,27 @@ impl Engine {
         true
     }
 
-    fn must_yield(
-        &self,
-        yields: Claim,
-        id: RunId,
-        spec: &TaskSpec,
-        claim: Claim,
-        slice_over: &impl Fn(&TaskSpec) -> bool,
-    ) -> bool {
+    /// Whether a run with a lesser claim yields to the task: not to its owner's own work of the same priority, and not
+    /// before its protected time is over.
+    fn must_yield(&self, id: RunId, spec: &TaskSpec) -> bool {
         let run = self.run_ref(id);
         let theirs = &self.task_ref(run.task).spec;
-        let elapsed = run.elapsed(self.now);
-        let timing = self.config.timing(run.level);
-        if theirs.user == spec.user && theirs.priority == spec.priority {
-            return false;
-        }
-        if yields < claim {
-            run.phase == Phase::Promised || elapsed >= timing.protected
-        } else {
-            run.phase == Phase::Running && elapsed >= timing.slice && theirs.user != spec.user && slice_over(theirs)
-        }
+        let is_own = theirs.user == spec.user && theirs.priority == spec.priority;
+        let protected = self.config.timing(run.level).protected;
+        !is_own && (run.phase == Phase::Promised || run.elapsed(self.now) >= protected)
+    }
+
+    /// Other users' runs with this claim whose slice is over.
+    fn over_slice(&self, group: &GroupName, claim: Claim, user: &UserName) -> impl Iterator<Item = RunId> {
+        self.over_slice.get(group).into_iter().flatten().copied().filter(move |&id| {
+            let run = self.run_ref(id);
+            let theirs = Claim { entitled: run.entitled, level: run.counts_as() };
+            let protected = self.config.timing(run.level).protected;
+            theirs == claim
+                && run.phase == Phase::Running
+                && run.elapsed(self.now) >= protected
+                && self.task_ref(run.task).spec.user != *user
+        })
     }
 
     /// What it would cost if a run left: the device-milliseconds since it last saved its work, and its next start.
@@ -256,21 +258,11 @@ impl Engine {
             let claim = Claim { entitled: true, level: counts_as };
             let spec = self.task_ref(head).spec.clone();
             let Ok((level, _)) = self.right(&spec) else { continue };
-            if self.anybody_over_slice(group, claim, &spec.user) && self.preempt(head, level, claim, |_| true) {
+            if self.over_slice(group, claim, &spec.user).next().is_some() && self.preempt(head, level, claim, true) {
                 self.wake_rest(class, head);
                 return true;
             }
         }
         false
-    }
-
-    fn anybody_over_slice(&self, group: &GroupName, claim: Claim, user: &UserName) -> bool {
-        let Some(listed) = self.yielders.get(group) else { return false };
-        listed.range((claim, RunId(0))..=(claim, RunId(u64::MAX))).any(|&(_, id)| {
-            let run = self.run_ref(id);
-            run.phase == Phase::Running
-                && run.elapsed(self.now) >= self.config.timing(run.level).slice
-                && self.task_ref(run.task).spec.user != *user
-        })
     }
 }

@@ -30,7 +30,7 @@ use crate::preemption::Claim;
 use crate::queue::{Queue, Timers};
 use crate::rights::{Ledger, Rights};
 use fifo::Fifo;
-use state::{Agenda, Run, Task};
+use state::{Agenda, Reason, Run, Task};
 
 /// The scheduler.
 ///
@@ -55,6 +55,8 @@ pub struct Engine {
     timers: Timers,
     /// When protection and slices of runs are over, by group.
     turns: BTreeMap<GroupName, Timers>,
+    /// Runs whose slice is over, by group.
+    over_slice: BTreeMap<GroupName, BTreeSet<RunId>>,
     /// Runs that stay or are promised, by group, those with the least claim first.
     yielders: BTreeMap<GroupName, BTreeSet<(Claim, RunId)>>,
     agenda: Agenda,
@@ -98,6 +100,7 @@ impl Engine {
             fifo,
             timers: Timers::default(),
             turns: BTreeMap::new(),
+            over_slice: BTreeMap::new(),
             yielders: BTreeMap::new(),
             agenda: Agenda::default(),
             decisions: Vec::new(),
@@ -123,12 +126,12 @@ impl Engine {
     pub fn schedule(&mut self, now: Time) -> Round {
         self.pass_time(now);
         self.force();
-        self.settle_promises();
+        self.settle_promises(false);
         match self.config.policy {
             Policy::Hai => self.pass_hai(),
             Policy::HaiFifo => self.pass_fifo(),
         }
-        self.settle_promises();
+        self.settle_promises(true);
         let verdicts = self.tell_verdicts();
         self.check_books();
         Round { at: self.now, decisions: std::mem::take(&mut self.decisions), verdicts }
@@ -140,14 +143,15 @@ impl Engine {
             if !self.tasks.contains_key(&id) {
                 continue;
             }
-            let verdict = self.explain(id);
-            let task = self.task_mut(id);
-            if task.told == verdict {
+            let reason = self.reason(id);
+            if self.task_ref(id).told == reason {
                 continue;
             }
-            task.told.clone_from(&verdict);
+            self.task_mut(id).told = reason;
             // Who waits behind another of its shape is not told: whenever that one starts, all would have to be.
-            if let Some(verdict) = verdict.filter(|verdict| !matches!(verdict, Verdict::Behind { .. })) {
+            if !matches!(reason, None | Some(Reason::Behind))
+                && let Some(verdict) = self.explain(id)
+            {
                 told.push((id, verdict));
             }
         }

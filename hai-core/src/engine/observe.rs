@@ -185,6 +185,9 @@ impl Engine {
             self.capacity_changed(&group);
         }
         let ix = self.inventory.set(spec.clone());
+        // A device that had vanished may be back, with whom it was given to still on it.
+        let runs = &self.runs;
+        self.inventory.retake(ix, |run, rank| Some(runs.get(&run)?.placement.workers.get(rank as usize)?.clone()));
         self.look_at_runs_on(ix);
         self.capacity_changed(&spec.group);
         Ok(true)
@@ -287,6 +290,10 @@ impl Engine {
         self.agenda.runs.insert(id);
         self.changed_runs.insert(id);
         self.freed(task);
+        if let Some(ix) = self.inventory.find(&place) {
+            let group = self.inventory.node(ix).spec().group.clone();
+            self.capacity_changed(&group);
+        }
         if over {
             self.end_run(id);
         } else {

@@ -99,6 +99,7 @@ fn restore_run(engine: &mut Engine, id: RunId) {
 }
 
 fn restore_task(engine: &mut Engine, id: TaskId) {
+    engine.agenda.verdicts.insert(id);
     match engine.task_ref(id).status.clone() {
         Status::Waiting => engine.enqueue(id),
         Status::BackOff { until, .. } => {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Charge, Devices, Placement, Priority, RunEnd, RunId, RunPhase, RunView, Span, TaskId, TaskSpec, Time, Verdict,
-    WorkerFate, WorkerState, WorkerView, Yielded,
+    Charge, Devices, Placement, Priority, RunEnd, RunId, RunPhase, RunView, Span, TaskId, TaskSpec, Time, WorkerFate,
+    WorkerState, WorkerView, Yielded,
 };
 use crate::queue::Want;
 
@@ -29,8 +29,8 @@ pub(super) struct Task {
     /// It is to be held once its run has left.
     pub(super) hold: bool,
     pub(super) yielded: Option<Yielded>,
-    /// The last verdict that a round told.
-    pub(super) told: Option<Verdict>,
+    /// The reason in the last verdict that a round told.
+    pub(super) told: Option<Reason>,
     /// Strict order only: what the last round found.
     #[serde(skip)]
     pub(super) found: Option<Found>,
@@ -48,6 +48,20 @@ pub(super) enum Status {
     Held,
     /// It has a run, which may only be promised its place, or be leaving.
     Run(RunId),
+}
+
+/// Why a task is not running, without the numbers: a verdict is told anew only when this changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Reason {
+    NotYetSeen,
+    Wants(Want),
+    Behind,
+    Blocked(TaskId),
+    Promised(RunId),
+    BackOff(Time),
+    Held,
+    Leaving(RunId),
 }
 
 /// Strict order: what a task lacks, or who stands before it.

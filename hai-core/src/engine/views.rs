@@ -8,7 +8,7 @@ use crate::placement;
 use crate::queue::{Shape, Want};
 use crate::rights::Bucket;
 
-use super::state::{Found, Phase, Status};
+use super::state::{Found, Phase, Reason, Status};
 use super::{Engine, Policy};
 
 impl Engine {
@@ -102,6 +102,34 @@ impl Engine {
                     Some(Found::Blocked(by)) => Verdict::Blocked { by },
                     None => Verdict::NotYetSeen,
                 },
+            }),
+        }
+    }
+
+    /// Why a task is not running, without the numbers.
+    pub(super) fn reason(&self, id: TaskId) -> Option<Reason> {
+        let task = self.task_ref(id);
+        match &task.status {
+            Status::Held => Some(Reason::Held),
+            Status::BackOff { until, .. } => Some(Reason::BackOff(*until)),
+            Status::Run(run) => match self.run_ref(*run).phase {
+                Phase::Promised => Some(Reason::Promised(*run)),
+                Phase::Vacating { stopping: false, .. } => Some(Reason::Leaving(*run)),
+                _ => None,
+            },
+            Status::Waiting => Some(match (self.config.policy, task.found) {
+                (Policy::HaiFifo, Some(Found::Wants(want))) => Reason::Wants(want),
+                (Policy::HaiFifo, Some(Found::Dealt(_))) => Reason::Wants(Want::RightInUse),
+                (Policy::HaiFifo, Some(Found::Blocked(by))) => Reason::Blocked(by),
+                (Policy::HaiFifo, None) => Reason::NotYetSeen,
+                (Policy::Hai, _) => {
+                    let class = self.queue.find(&Shape::of(&task.spec, self.demoted(id)));
+                    match class {
+                        Some(class) if self.queue.first(class).1 != id => Reason::Behind,
+                        Some(class) => self.queue.want(class).map_or(Reason::NotYetSeen, Reason::Wants),
+                        None => Reason::NotYetSeen,
+                    }
+                }
             }),
         }
     }

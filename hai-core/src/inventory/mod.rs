@@ -286,6 +286,17 @@ impl Inventory {
         }
     }
 
+    /// Looks up again what everybody on a node was given, in terms of its devices as they are now.
+    pub fn retake(&mut self, ix: NodeIx, given: impl Fn(RunId, u32) -> Option<WorkerPlacement>) {
+        let node = self.node_mut(ix);
+        for hold in &mut node.holds {
+            if let Some(place) = given(hold.run, hold.rank) {
+                hold.take = Take::of(&place, &node.spec);
+            }
+        }
+        self.refresh(ix);
+    }
+
     /// Changes for how long a worker holds its part.
     pub fn restage(&mut self, name: &NodeName, run: RunId, rank: u32, stage: Stage) {
         if let Some(ix) = self.find(name) {

@@ -2,10 +2,10 @@
 //!
 //! See [`place_now`] for a start, [`place_later`] for a promise and [`Hypothesis`] for "if these left".
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::{Inventory, Node, NodeIx, Room};
-use crate::model::{Devices, Lack, Placement, RunId, TaskSpec, WorkerPlacement};
+use crate::model::{DeviceHealth, Devices, Lack, Placement, RunId, TaskSpec, WorkerPlacement};
 
 /// Places all workers in what is free now and promised to nobody; `None` if they do not fit.
 #[must_use]
@@ -25,14 +25,16 @@ pub fn place_later(inventory: &Inventory, spec: &TaskSpec) -> Option<Placement> 
 
 /// Placing a task as if some of a given set of runs had left.
 ///
-/// What fits on nodes without any of those runs is looked up once; each question then costs in proportion to the
-/// nodes that those runs are on.
+/// How much fits with everybody in place is looked up once; each question then costs in proportion to the nodes that
+/// the leaving runs are on.
 #[derive(Debug)]
 pub struct Hypothesis<'a> {
     inventory: &'a Inventory,
     spec: &'a TaskSpec,
-    /// Nodes with at least one of the runs on them.
-    touched: Vec<NodeIx>,
+    /// Nodes with at least one of the runs on them, and how many workers fit there as things are.
+    touched: BTreeMap<NodeIx, usize>,
+    /// Workers that fit on touched nodes as things are.
+    fitting_touched: usize,
     /// Workers that fit elsewhere, whoever leaves.
     elsewhere: Vec<WorkerPlacement>,
 }
@@ -44,15 +46,32 @@ impl<'a> Hypothesis<'a> {
         let mut elsewhere = Vec::new();
         let others = inventory.candidates(&spec.group, &spec.request).filter(|ix| !touched.contains(ix));
         fill(inventory, spec, others, Node::room_later, &mut elsewhere);
-        let touched = touched.iter().copied().filter(|&ix| takes_new_work(inventory.node(ix), spec)).collect();
-        Hypothesis { inventory, spec, touched, elsewhere }
+        let mut hypothesis = Hypothesis { inventory, spec, touched: BTreeMap::new(), fitting_touched: 0, elsewhere };
+        for &ix in touched.iter().filter(|&&ix| takes_new_work(inventory.node(ix), spec)) {
+            let fitting = hypothesis.on_node(ix, |_| false);
+            hypothesis.fitting_touched += fitting;
+            hypothesis.touched.insert(ix, fitting);
+        }
+        hypothesis
+    }
+
+    /// Whether all workers would fit if the runs for which `leaves` is true left; those are on `nodes` alone.
+    #[must_use]
+    pub fn fits(&self, nodes: &BTreeSet<NodeIx>, leaves: impl Fn(RunId) -> bool + Copy) -> bool {
+        let mut fitting = self.elsewhere.len() + self.fitting_touched;
+        for ix in nodes {
+            if let Some(as_things_are) = self.touched.get(ix) {
+                fitting = fitting - as_things_are + self.on_node(*ix, leaves);
+            }
+        }
+        fitting >= self.spec.workers as usize
     }
 
     /// Where all workers would be if the runs for which `leaves` is true left; `None` if they would not fit.
     #[must_use]
     pub fn place(&self, leaves: impl Fn(RunId) -> bool + Copy) -> Option<Placement> {
         let mut placed = self.elsewhere.clone();
-        let nodes = self.touched.iter().copied();
+        let nodes = self.touched.keys().copied();
         fill(self.inventory, self.spec, nodes, |node| node.room_later_without(leaves), &mut placed);
         complete(self.spec, placed)
     }
@@ -60,21 +79,14 @@ impl<'a> Hypothesis<'a> {
     /// How many workers would fit on one node, at most as many as are needed.
     #[must_use]
     pub fn on_node(&self, ix: NodeIx, leaves: impl Fn(RunId) -> bool + Copy) -> usize {
-        let mut placed = Vec::new();
-        fill(self.inventory, self.spec, [ix].into_iter(), |node| node.room_later_without(leaves), &mut placed);
-        placed.len()
-    }
-
-    /// How many workers have no place on nodes without any of the runs.
-    #[must_use]
-    pub fn missing(&self) -> usize {
-        self.spec.workers as usize - self.elsewhere.len()
+        let node = self.inventory.node(ix);
+        let room = node.room_later_without(leaves);
+        room_for(room, node.spec(), self.spec, u64::from(self.spec.workers)).count()
     }
 
     /// Nodes with at least one of the runs on them that take new work.
-    #[must_use]
-    pub fn touched(&self) -> &[NodeIx] {
-        &self.touched
+    pub fn touched(&self) -> impl ExactSizeIterator<Item = NodeIx> + '_ {
+        self.touched.keys().copied()
     }
 }
 
@@ -86,14 +98,17 @@ pub fn fits_empty(inventory: &Inventory, spec: &TaskSpec) -> bool {
         if inventory.node(ix).is_gone() {
             continue;
         }
-        let mut node = inventory.node(ix).spec().clone();
+        let node = inventory.node(ix).spec();
         if !node.taints.is_subset(&spec.tolerates) {
             continue;
         }
-        for device in &mut node.devices {
-            device.health = crate::model::DeviceHealth::Healthy;
-        }
-        let fitting = room_for(Room::of_empty(&node), &node, spec, missing).count() as u64;
+        let fitting = if node.devices.iter().all(|device| device.health.is_healthy()) {
+            room_for(Room::of_empty(node), node, spec, missing).count() as u64
+        } else {
+            let mut well = node.clone();
+            well.devices.iter_mut().for_each(|device| device.health = DeviceHealth::Healthy);
+            room_for(Room::of_empty(&well), &well, spec, missing).count() as u64
+        };
         missing = missing.saturating_sub(fitting);
         if missing == 0 {
             return true;

@@ -69,7 +69,11 @@ pub fn plan(
 ) -> Option<Plan> {
     let touched: BTreeSet<NodeIx> = yielders.iter().flat_map(|yielder| yielder.nodes.iter().copied()).collect();
     let hypothesis = Hypothesis::new(inventory, spec, &touched);
-    let fits = |set: &BTreeSet<RunId>| hypothesis.place(|run| set.contains(&run)).is_some() && also(set);
+    let by_run: BTreeMap<RunId, &Yielder> = yielders.iter().map(|yielder| (yielder.run, yielder)).collect();
+    let fits = |set: &BTreeSet<RunId>| {
+        let nodes = set.iter().flat_map(|run| by_run[run].nodes.iter().copied()).collect();
+        hypothesis.fits(&nodes, |run| set.contains(&run)) && also(set)
+    };
 
     let prefix = shortest_prefix(yielders, &fits)?;
     let mut best = pruned(yielders, prefix, &fits);
@@ -87,13 +91,18 @@ pub fn plan(
     Some(Plan { victims, placement })
 }
 
-/// The shortest prefix that fits; fitting is monotone, so halving finds it.
+/// The shortest prefix that fits. Fitting is monotone, and mostly a few are enough: doubling finds a length that is,
+/// halving the shortest.
 fn shortest_prefix(yielders: &[Yielder], fits: &impl Fn(&BTreeSet<RunId>) -> bool) -> Option<BTreeSet<RunId>> {
     let prefix = |len: usize| -> BTreeSet<RunId> { yielders[..len].iter().map(|yielder| yielder.run).collect() };
-    if !fits(&prefix(yielders.len())) {
-        return None;
+    let (mut too_short, mut enough) = (0, 1.min(yielders.len()));
+    while !fits(&prefix(enough)) {
+        if enough == yielders.len() {
+            return None;
+        }
+        too_short = enough + 1;
+        enough = (enough * 2).min(yielders.len());
     }
-    let (mut too_short, mut enough) = (0, yielders.len());
     while too_short < enough {
         let middle = usize::midpoint(too_short, enough);
         if fits(&prefix(middle)) {
@@ -128,7 +137,7 @@ fn cheapest_nodes(
         }
     }
     let mut offers = Vec::new();
-    for &ix in hypothesis.touched() {
+    for ix in hypothesis.touched() {
         let Some(here) = on_node.get(&ix) else { continue };
         let exact = here.len() <= EXACT_RUNS_MAX && hypothesis.touched().len() <= EXACT_NODES_MAX;
         let leaving = if exact { best_on_node(hypothesis, ix, here) } else { first_on_node(hypothesis, ix, here) };

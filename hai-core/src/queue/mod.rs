@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use priority_queue::PriorityQueue;
+use serde::{Deserialize, Serialize};
 
 pub use timers::{Timer, Timers};
 
@@ -37,7 +38,8 @@ pub struct Shape {
 }
 
 /// What the first of a class lacks. The numbers are looked up when somebody asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Want {
     /// A right, for good.
     Right,
@@ -247,6 +249,12 @@ impl Queue {
 
     /// Rights changed.
     pub fn wake_rights(&mut self) {
+        // Who waits for room may now lack a right first, and is to be told so.
+        for (_, ids) in std::mem::take(&mut self.want_room) {
+            for id in ids {
+                self.wake(id);
+            }
+        }
         for (_, ids) in std::mem::take(&mut self.want_right) {
             for id in ids {
                 self.wake(id);

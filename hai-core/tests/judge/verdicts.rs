@@ -1,0 +1,238 @@
+//! Is every verdict true, and does nobody wait in vain? (I-9, and rule 5: no hole stays empty)
+
+use std::collections::BTreeSet;
+
+use hai_core::engine::{Engine, Policy};
+use hai_core::model::*;
+
+use super::books::{Books, Holder, Run, allows, plus};
+
+impl Books {
+    /// Holds what the engine says of every unfinished task against the books.
+    pub(crate) fn judge_verdicts(&self, engine: &Engine) {
+        let known: BTreeSet<TaskId> = engine.tasks().map(|view| view.id).collect();
+        assert_eq!(known, self.tasks.keys().copied().collect(), "tasks were lost, or invented");
+        for &id in self.tasks.keys() {
+            self.judge_verdict(id, engine);
+            self.judge_view(id, &engine.task(id).expect("it was listed"));
+        }
+    }
+
+    fn judge_verdict(&self, id: TaskId, engine: &Engine) {
+        let task = &self.tasks[&id];
+        let verdict = engine.verdict(id);
+        if let Some((_, run)) = self.run_of(id) {
+            let leaving = self.deadline(run).map(|until| Verdict::Leaving { until });
+            let held = task.held.then_some(Verdict::Held);
+            let over = task.cancelled || run.stopped;
+            let fine = verdict == leaving || (held.is_some() && verdict == held) || (over && verdict.is_none());
+            assert!(fine, "task {id} has run {run:?}, and its verdict is {verdict:?}");
+            return;
+        }
+        let verdict = verdict.unwrap_or_else(|| panic!("task {id} waits without a verdict"));
+        if self.promises.contains_key(&id) {
+            self.judge_promised(id, &verdict);
+        } else if task.held {
+            assert_eq!(verdict, Verdict::Held, "task {id}");
+        } else if let Some(until) = task.back_off.filter(|until| *until > self.now) {
+            let told = matches!(verdict, Verdict::BackOff { until: at, .. } if at == until);
+            assert!(told, "task {id} backs off until {until}, and its verdict is {verdict:?}");
+        } else {
+            self.judge_waiting(id, &verdict, engine);
+            if self.config.policy == Policy::Hai {
+                self.judge_in_vain(id, &verdict);
+            }
+        }
+    }
+
+    fn judge_promised(&self, id: TaskId, verdict: &Verdict) {
+        let Verdict::Promised { leaving, until } = verdict else {
+            panic!("task {id} is promised a place: {verdict:?}")
+        };
+        assert!(!leaving.is_empty(), "nobody is in the way of task {id}, and it waits");
+        let mut latest = self.now;
+        for other in leaving {
+            let Some((_, run)) = self.run_of(*other) else { panic!("task {id} waits for {other}, which has left") };
+            let deadline = self.deadline(run).unwrap_or_else(|| panic!("task {id} waits for {other}, which stays"));
+            latest = latest.max(deadline);
+        }
+        assert_eq!(*until, latest, "task {id} waits for {leaving:?}");
+    }
+
+    fn judge_waiting(&self, id: TaskId, verdict: &Verdict, engine: &Engine) {
+        let spec = self.spec(id);
+        let asked = Charge::of(spec);
+        let allowances: Vec<Allowance> =
+            Self::levels(spec).into_iter().map(|level| self.allowance(&spec.user, &spec.group, level)).collect();
+        let whose = |user: &UserName, group: &GroupName, priority: Priority, theirs: Charge| {
+            assert_eq!((user, group, priority, theirs), (&spec.user, &spec.group, spec.priority, asked), "task {id}");
+        };
+        match verdict {
+            Verdict::NoRight { user, group, priority, asked, allowed } => {
+                whose(user, group, *priority, *asked);
+                assert!(allowances.iter().all(|right| !allows(*right, *asked)), "task {id} has a right: {verdict:?}");
+                if spec.priority != Priority::Auto {
+                    assert_eq!(*allowed, allowances[0], "task {id}");
+                }
+            }
+            Verdict::RightUsed { user, group, priority, asked, used, allowed } => {
+                whose(user, group, *priority, *asked);
+                assert!(allowances.iter().any(|right| allows(*right, *asked)), "task {id} has no right: {verdict:?}");
+                if spec.priority != Priority::Auto {
+                    assert_eq!(*allowed, allowances[0], "task {id}");
+                    let sum = plus(*used, *asked);
+                    assert!(!allows(*allowed, sum), "task {id}'s right is not used: {verdict:?}");
+                    let bucket = self.bucket(id, spec.priority);
+                    if self.config.policy == Policy::Hai {
+                        assert_eq!(*used, self.used(&bucket, |_| true), "task {id}");
+                    }
+                }
+            }
+            Verdict::NoSuchGroup { group } => {
+                assert_eq!(*group, spec.group);
+                assert_eq!(self.group_nodes(spec).count(), 0, "task {id}'s group has nodes");
+            }
+            Verdict::NeverFits { lack } => {
+                assert!(!self.ever_fits(spec, false), "task {id} would fit into its group");
+                assert_eq!(*lack, self.lack(spec), "task {id}");
+            }
+            Verdict::NoRoom { lack } => {
+                assert!(!self.fits_idle(spec), "task {id} has room");
+                assert!(self.ever_fits(spec, true), "task {id} can never fit, but is told that there is no room now");
+                assert_eq!(*lack, self.lack(spec), "task {id}");
+            }
+            Verdict::Behind { head } => self.judge_behind(id, *head, engine),
+            Verdict::Blocked { by } => self.judge_blocked(id, *by, engine),
+            _ => panic!("task {id} waits, and its verdict is {verdict:?}"),
+        }
+    }
+
+    fn judge_behind(&self, id: TaskId, head: TaskId, engine: &Engine) {
+        let (mine, theirs) = (self.spec(id), &self.tasks.get(&head).expect("the head is unfinished").spec);
+        assert!((theirs.rank(head), head) < (mine.rank(id), id), "task {id} comes before {head}");
+        let shape = |spec: &TaskSpec| {
+            (spec.user.clone(), spec.group.clone(), spec.priority, spec.request.clone(), spec.workers)
+        };
+        assert_eq!(shape(mine), shape(theirs), "task {id} is not of {head}'s shape");
+        let waits = self.run_of(head).is_none() && !self.tasks[&head].held && !self.promises.contains_key(&head);
+        assert!(waits, "task {id} waits behind {head}, which does not wait itself");
+        let lacks = matches!(
+            engine.verdict(head),
+            Some(
+                Verdict::NoRight { .. }
+                    | Verdict::RightUsed { .. }
+                    | Verdict::NoSuchGroup { .. }
+                    | Verdict::NeverFits { .. }
+                    | Verdict::NoRoom { .. }
+            )
+        );
+        assert!(lacks, "task {id} waits behind {head}, whose verdict is {:?}", engine.verdict(head));
+    }
+
+    fn judge_blocked(&self, id: TaskId, by: TaskId, engine: &Engine) {
+        assert_eq!(self.config.policy, Policy::HaiFifo, "nothing blocks task {id} under this policy");
+        let theirs = &self.tasks.get(&by).unwrap_or_else(|| panic!("task {id} is blocked by {by}, which is over")).spec;
+        assert_eq!(theirs.group, self.spec(id).group, "task {id} is blocked by {by} of another group");
+        let runs = self.run_of(by).is_some_and(|(_, run)| run.stays());
+        assert!(!runs, "task {id} is blocked by {by}, which runs");
+        let verdict = engine.verdict(by);
+        let starts =
+            matches!(verdict, Some(Verdict::NoRoom { .. } | Verdict::Leaving { .. } | Verdict::Promised { .. }));
+        assert!(starts, "task {id} is blocked by {by}, whose verdict is {verdict:?}");
+        if theirs.priority != Priority::Auto && self.spec(id).priority != Priority::Auto {
+            let place = |id: TaskId, spec: &TaskSpec| (std::cmp::Reverse(spec.priority), spec.rank(id), id);
+            assert!(place(by, theirs) < place(id, self.spec(id)), "task {id} is blocked by {by}, which is behind it");
+        }
+    }
+
+    /// Nobody waits for what is idle, for what is leaving anyhow, or for what a lesser claim holds.
+    fn judge_in_vain(&self, id: TaskId, verdict: &Verdict) {
+        let spec = self.spec(id);
+        let within = |counts: &dyn Fn(Holder) -> bool| {
+            Self::levels(spec).into_iter().find(|level| {
+                let bucket = self.bucket(id, *level);
+                allows(self.allowance_of(&bucket), plus(self.used(&bucket, counts), Charge::of(spec)))
+            })
+        };
+        let idle = self.fits_idle(spec);
+        if self.config.borrow || within(&|_| true).is_some() {
+            assert!(!idle, "task {id} waits ({verdict:?}), and what it needs is idle");
+        }
+        let stays = |holder| !self.leaves(holder);
+        let Some(level) = within(&stays) else { return };
+        assert!(!self.fits(spec, stays), "task {id} waits ({verdict:?}), and what it needs is being left");
+        let mut mine = level;
+        if spec.priority == Priority::AboveNormal && self.tasks[&id].ran >= self.config.timing.demote_after {
+            mine = Priority::Normal;
+        }
+        let firm = |holder| stays(holder) && !self.must_yield(holder, id, mine);
+        assert!(!self.fits(spec, firm), "task {id} at {mine} waits ({verdict:?}), and others would have to make room");
+    }
+
+    /// Whether the holder certainly has to make room for the task, which counts as `level`.
+    fn must_yield(&self, holder: Holder, task: TaskId, level: Priority) -> bool {
+        let spec = self.spec(task);
+        match holder {
+            Holder::Run(run) => {
+                let run = &self.runs[&run];
+                let theirs = self.spec(run.task);
+                let same = theirs.user == spec.user && theirs.priority == spec.priority;
+                // What a node still runs for the group that it was taken from is left in peace.
+                if same || theirs.group != spec.group {
+                    return false;
+                }
+                let timing = self.config.timing(run.level);
+                let elapsed = run.started_at.map_or(Span::ZERO, |start| self.now.since(start));
+                let yours = self.counts_as_least_best(run);
+                if !run.entitled || yours < level {
+                    return elapsed >= timing.protected;
+                }
+                yours == level && theirs.user != spec.user && run.started_at.is_some() && elapsed >= timing.slice
+            }
+            Holder::Promise(other) => {
+                let promise = &self.promises[&other];
+                let theirs = self.spec(other);
+                let same = theirs.user == spec.user && theirs.priority == spec.priority;
+                !same && (!promise.entitled || promise.level < level)
+            }
+        }
+    }
+
+    // --- views
+
+    fn judge_view(&self, id: TaskId, view: &TaskView) {
+        let task = &self.tasks[&id];
+        let expected = match self.run_of(id) {
+            _ if self.promises.contains_key(&id) => TaskState::Promised,
+            None if task.held => TaskState::Held,
+            None if task.runs > 0 => TaskState::Suspended,
+            None => TaskState::Waiting,
+            Some((_, run)) if run.stopped => TaskState::Stopping,
+            Some((_, run)) if !run.stays() => TaskState::Suspending,
+            Some((_, Run { started_at: Some(_), .. })) => TaskState::Running,
+            // A worker may end before another has started: then the run is as started as it will ever be.
+            Some((_, run)) if !run.ended.is_empty() => view.state,
+            Some(_) => TaskState::Starting,
+        };
+        assert_eq!(view.state, expected, "task {id}");
+        assert_eq!(view.run, self.run_of(id).map(|(run, _)| run), "task {id}");
+        assert_eq!(view.runs, task.runs, "task {id} has run so often");
+        assert_eq!((&view.spec, view.whole_life_state), (&task.spec, task.whole_life_state), "task {id}");
+    }
+
+    /// Nodes as the engine shows them are as they are.
+    pub(crate) fn judge_nodes(&self, engine: &Engine) {
+        let views: Vec<NodeView> = engine.nodes().filter(|view| self.nodes.contains_key(&view.spec.name)).collect();
+        assert_eq!(views.len(), self.nodes.len(), "nodes were lost");
+        for view in views {
+            assert_eq!(view.spec, self.nodes[&view.spec.name]);
+            let name = &view.spec.name;
+            let room = self.room(&view.spec, |holder| matches!(holder, Holder::Run(_)));
+            if !room.taken_whole {
+                let shown = (view.free_cpu_milli, view.free_memory_mib, view.free_devices as usize);
+                assert_eq!(shown, (room.cpu_milli, room.memory_mib, room.devices.len()), "node {name}");
+            }
+            assert_eq!(view.workers.len(), self.on_node(name).len(), "node {name}");
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! Plays a story against the engine, a twin that must say the same bytes, a third that only replays, and the judge.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
+
+use hai_core::engine::{Engine, EngineState};
+use hai_core::model::*;
+
+use super::books::Books;
+use super::ops::{End, Op, Story};
+
+/// More wake-ups than a few minutes can need.
+const WAKE_UPS_MAX: usize = 200;
+
+/// The engines and the judge.
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    /// Is told the same at the same times, and is never restored nor replaced.
+    twin: Engine,
+    /// Is told the same, and takes the decisions over.
+    replayer: Engine,
+    books: Books,
+    last_worker_fact: Option<Fact>,
+    told: BTreeMap<TaskId, Verdict>,
+    /// Facts were told since the last round.
+    news: bool,
+    /// Another engine has taken over, which may tell again what was told: from here on only decisions must be the
+    /// twin's, byte for byte.
+    taken_over: bool,
+    /// All rounds so far, without those that were empty.
+    pub(crate) rounds: Vec<Round>,
+    /// Print facts and decisions as they come.
+    aloud: bool,
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("plain data")
+}
+
+/// The state but for the time, which is taken in with every call.
+fn timeless(engine: &Engine) -> String {
+    let mut state = serde_json::to_value(engine.snapshot()).expect("plain data");
+    state.as_object_mut().and_then(|fields| fields.remove("now")).expect("the state carries the time");
+    json(&state)
+}
+
+/// The state without the memory of which verdicts were told, which decisions alone can not bring back.
+fn untold(engine: &Engine) -> String {
+    fn strip(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                fields.remove("told");
+                fields.values_mut().for_each(strip);
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    let mut state = serde_json::to_value(engine.snapshot()).expect("plain data");
+    strip(&mut state);
+    json(&state)
+}
+
+fn pick<T: Clone>(items: impl IntoIterator<Item = T>, index: u8) -> Option<T> {
+    let items: Vec<T> = items.into_iter().collect();
+    (!items.is_empty()).then(|| items[usize::from(index) % items.len()].clone())
+}
+
+impl World {
+    fn new(story: &Story, aloud: bool) -> Self {
+        let engine = || Engine::new(story.config.clone());
+        let mut world = World {
+            engine: engine(),
+            twin: engine(),
+            replayer: engine(),
+            books: Books::new(story.config.clone()),
+            last_worker_fact: None,
+            told: BTreeMap::new(),
+            news: true,
+            taken_over: false,
+            rounds: Vec::new(),
+            aloud,
+        };
+        for node in &story.nodes {
+            world.tell(Fact::NodeSet { node: node.clone() });
+        }
+        for right in &story.rights {
+            world.tell(Fact::RightSet { right: right.clone() });
+        }
+        world
+    }
+
+    pub(crate) fn play(story: &Story) -> Self {
+        Self::perform(story, false)
+    }
+
+    /// The same, with everything printed.
+    pub(crate) fn tell_how_it_goes(story: &Story) {
+        Self::perform(story, true);
+    }
+
+    fn perform(story: &Story, aloud: bool) -> Self {
+        let mut world = World::new(story, aloud);
+        for (op, ask) in &story.ops {
+            world.happen(op);
+            if *ask {
+                world.round();
+            }
+        }
+        world.round();
+        world
+    }
+
+    // --- facts
+
+    fn tell(&mut self, fact: Fact) {
+        let before = timeless(&self.engine);
+        let believed = self.books.believes(&fact);
+        let answer = self.engine.observe(self.books.now, &fact);
+        if self.aloud {
+            println!("  {} {fact:?} -> {answer:?}", self.books.now.as_ms());
+        }
+        assert_eq!(self.twin.observe(self.books.now, &fact), answer, "I-6: {fact:?}");
+        assert_eq!(self.replayer.observe(self.books.now, &fact), answer, "replay: {fact:?}");
+        assert_eq!(answer.is_ok(), believed, "{fact:?} was answered with {answer:?}");
+        match answer {
+            Ok(true) => self.news = true,
+            Ok(false) | Err(_) => {
+                assert_eq!(timeless(&self.engine), before, "{fact:?} is no news, and changed the engine");
+            }
+        }
+        if believed {
+            self.books.observe(&fact);
+        }
+        self.collect();
+    }
+
+    /// What the engine says ended is what the books say ended.
+    fn collect(&mut self) {
+        let changes = self.engine.drain_changes();
+        self.twin.drain_changes();
+        self.replayer.drain_changes();
+        let mut finished = BTreeMap::new();
+        for view in changes.tasks {
+            if view.state == TaskState::Finished {
+                finished.insert(view.id, view.outcome.expect("finished tasks have an outcome").word());
+            } else {
+                assert!(view.outcome.is_none() && self.books.tasks.contains_key(&view.id));
+            }
+        }
+        assert_eq!(finished, std::mem::take(&mut self.books.finished));
+    }
+
+    fn happen(&mut self, op: &Op) {
+        match op {
+            Op::Submit(spec) => {
+                let task = self.engine.next_task_id();
+                self.tell(Fact::Submitted { task, spec: spec.clone() });
+            }
+            Op::Cancel(index) => self.tell_of_task(*index, |task| Fact::Cancelled { task }),
+            Op::Hold(index) => self.tell_of_task(*index, |task| Fact::Held { task }),
+            Op::Release(index) => {
+                let held = self.books.tasks.iter().filter(|(_, task)| task.held).map(|(id, _)| *id);
+                if let Some(task) = pick(held, *index) {
+                    self.tell(Fact::Released { task });
+                } else {
+                    self.tell_of_task(*index, |task| Fact::Released { task });
+                }
+            }
+            Op::Reprioritise(index, priority, rank) => {
+                let custom_rank = rank.and_then(|rank| Rank::new(f64::from(rank)));
+                self.tell_of_task(*index, |task| Fact::Reprioritised { task, priority: *priority, custom_rank });
+            }
+            Op::Right(right) => self.tell(Fact::RightSet { right: right.clone() }),
+            Op::RemoveRight(index) => {
+                if let Some(key) = pick(self.books.rights.keys().cloned(), *index) {
+                    self.tell(Fact::RightRemoved { key });
+                }
+            }
+            Op::Node(node) => self.tell(Fact::NodeSet { node: (**node).clone() }),
+            Op::Ready(index, ready) => self.change_node(*index, |node| node.ready = *ready),
+            Op::Cordon(index, cordoned) => self.change_node(*index, |node| node.cordoned = *cordoned),
+            Op::RemoveNode(index) => {
+                if let Some(node) = pick(self.books.nodes.keys().cloned(), *index) {
+                    self.tell(Fact::NodeRemoved { node });
+                }
+            }
+            Op::Device(index, device, health) => {
+                let node = pick(self.books.nodes.values().cloned(), *index);
+                if let Some((node, device)) = node.and_then(|node| Some((node.name, pick(node.devices, *device)?))) {
+                    self.tell(Fact::DeviceChanged { node, device: device.id, health: health.clone() });
+                }
+            }
+            Op::Pass(secs, punctual) => self.pass(Span::from_secs((*secs).into()), *punctual),
+            Op::StartWorker(index) => {
+                let waiting = self.workers(|run, rank| !run.started.contains(&rank));
+                if let Some((run, rank)) = pick(waiting, *index) {
+                    self.tell_of_worker(Fact::WorkerStarted { run, rank });
+                }
+            }
+            Op::EndWorker(index, end) => {
+                if let Some((run, rank)) = pick(self.workers(|_, _| true), *index) {
+                    self.end_worker(run, rank, *end);
+                }
+            }
+            Op::Checkpoint(index, whole_life_state) => {
+                if let Some(run) = pick(self.books.runs.keys().copied(), *index) {
+                    self.tell(Fact::Checkpointed { run, whole_life_state: *whole_life_state });
+                }
+            }
+            Op::Repeat => {
+                if let Some(fact) = self.last_worker_fact.clone() {
+                    let before = timeless(&self.engine);
+                    let answers = [&mut self.engine, &mut self.twin, &mut self.replayer]
+                        .map(|engine| engine.observe(self.books.now, &fact));
+                    assert!(!matches!(answers[0], Ok(true)), "{fact:?} was news twice");
+                    assert_eq!(timeless(&self.engine), before, "{fact:?} was told twice");
+                }
+            }
+            Op::Nonsense(kind) => self.nonsense(*kind),
+            Op::Restart => {
+                self.engine = self.restored();
+                (self.taken_over, self.news) = (true, true);
+            }
+            Op::TakeOver => {
+                self.engine = self.replayer.clone();
+                (self.taken_over, self.news) = (true, true);
+            }
+        }
+    }
+
+    fn restored(&self) -> Engine {
+        let state: EngineState = serde_json::from_str(&json(&self.engine.snapshot())).expect("it was just written");
+        let engine = Engine::restore(self.books.config.clone(), state);
+        assert_eq!(json(&engine.snapshot()), json(&self.engine.snapshot()), "restoring changed the state");
+        engine
+    }
+
+    fn tell_of_task(&mut self, index: u8, fact: impl FnOnce(TaskId) -> Fact) {
+        if let Some(task) = pick(self.books.tasks.keys().copied(), index) {
+            self.tell(fact(task));
+        }
+    }
+
+    fn change_node(&mut self, index: u8, change: impl FnOnce(&mut NodeSpec)) {
+        if let Some(mut node) = pick(self.books.nodes.values().cloned(), index) {
+            change(&mut node);
+            self.tell(Fact::NodeSet { node });
+        }
+    }
+
+    fn workers(&self, which: impl Fn(&super::books::Run, u32) -> bool) -> Vec<(RunId, u32)> {
+        let runs = self.books.runs.iter();
+        runs.flat_map(|(id, run)| run.alive().filter(|rank| which(run, *rank)).map(|rank| (*id, rank))).collect()
+    }
+
+    fn tell_of_worker(&mut self, fact: Fact) {
+        self.tell(fact.clone());
+        self.last_worker_fact = Some(fact);
+    }
+
+    fn end_worker(&mut self, id: RunId, rank: u32, end: End) {
+        let run = &self.books.runs[&id];
+        let (told, started) = (!run.stays(), run.started.contains(&rank));
+        let lost = || WorkerExit::of(WorkerFate::Lost { reason: "gone".to_owned() });
+        let exit = match end {
+            End::Failure => WorkerExit::exited(3),
+            End::Killed => WorkerExit::of(WorkerFate::Killed { signal: 11 }),
+            End::NotExecuted if !started => WorkerExit::of(WorkerFate::NotExecuted { reason: "absent".to_owned() }),
+            End::Lost => lost(),
+            End::Refused if !started => WorkerExit::of(WorkerFate::Refused { reason: "full".to_owned() }),
+            End::Refused => lost(),
+            End::Suspended if told => WorkerExit::exited(1).after_signal(),
+            End::SuspendedDone if told => WorkerExit { declared_done: true, ..WorkerExit::exited(0).after_signal() },
+            _ => WorkerExit::exited(0),
+        };
+        self.tell_of_worker(Fact::WorkerEnded { run: id, rank, exit });
+    }
+
+    fn nonsense(&mut self, kind: u8) {
+        let (task, run) = (TaskId(9_999), RunId(9_999));
+        let node = NodeName::new("nobody").unwrap();
+        let device = DeviceId::new("nothing").unwrap();
+        let spec = self.books.tasks.values().next().map(|task| Box::new(task.spec.clone()));
+        let exit = WorkerExit::exited(0);
+        let auto = RightKey { priority: Some(Priority::Auto), ..RightKey::default() };
+        let known = self.books.nodes.keys().next().cloned();
+        let nonsense = match kind % 12 {
+            0 => Some(Fact::Cancelled { task }),
+            1 => Some(Fact::Held { task }),
+            2 => Some(Fact::Released { task }),
+            3 => Some(Fact::Reprioritised { task, priority: Priority::High, custom_rank: None }),
+            4 => Some(Fact::WorkerStarted { run, rank: 0 }),
+            5 => Some(Fact::WorkerEnded { run, rank: 0, exit }),
+            6 => Some(Fact::NodeRemoved { node }),
+            7 => known.map(|node| Fact::DeviceChanged { node, device, health: DeviceHealth::Healthy }),
+            8 => spec.map(|spec| Fact::Submitted { task: self.books.last_task, spec }),
+            9 => spec.map(|spec| Fact::Submitted {
+                task: TaskId(self.books.last_task.0 + 1),
+                spec: Box::new(TaskSpec { workers: 0, ..*spec }),
+            }),
+            10 => Some(Fact::RightSet { right: RightRow { key: auto, allowance: Allowance::UNLIMITED } }),
+            _ => self.workers(|_, _| true).pop().map(|(run, _)| Fact::WorkerStarted { run, rank: 77 }),
+        };
+        if let Some(fact) = nonsense {
+            self.tell(fact);
+        }
+    }
+
+    // --- time
+
+    fn pass(&mut self, span: Span, punctual: bool) {
+        let end = self.books.now + span;
+        let mut woken = 0;
+        while punctual && let Some(time) = self.engine.next_deadline().filter(|time| *time < end) {
+            woken += 1;
+            assert!(woken < WAKE_UPS_MAX, "the engine does not come to rest before {end}");
+            // What was told without a round may have left a deadline behind.
+            self.books.now = self.books.now.max(time);
+            self.round();
+        }
+        self.books.now = end;
+        for (run, rank) in self.workers(|run, rank| run.stays() && !run.started.contains(&rank)) {
+            self.tell_of_worker(Fact::WorkerStarted { run, rank });
+        }
+        for (run, rank) in self.workers(|_, _| true) {
+            let known = &self.books.runs[&run];
+            let place = &known.placement.workers[rank as usize].node;
+            if !self.books.nodes.contains_key(place) {
+                self.end_worker(run, rank, End::Lost);
+            } else if self.books.deadline(known).is_some_and(|until| until <= end) {
+                let killed = WorkerExit::of(WorkerFate::Killed { signal: 9 }).after_signal();
+                self.tell_of_worker(Fact::WorkerEnded { run, rank, exit: killed });
+            }
+        }
+    }
+
+    // --- rounds
+
+    fn round(&mut self) {
+        let now = self.books.now;
+        let in_time = self.engine.next_deadline().is_none_or(|deadline| deadline > now);
+        let round = self.engine.schedule(now);
+        if in_time && !self.news {
+            assert!(round.is_empty(), "I-7: nothing happened, and the engine had nothing planned: {round:?}");
+        }
+        if self.aloud {
+            round.decisions.iter().for_each(|decision| println!("  {} => {decision:?}", now.as_ms()));
+        }
+        let twins = self.twin.schedule(now);
+        assert_eq!(json(&round.decisions), json(&twins.decisions), "I-6: a twin decides something else");
+        assert!(self.taken_over || json(&round) == json(&twins), "I-6: a twin says {twins:?} and not {round:?}");
+        self.replayer.replay(now, &round.decisions).expect("what was decided can be replayed");
+
+        self.books.judge_decisions(&round);
+        self.collect();
+        self.books.judge_verdicts(&self.engine);
+        self.books.judge_nodes(&self.engine);
+        self.judge_told(&round);
+
+        let again = self.engine.schedule(now);
+        assert!(again.is_empty(), "I-7: a second round at the same time says {again:?}");
+        assert!(self.twin.schedule(now).is_empty());
+        let deadline = self.engine.next_deadline();
+        assert!(deadline.is_none_or(|deadline| deadline > now), "it is {now}, and the deadline is {deadline:?}");
+        self.judge_copies();
+        self.news = false;
+        if !round.is_empty() {
+            self.rounds.push(round);
+        }
+    }
+
+    /// The round tells the verdicts that changed, and as they are.
+    fn judge_told(&mut self, round: &Round) {
+        for (task, verdict) in &round.verdicts {
+            assert_eq!(self.engine.verdict(*task).as_ref(), Some(verdict), "told of task {task}");
+            self.told.insert(*task, verdict.clone());
+        }
+        let listed: BTreeSet<TaskId> = round.verdicts.iter().map(|(task, _)| *task).collect();
+        assert_eq!(listed.len(), round.verdicts.len(), "a task is told of twice");
+        for &task in self.books.tasks.keys() {
+            match self.engine.verdict(task) {
+                None => {
+                    self.told.remove(&task);
+                }
+                Some(Verdict::Behind { .. }) => {}
+                Some(verdict) => {
+                    let last = self.told.get(&task);
+                    let same = last.is_some_and(|last| discriminant(last) == discriminant(&verdict));
+                    assert!(same, "task {task} was told {last:?}, and its verdict is {verdict:?}");
+                }
+            }
+        }
+    }
+
+    /// Whoever restored the state, or only replayed it, is as if it had been there.
+    fn judge_copies(&self) {
+        if !self.taken_over {
+            assert_eq!(json(&self.twin.snapshot()), json(&self.engine.snapshot()), "I-6: a twin's state differs");
+        }
+        let state = untold(&self.engine);
+        assert_eq!(untold(&self.twin), state, "I-6: a twin's state differs");
+        assert_eq!(untold(&self.replayer), state, "the state of one that replays differs");
+        let mut restored = self.restored();
+        let round = restored.schedule(self.books.now);
+        assert!(round.decisions.is_empty(), "one that was restored decides more: {round:?}");
+        self.books.judge_verdicts(&restored);
+    }
+}
