@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use hai_core::backend::{Command, Driver};
 use hai_core::model::{Fact, UserName};
 use rustix::fs::FlockOperation;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,7 @@ use crate::cluster::local::{LocalCluster, LocalConfig};
 use crate::config::{Config, Environment};
 use crate::gpu::nvml;
 use crate::scheduler::{self, wall_clock};
-use crate::store::{SqliteStore, Token};
+use crate::store::{Accounts, Patient, SqliteStore, Token};
 
 /// The operator whose token lies in the data directory.
 const OPERATOR: &str = "operator";
@@ -39,18 +40,17 @@ const LOG_SEGMENTS: u32 = 8;
 pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
     let dir = environment.expand(&config.data.dir).map_err(anyhow::Error::msg)?;
     let first = make_private_dir(&dir)?;
+    allow_many_files();
     let _lock = DirLock::take(&dir)?;
 
     let store = SqliteStore::open(dir.join("hai.sqlite")).await.context("the database can not be opened")?;
     let (reader, accounts) = (store.reader(), store.accounts());
     let operator = UserName::new(OPERATOR).context("the operator's name")?;
-    if let Some(token) = accounts.ensure_operator(&operator).await.context("the operator can not be added")? {
-        write_token(&dir, &token)?;
-    }
+    keep_operator(&dir, &accounts, &operator).await?;
 
     let log_dir = dir.join("logs");
     let cluster = LocalCluster::open(local_config(config, &dir, &log_dir).await?).await?;
-    let mut driver = Driver::open(config.engine(), store, cluster, wall_clock()).await?;
+    let mut driver = Driver::open(config.engine(), Patient(store), cluster, wall_clock()).await?;
     set_first_rights(&mut driver, config).await?;
     let (nodes, devices) =
         driver.engine().nodes().fold((0, 0), |(nodes, devices), node| (nodes + 1, devices + node.spec.devices.len()));
@@ -65,20 +65,26 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
     let state = ApiState::new(handle, reader, accounts, logs, defaults(config));
     let stop = CancellationToken::new();
     let mut scheduling = tokio::spawn(scheduler::run(driver, inbox, stop.clone()));
-    let serving = tokio::spawn(api::serve(listener, state, stop.clone()));
+    let mut serving = tokio::spawn(api::serve(listener, state, stop.clone()));
     eprint!("{}", welcome(&Started { listen: address, data_dir: &dir, first, nodes, devices }, environment));
 
-    let failed = tokio::select! {
-        () = told_to_stop() => None,
-        ended = &mut scheduling => Some(ended),
+    // Whichever part ends first takes the others along.
+    let (scheduled, served) = tokio::select! {
+        () = told_to_stop() => (None, None),
+        ended = &mut scheduling => (Some(ended), None),
+        ended = &mut serving => (None, Some(ended)),
     };
     stop.cancel();
-    serving.await.context("the server panicked")?.context("the server failed")?;
-    let ended = match failed {
-        Some(ended) => ended,
+    let served = match served {
+        Some(served) => served,
+        None => serving.await,
+    };
+    let scheduled = match scheduled {
+        Some(scheduled) => scheduled,
         None => scheduling.await,
     };
-    ended.context("the scheduler panicked")?.context("the scheduler stopped")?;
+    scheduled.context("the scheduler panicked")?.context("the scheduler stopped")?;
+    served.context("the server panicked")?.context("the server failed")?;
     tracing::info!("stopped; what runs goes on, and the next daemon takes it over");
     Ok(())
 }
@@ -157,7 +163,19 @@ fn make_private_dir(dir: &Path) -> Result<bool> {
         .mode(0o700)
         .create(dir)
         .with_context(|| format!("the data directory {} can not be made", dir.display()))?;
+    // Everybody's output and environments lie below; one that was there before may be open to others.
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+        .with_context(|| format!("the data directory {} can not be closed to others", dir.display()))?;
     Ok(missing)
+}
+
+/// Every worker that executes takes a descriptor, and every listener one.
+fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if let Err(error) = raised {
+        tracing::warn!(%error, limit = limit.current, "the limit of open files can not be raised");
+    }
 }
 
 /// Held as long as a daemon uses a data directory.
@@ -190,10 +208,23 @@ impl DirLock {
     }
 }
 
+/// Sees to it that there is an operator, and that the token in the data directory is theirs. If the file is gone, or a
+/// crash came between the database and the file, they get another token.
+async fn keep_operator(dir: &Path, accounts: &Accounts, operator: &UserName) -> Result<()> {
+    let made = accounts.ensure_operator(operator).await.context("the operator can not be added")?;
+    let token = match made {
+        Some(token) => token,
+        None if dir.join("token").exists() => return Ok(()),
+        None => accounts.rotate(operator).await.context("the operator can not get a new token")?,
+    };
+    write_token(dir, &token)
+}
+
 fn write_token(dir: &Path, token: &Token) -> Result<()> {
-    let path = dir.join("token");
-    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-    open.and_then(|mut file| writeln!(file, "{}", token.as_str()))
+    let (path, fresh) = (dir.join("token"), dir.join("token.new"));
+    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh);
+    open.and_then(|mut file| writeln!(file, "{}", token.as_str()).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&fresh, &path))
         .with_context(|| format!("the operator's token can not be written to {}", path.display()))
 }
 

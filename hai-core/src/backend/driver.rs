@@ -120,6 +120,11 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         let mut batch = self.empty_batch();
         let mut replies = Vec::with_capacity(commands.len());
         let mut strays = Vec::new();
+        // A gang that was refused ends with one step, not with one for each of its workers.
+        for own in std::mem::take(&mut self.own) {
+            // That nobody knows the worker any more is fine: it was about to be forgotten.
+            let _ = self.observe(now, own, &mut batch, &mut strays);
+        }
         for command in commands {
             replies.push(self.observe(now, command, &mut batch, &mut strays));
         }

@@ -165,6 +165,8 @@ impl Engine {
         let part = if run.phase == Phase::Promised { Part::Promised } else { Part::Staying };
         let charge = run.charge(&self.task_ref(task).spec);
         self.unlist(id);
+        // The new level has its own times.
+        self.cancel_run_timers(id);
         self.uncharge(id, part, charge);
         let run = self.run_mut(id);
         run.level = level;

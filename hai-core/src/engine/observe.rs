@@ -260,7 +260,6 @@ impl Engine {
         }
         let id_of_task = run.task;
         let task = self.task_mut(id_of_task);
-        task.refusals = 0;
         task.started_at.get_or_insert(now);
         self.set_run_timers(id);
     }
@@ -309,6 +308,7 @@ impl Engine {
         self.cancel_run_timers(id);
         let Some(run) = self.runs.remove(&id) else { return };
         let end = run.verdict_at_end();
+        let steady = self.config.back_off_max;
         self.changed_runs.remove(&id);
         self.ended_runs.push(run.view(id, Some((now, end.clone()))));
         let task = self.task_mut(run.task);
@@ -316,6 +316,10 @@ impl Engine {
         // In no queue and without a run, until it is known what becomes of it.
         task.status = Status::Held;
         let stays_held = std::mem::take(&mut task.hold);
+        let refused = run.loss.as_ref().is_some_and(|loss| loss.refused);
+        if run.elapsed(now) >= steady {
+            task.refusals = 0;
+        }
         match end {
             RunEnd::Completed => self.finish(run.task, Outcome::Succeeded),
             RunEnd::Failed { reason } => self.finish(run.task, Outcome::Failed { reason }),
@@ -325,10 +329,16 @@ impl Engine {
                 task.status = Status::Held;
                 self.touch(run.task);
             }
-            RunEnd::Lost { reason } if run.loss.as_ref().is_some_and(|loss| loss.refused) => {
-                self.back_off(run.task, reason);
+            // One loss may be anybody's bad luck; a second in a row may be the task's own doing.
+            RunEnd::Lost { reason } if refused || task.refusals > 0 => self.back_off(run.task, reason),
+            RunEnd::Lost { .. } => {
+                task.refusals = 1;
+                self.requeue(run.task);
             }
-            RunEnd::Suspended | RunEnd::Lost { .. } => self.requeue(run.task),
+            RunEnd::Suspended => {
+                task.refusals = 0;
+                self.requeue(run.task);
+            }
         }
     }
 
