@@ -1,10 +1,11 @@
 //! The independent judge: it keeps books of its own from facts and decisions alone, and holds every round against them.
 //!
 //! [`world::World`] plays a list of [`ops::Op`] against the engine and a simulated cluster; [`books::Books`] is what the
-//! judge knows; `decisions` and `verdicts` are its checks.
+//! judge knows; `decisions` and `verdicts` are its checks. [`noise`] asks whether others' trouble changes anything.
 
 pub(crate) mod books;
 pub(crate) mod decisions;
+pub(crate) mod noise;
 pub(crate) mod ops;
 pub(crate) mod room;
 pub(crate) mod verdicts;
