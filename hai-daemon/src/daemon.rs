@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use hai_core::backend::{Command, Driver};
@@ -32,6 +33,8 @@ use crate::store::{Accounts, Patient, SqliteStore, Token};
 const OPERATOR: &str = "operator";
 /// Files that the output of one worker is spread over.
 const LOG_SEGMENTS: u32 = 8;
+/// How long another daemon may take to let go of the data directory.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs a daemon with this configuration until it is told to stop by SIGTERM or SIGINT.
 ///
@@ -188,9 +191,15 @@ impl DirLock {
         let path = dir.join("lock");
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut file = open.with_context(|| format!("{} can not be opened", path.display()))?;
-        if let Err(error) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let patience = Instant::now() + LOCK_PATIENCE;
+        while let Err(error) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             if error != rustix::io::Errno::WOULDBLOCK {
                 bail!("{} can not be locked: {error}", path.display());
+            }
+            // A daemon that was killed while it began a worker may have left a child that is about to let go.
+            if Instant::now() < patience {
+                std::thread::sleep(Duration::from_millis(10));
+                continue;
             }
             let mut holder = String::new();
             // Who holds it is only told; not knowing does no harm.

@@ -44,6 +44,7 @@ impl Engine {
             whole_life_state: 0,
             ran: Span::ZERO,
             refusals: 0,
+            losses: 0,
             hold: false,
             yielded: None,
             told: None,
@@ -260,6 +261,7 @@ impl Engine {
         }
         let id_of_task = run.task;
         let task = self.task_mut(id_of_task);
+        task.refusals = 0;
         task.started_at.get_or_insert(now);
         self.set_run_timers(id);
     }
@@ -317,8 +319,8 @@ impl Engine {
         task.status = Status::Held;
         let stays_held = std::mem::take(&mut task.hold);
         let refused = run.loss.as_ref().is_some_and(|loss| loss.refused);
-        if run.elapsed(now) >= steady {
-            task.refusals = 0;
+        if !matches!(end, RunEnd::Lost { .. }) || run.elapsed(now) >= steady {
+            task.losses = 0;
         }
         match end {
             RunEnd::Completed => self.finish(run.task, Outcome::Succeeded),
@@ -330,25 +332,29 @@ impl Engine {
                 self.touch(run.task);
             }
             // One loss may be anybody's bad luck; a second in a row may be the task's own doing.
-            RunEnd::Lost { reason } if refused || task.refusals > 0 => self.back_off(run.task, reason),
-            RunEnd::Lost { .. } => {
-                task.refusals = 1;
-                self.requeue(run.task);
+            RunEnd::Lost { reason } if refused => {
+                task.refusals += 1;
+                let before = task.refusals - 1;
+                self.back_off(run.task, before, reason);
             }
-            RunEnd::Suspended => {
-                task.refusals = 0;
-                self.requeue(run.task);
+            RunEnd::Lost { reason } => {
+                task.losses += 1;
+                match task.losses - 1 {
+                    0 => self.requeue(run.task),
+                    before => self.back_off(run.task, before - 1, reason),
+                }
             }
+            RunEnd::Suspended => self.requeue(run.task),
         }
     }
 
-    fn back_off(&mut self, id: TaskId, reason: String) {
+    /// The task waits, twice as long for every time `before` in a row that it had to.
+    fn back_off(&mut self, id: TaskId, before: u32, reason: String) {
         let config = (self.config.back_off, self.config.back_off_max);
         let now = self.now;
         let task = self.task_mut(id);
-        let doubled = config.0.as_ms().saturating_mul(1_u64.checked_shl(task.refusals.min(40)).unwrap_or(u64::MAX));
+        let doubled = config.0.as_ms().saturating_mul(1_u64.checked_shl(before.min(40)).unwrap_or(u64::MAX));
         let until = now + Span::from_ms(doubled).min(config.1);
-        task.refusals += 1;
         task.status = Status::BackOff { until, reason };
         self.timers.set(Timer::BackOff(id), until);
         self.touch(id);
