@@ -191,7 +191,7 @@ fn key(user_number: u8, group_number: u8, priority_number: u8) -> RightKey {
 
 fn node(index: usize, shape: u8, state: u8) -> NodeSpec {
     // A device that is exchanged for another kind has a new id; but a node's description may also be corrected.
-    let kind = |device: u8| if index % 2 == 0 { 0 } else { (device + shape / 5) % 2 };
+    let kind = |device: u8| if index.is_multiple_of(2) { 0 } else { (device + shape / 5) % 2 };
     let devices = (0..shape % 5).map(|device| DeviceSpec {
         id: DeviceId::new(format!("{}-{device}-{}", NODES[index], kind(device))).expect("a good name"),
         model: ModelName::new(pick(&MODELS, device + shape / 5)).expect("a good name"),
