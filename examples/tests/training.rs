@@ -151,6 +151,17 @@ fn a_killed_run_loses_at_most_what_came_after_its_checkpoint() {
 }
 
 #[test]
+fn a_first_run_does_not_take_up_what_another_task_left() {
+    let task = tempfile::tempdir().expect("a temporary directory");
+    let mut other = Run::start(task.path(), 1, 0, 30);
+    assert_eq!(other.end().0, Some(0));
+    let mut first = Run::start(task.path(), 2, 0, 12);
+    let (status, printed) = first.end();
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(printed.starts_with("count 1\n") && printed.ends_with(&sum(12)), "{printed}");
+}
+
+#[test]
 fn without_hai_it_just_counts() {
     let task = tempfile::tempdir().expect("a temporary directory");
     let output = count(task.path(), 12).output().expect("python3 starts; install the package python3");

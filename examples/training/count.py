@@ -19,7 +19,7 @@ def main():
     options = parse_arguments()
     task = hai_task.Task()
     path = checkpoint_path(options.checkpoints, task)
-    count, total = load(path)
+    count, total = load(path, task)
     if count:
         print(f"resumed at {count} (told: {task.whole_life_state})", flush=True)
     while count < options.to:
@@ -59,7 +59,10 @@ def checkpoint_path(directory, task):
     return os.path.join(directory, f"count-{task.id or 'alone'}-{task.rank}.json")
 
 
-def load(path):
+def load(path, task):
+    if task.id and not task.whole_life_state:
+        # The task's first run, or it never reported: what lies there, if anything, is another's.
+        return 0, 0
     try:
         with open(path, encoding="utf-8") as file:
             saved = json.load(file)

@@ -190,8 +190,10 @@ fn key(user_number: u8, group_number: u8, priority_number: u8) -> RightKey {
 }
 
 fn node(index: usize, shape: u8, state: u8) -> NodeSpec {
+    // A device that is exchanged for another kind has a new id; but a node's description may also be corrected.
+    let kind = |device: u8| if index.is_multiple_of(2) { 0 } else { (device + shape / 5) % 2 };
     let devices = (0..shape % 5).map(|device| DeviceSpec {
-        id: DeviceId::new(format!("{}-{device}-{}", NODES[index], (device + shape / 5) % 2)).expect("a good name"),
+        id: DeviceId::new(format!("{}-{device}-{}", NODES[index], kind(device))).expect("a good name"),
         model: ModelName::new(pick(&MODELS, device + shape / 5)).expect("a good name"),
         memory_mib: 8192 << ((device + shape / 5) % 2),
         health: if state & 0x80 != 0 && device == 0 {
@@ -202,7 +204,7 @@ fn node(index: usize, shape: u8, state: u8) -> NodeSpec {
     });
     NodeSpec {
         name: NodeName::new(NODES[index]).expect("a good name"),
-        group: group(if index == 3 { 2 } else { 0 }), // KNOWN3
+        group: group(state & 2),
         cpu_milli: 4000,
         memory_mib: 4096,
         devices: devices.collect(),
@@ -417,20 +419,17 @@ impl World {
         let again = serde_json::to_string(&restored.snapshot()).expect("a state can be written");
         assert_eq!(again, written, "a state is restored as something else");
         let round = restored.schedule(self.now);
-        let told = round
-            .decisions
-            .iter()
-            .filter(|decision| !matches!(decision, Decision::Recharge { entitled: true, .. }))
-            .count();
-        assert!(told == 0, "restored, nothing changed, and it decides {:?}", round.decisions);
+        // A charge may follow a priority that was changed when the right did not allow that; nobody else is touched.
+        let mut others = round.decisions.iter().filter(|decision| !matches!(decision, Decision::Recharge { .. }));
+        assert_eq!(others.next(), None, "restored, nothing changed, and it decides {:?}", round.decisions);
     }
 }
 
 fn spec(who: u8, place: u8, level: u8, workers: u8, shape: u8, kind: u8) -> TaskSpec {
     let mut request =
         if shape % 6 == 5 { WorkerRequest::whole_node() } else { WorkerRequest::devices(u32::from(shape % 6)) };
-    request.device_memory_mib = if kind & 1 != 0 && request.devices != Devices::Count(0) { 16384 } else { 0 };
-    if kind & 2 != 0 && request.devices != Devices::Count(0) {
+    request.device_memory_mib = if kind & 1 != 0 { 16384 } else { 0 };
+    if kind & 2 != 0 {
         request.models = BTreeSet::from([ModelName::new(pick(&MODELS, kind / 2)).expect("a good name")]);
     }
     request.cpu_milli = if kind & 4 != 0 { 2000 } else { 0 };

@@ -13,3 +13,8 @@ pub mod placement;
 pub mod preemption;
 pub mod queue;
 pub mod rights;
+
+/// The README's example is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -6,14 +6,16 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use hai_core::backend::{Command, Driver};
 use hai_core::model::{Fact, UserName};
 use rustix::fs::FlockOperation;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -25,12 +27,14 @@ use crate::cluster::local::{LocalCluster, LocalConfig};
 use crate::config::{Config, Environment};
 use crate::gpu::nvml;
 use crate::scheduler::{self, wall_clock};
-use crate::store::{SqliteStore, Token};
+use crate::store::{Accounts, Patient, SqliteStore, Token};
 
 /// The operator whose token lies in the data directory.
 const OPERATOR: &str = "operator";
 /// Files that the output of one worker is spread over.
 const LOG_SEGMENTS: u32 = 8;
+/// How long another daemon may take to let go of the data directory.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs a daemon with this configuration until it is told to stop by SIGTERM or SIGINT.
 ///
@@ -39,18 +43,17 @@ const LOG_SEGMENTS: u32 = 8;
 pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
     let dir = environment.expand(&config.data.dir).map_err(anyhow::Error::msg)?;
     let first = make_private_dir(&dir)?;
+    allow_many_files();
     let _lock = DirLock::take(&dir)?;
 
     let store = SqliteStore::open(dir.join("hai.sqlite")).await.context("the database can not be opened")?;
     let (reader, accounts) = (store.reader(), store.accounts());
     let operator = UserName::new(OPERATOR).context("the operator's name")?;
-    if let Some(token) = accounts.ensure_operator(&operator).await.context("the operator can not be added")? {
-        write_token(&dir, &token)?;
-    }
+    keep_operator(&dir, &accounts, &operator).await?;
 
     let log_dir = dir.join("logs");
     let cluster = LocalCluster::open(local_config(config, &dir, &log_dir).await?).await?;
-    let mut driver = Driver::open(config.engine(), store, cluster, wall_clock()).await?;
+    let mut driver = Driver::open(config.engine(), Patient(store), cluster, wall_clock()).await?;
     set_first_rights(&mut driver, config).await?;
     let (nodes, devices) =
         driver.engine().nodes().fold((0, 0), |(nodes, devices), node| (nodes + 1, devices + node.spec.devices.len()));
@@ -65,20 +68,26 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
     let state = ApiState::new(handle, reader, accounts, logs, defaults(config));
     let stop = CancellationToken::new();
     let mut scheduling = tokio::spawn(scheduler::run(driver, inbox, stop.clone()));
-    let serving = tokio::spawn(api::serve(listener, state, stop.clone()));
+    let mut serving = tokio::spawn(api::serve(listener, state, stop.clone()));
     eprint!("{}", welcome(&Started { listen: address, data_dir: &dir, first, nodes, devices }, environment));
 
-    let failed = tokio::select! {
-        () = told_to_stop() => None,
-        ended = &mut scheduling => Some(ended),
+    // Whichever part ends first takes the others along.
+    let (scheduled, served) = tokio::select! {
+        () = told_to_stop() => (None, None),
+        ended = &mut scheduling => (Some(ended), None),
+        ended = &mut serving => (None, Some(ended)),
     };
     stop.cancel();
-    serving.await.context("the server panicked")?.context("the server failed")?;
-    let ended = match failed {
-        Some(ended) => ended,
+    let served = match served {
+        Some(served) => served,
+        None => serving.await,
+    };
+    let scheduled = match scheduled {
+        Some(scheduled) => scheduled,
         None => scheduling.await,
     };
-    ended.context("the scheduler panicked")?.context("the scheduler stopped")?;
+    scheduled.context("the scheduler panicked")?.context("the scheduler stopped")?;
+    served.context("the server panicked")?.context("the server failed")?;
     tracing::info!("stopped; what runs goes on, and the next daemon takes it over");
     Ok(())
 }
@@ -92,11 +101,19 @@ fn defaults(config: &Config) -> Defaults {
 }
 
 async fn local_config(config: &Config, dir: &Path, log_dir: &Path) -> Result<LocalConfig> {
-    let devices = if config.nodes.is_empty() {
-        tokio::task::spawn_blocking(nvml::detect).await?.context("this machine's GPUs can not be read")?
-    } else {
-        Vec::new()
-    };
+    let mut devices = Vec::new();
+    if config.nodes.is_empty() {
+        devices = tokio::task::spawn_blocking(nvml::detect).await?.context("this machine's GPUs can not be read")?;
+        if devices.is_empty() {
+            devices = config.devices.pretend();
+            if !devices.is_empty() {
+                tracing::info!(
+                    devices = devices.len(),
+                    "no GPU here: some are pretended; [devices] simulated = 0 stops that"
+                );
+            }
+        }
+    }
     Ok(LocalConfig {
         run_dir: dir.join("runs"),
         log_dir: log_dir.to_owned(),
@@ -149,7 +166,19 @@ fn make_private_dir(dir: &Path) -> Result<bool> {
         .mode(0o700)
         .create(dir)
         .with_context(|| format!("the data directory {} can not be made", dir.display()))?;
+    // Everybody's output and environments lie below; one that was there before may be open to others.
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+        .with_context(|| format!("the data directory {} can not be closed to others", dir.display()))?;
     Ok(missing)
+}
+
+/// Every worker that executes takes a descriptor, and every listener one.
+fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if let Err(error) = raised {
+        tracing::warn!(%error, limit = limit.current, "the limit of open files can not be raised");
+    }
 }
 
 /// Held as long as a daemon uses a data directory.
@@ -162,9 +191,15 @@ impl DirLock {
         let path = dir.join("lock");
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut file = open.with_context(|| format!("{} can not be opened", path.display()))?;
-        if let Err(error) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let patience = Instant::now() + LOCK_PATIENCE;
+        while let Err(error) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             if error != rustix::io::Errno::WOULDBLOCK {
                 bail!("{} can not be locked: {error}", path.display());
+            }
+            // A daemon that was killed while it began a worker may have left a child that is about to let go.
+            if Instant::now() < patience {
+                std::thread::sleep(Duration::from_millis(10));
+                continue;
             }
             let mut holder = String::new();
             // Who holds it is only told; not knowing does no harm.
@@ -182,10 +217,23 @@ impl DirLock {
     }
 }
 
+/// Sees to it that there is an operator, and that the token in the data directory is theirs. If the file is gone, or a
+/// crash came between the database and the file, they get another token.
+async fn keep_operator(dir: &Path, accounts: &Accounts, operator: &UserName) -> Result<()> {
+    let made = accounts.ensure_operator(operator).await.context("the operator can not be added")?;
+    let token = match made {
+        Some(token) => token,
+        None if dir.join("token").exists() => return Ok(()),
+        None => accounts.rotate(operator).await.context("the operator can not get a new token")?,
+    };
+    write_token(dir, &token)
+}
+
 fn write_token(dir: &Path, token: &Token) -> Result<()> {
-    let path = dir.join("token");
-    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-    open.and_then(|mut file| writeln!(file, "{}", token.as_str()))
+    let (path, fresh) = (dir.join("token"), dir.join("token.new"));
+    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh);
+    open.and_then(|mut file| writeln!(file, "{}", token.as_str()).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&fresh, &path))
         .with_context(|| format!("the operator's token can not be written to {}", path.display()))
 }
 

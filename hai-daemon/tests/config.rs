@@ -183,7 +183,7 @@ fn an_unknown_table_is_refused_with_what_was_meant() {
     assert_eq!(problem("listen = \"\""), "hai.toml:1:1: `listen` stands outside its table; write it under [server]");
     assert_eq!(
         problem("[zzzzzzzz]"),
-        "hai.toml:1:2: unknown table `zzzzzzzz`; there are [server], [data], [log], [scheduler], [tasks], [[node]] \
+        "hai.toml:1:2: unknown table `zzzzzzzz`; there are [server], [data], [log], [scheduler], [devices], [tasks], [[node]] \
          and [[right]]"
     );
     assert_eq!(

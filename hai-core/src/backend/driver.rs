@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::engine::{Engine, EngineConfig, FactError};
 use crate::model::{
-    Decision, Fact, Grace, Program, RunId, RunPhase, TaskId, TaskSpec, TaskView, Time, WorkerExit, WorkerFate,
-    WorkerState,
+    Decision, Fact, Grace, Program, RunId, RunPhase, Span, TaskId, TaskSpec, TaskState, TaskView, Time, WorkerExit,
+    WorkerFate, WorkerState,
 };
 
 use super::{Batch, Chain, Cluster, Committed, Entry, Event, Fence, Listing, Saved, Snapshot, StartOrder, Store};
 
 /// Records between two snapshots: a restart replays at most about this many.
 const SNAPSHOT_EVERY: u64 = 1000;
+/// How long an order to leave that the cluster would not take waits until it is given again.
+const TELL_AGAIN_AFTER: Span = Span::from_secs(1);
 
 /// Something that somebody, or the cluster, wants the engine to know.
 #[derive(Clone, Debug)]
@@ -73,6 +75,10 @@ pub struct Driver<S, C> {
     own: VecDeque<Command>,
     /// Workers of runs that are over for the engine; what is remembered of them goes when the last has ended.
     strays: BTreeMap<RunId, BTreeSet<u32>>,
+    /// Runs that are leaving and could not be told so.
+    untold: BTreeSet<RunId>,
+    /// When they are told again.
+    tell_again_at: Option<Time>,
 }
 
 impl<S: Store, C: Cluster> Driver<S, C> {
@@ -98,6 +104,8 @@ impl<S: Store, C: Cluster> Driver<S, C> {
             events: Vec::new(),
             own: VecDeque::new(),
             strays: BTreeMap::new(),
+            untold: BTreeSet::new(),
+            tell_again_at: None,
         };
         driver.reconcile(now, listing).await?;
         Ok(driver)
@@ -112,6 +120,11 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         let mut batch = self.empty_batch();
         let mut replies = Vec::with_capacity(commands.len());
         let mut strays = Vec::new();
+        // A gang that was refused ends with one step, not with one for each of its workers.
+        for own in std::mem::take(&mut self.own) {
+            // That nobody knows the worker any more is fine: it was about to be forgotten.
+            let _ = self.observe(now, own, &mut batch, &mut strays);
+        }
         for command in commands {
             replies.push(self.observe(now, command, &mut batch, &mut strays));
         }
@@ -119,7 +132,7 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         if time_matters || !round.decisions.is_empty() {
             batch.records.push(self.chain.round(round.at, round.decisions.clone()));
         }
-        self.describe_changes(now, &mut batch);
+        self.describe_changes(&mut batch);
         if !batch.records.is_empty() {
             self.commit(&mut batch).await?;
         }
@@ -130,6 +143,7 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         for run in ended.chain(strays) {
             self.forget(run).await;
         }
+        self.tell_again().await;
         Ok(replies)
     }
 
@@ -149,7 +163,8 @@ impl<S: Store, C: Cluster> Driver<S, C> {
             strays.push(*run);
         }
         if observed? {
-            batch.records.push(self.chain.fact(now, fact));
+            // The engine's time, which never goes back: a replay has to see the time that the engine saw.
+            batch.records.push(self.chain.fact(self.engine.now(), fact));
         }
         let task = program.as_ref().map(|(task, _)| *task);
         batch.programs.extend(program);
@@ -180,7 +195,8 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         }
     }
 
-    fn describe_changes(&mut self, now: Time, batch: &mut Batch) {
+    fn describe_changes(&mut self, batch: &mut Batch) {
+        let at = self.engine.now();
         let changes = self.engine.drain_changes();
         batch.tasks = changes.tasks;
         batch.runs = changes.runs;
@@ -188,7 +204,7 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         for task in &batch.tasks {
             self.last_event += 1;
             let user = task.spec.user.clone();
-            batch.events.push(Event { id: self.last_event, at: now, user, task: task.clone() });
+            batch.events.push(Event { id: self.last_event, at, user, task: task.clone() });
         }
     }
 
@@ -272,16 +288,29 @@ impl<S: Store, C: Cluster> Driver<S, C> {
     async fn end(&mut self, run: RunId, task: TaskId, for_good: bool) {
         let grace = self.engine.task(task).map_or_else(Grace::default, |task| task.spec.grace);
         let told = if for_good { self.cluster.stop(run, grace).await } else { self.cluster.suspend(run, grace).await };
-        if let Err(error) = told {
-            // The run stays; it is told again when the driver is opened, and its end is reported whenever it comes.
-            self.lament(run, &error.to_string());
+        // Until it has left it holds its place, whatever the cluster says: it is told again, and nobody else starts there.
+        if told.is_err() {
+            self.untold.insert(run);
+            self.tell_again_at = Some(self.engine.now() + TELL_AGAIN_AFTER);
+        } else {
+            self.untold.remove(&run);
         }
     }
 
-    /// An order for a run that is leaving could not be given: it counts as lost, so that nobody waits for it for ever.
-    fn lament(&mut self, run: RunId, error: &str) {
-        let workers = self.engine.run(run).map_or(0, |view| view.workers.len());
-        self.refuse(run, workers, WorkerFate::Lost { reason: format!("it could not be told to leave: {error}") });
+    /// Tells a run that is leaving what it was told, or should have been.
+    async fn end_again(&mut self, run: RunId) {
+        let Some(task) = self.engine.run(run).and_then(|run| self.engine.task(run.task)) else { return };
+        self.end(run, task.id, task.state == TaskState::Stopping).await;
+    }
+
+    async fn tell_again(&mut self) {
+        if self.tell_again_at.is_none_or(|at| self.engine.now() < at) {
+            return;
+        }
+        self.tell_again_at = None;
+        for run in std::mem::take(&mut self.untold) {
+            self.end_again(run).await;
+        }
     }
 
     async fn forget(&mut self, run: RunId) {
@@ -300,7 +329,7 @@ impl<S: Store, C: Cluster> Driver<S, C> {
     /// When [`Driver::step`] must be called even if there is no command.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        self.engine.next_deadline()
+        [self.engine.next_deadline(), self.tell_again_at].into_iter().flatten().min()
     }
 
     /// The engine, to look at.
@@ -385,7 +414,7 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         self.step(now, commands).await?;
         let leaving: Vec<_> = self.engine.runs().filter(|run| run.phase == RunPhase::Vacating).collect();
         for run in leaving {
-            self.end(run.id, run.task, false).await;
+            self.end_again(run.id).await;
         }
         self.end_strays().await;
         Ok(())

@@ -220,6 +220,9 @@ impl Engine {
         let (ran, group) = (task.ran, task.spec.group.clone());
         if run.level == Priority::AboveNormal && !run.demoted {
             self.timers.set(Timer::Demotion(id), start + (timing.demote_after - ran));
+        } else {
+            // It may have been charged to `ABOVE_NORMAL` until now.
+            self.timers.cancel(Timer::Demotion(id));
         }
         let turns = self.turns.entry(group).or_default();
         if timing.protected > Span::ZERO {

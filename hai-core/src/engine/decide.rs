@@ -165,10 +165,15 @@ impl Engine {
         let part = if run.phase == Phase::Promised { Part::Promised } else { Part::Staying };
         let charge = run.charge(&self.task_ref(task).spec);
         self.unlist(id);
+        // The new level has its own times.
+        self.cancel_run_timers(id);
         self.uncharge(id, part, charge);
+        let ran = self.task_ref(task).ran + self.run_ref(id).elapsed(self.now);
+        let demoted = level == Priority::AboveNormal && ran >= self.config.timing(level).demote_after;
         let run = self.run_mut(id);
         run.level = level;
         run.entitled = entitled;
+        run.demoted |= demoted;
         self.charge(id, part, charge);
         self.list(id);
         self.set_run_timers(id);

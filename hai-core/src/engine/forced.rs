@@ -46,28 +46,28 @@ impl Engine {
         }
         if task.hold {
             self.decide(Decision::Suspend { run: id, task: task_id, reason: YieldReason::Held });
-        } else if let Some(node) = self.lost_node(id) {
-            self.decide(Decision::Suspend { run: id, task: task_id, reason: YieldReason::NodeLost { node } });
+        } else if let Some(reason) = self.loss(id) {
+            self.decide(Decision::Suspend { run: id, task: task_id, reason });
         } else if task.spec.priority != run.level && task.spec.priority != Priority::Auto {
             self.follow_priority(id, task.spec.priority);
         }
     }
 
-    /// The node under the first worker that is lost, or whose node is.
-    fn lost_node(&self, id: RunId) -> Option<NodeName> {
+    /// What keeps a run from going on: a node under it that is not ready, or a worker of it that was lost.
+    fn loss(&self, id: RunId) -> Option<YieldReason> {
         let run = self.run_ref(id);
-        let lost = |place: &WorkerPlacement| {
+        let dead = |place: &&WorkerPlacement| {
             self.inventory.find(&place.node).is_none_or(|ix| !self.inventory.node(ix).is_alive())
         };
-        let dead = run.alive().map(|rank| &run.placement.workers[rank]).find(|place| lost(place));
-        let reported = || {
-            let ended = |state: &WorkerState| {
-                matches!(state, WorkerState::Ended { exit, .. }
-                    if matches!(exit.fate, WorkerFate::Lost { .. } | WorkerFate::Refused { .. }))
-            };
-            run.placement.workers.iter().zip(&run.workers).find(|(_, state)| ended(state)).map(|(place, _)| place)
+        if let Some(place) = run.alive().map(|rank| &run.placement.workers[rank]).find(dead) {
+            return Some(YieldReason::NodeLost { node: place.node.clone() });
+        }
+        let lost = |state: &WorkerState| {
+            matches!(state, WorkerState::Ended { exit, .. }
+                if matches!(exit.fate, WorkerFate::Lost { .. } | WorkerFate::Refused { .. }))
         };
-        dead.or_else(reported).map(|place| place.node.clone())
+        let (rank, _) = (0..).zip(&run.workers).find(|(_, state)| lost(state))?;
+        Some(YieldReason::WorkerLost { rank })
     }
 
     /// A running task was given another priority: it is charged to that from now on, if its owner's right allows;

@@ -44,6 +44,7 @@ impl Engine {
             whole_life_state: 0,
             ran: Span::ZERO,
             refusals: 0,
+            losses: 0,
             hold: false,
             yielded: None,
             told: None,
@@ -309,6 +310,7 @@ impl Engine {
         self.cancel_run_timers(id);
         let Some(run) = self.runs.remove(&id) else { return };
         let end = run.verdict_at_end();
+        let steady = self.config.back_off_max;
         self.changed_runs.remove(&id);
         self.ended_runs.push(run.view(id, Some((now, end.clone()))));
         let task = self.task_mut(run.task);
@@ -316,6 +318,10 @@ impl Engine {
         // In no queue and without a run, until it is known what becomes of it.
         task.status = Status::Held;
         let stays_held = std::mem::take(&mut task.hold);
+        let refused = run.loss.as_ref().is_some_and(|loss| loss.refused);
+        if !matches!(end, RunEnd::Lost { .. }) || run.elapsed(now) >= steady {
+            task.losses = 0;
+        }
         match end {
             RunEnd::Completed => self.finish(run.task, Outcome::Succeeded),
             RunEnd::Failed { reason } => self.finish(run.task, Outcome::Failed { reason }),
@@ -325,20 +331,30 @@ impl Engine {
                 task.status = Status::Held;
                 self.touch(run.task);
             }
-            RunEnd::Lost { reason } if run.loss.as_ref().is_some_and(|loss| loss.refused) => {
-                self.back_off(run.task, reason);
+            // One loss may be anybody's bad luck; a second in a row may be the task's own doing.
+            RunEnd::Lost { reason } if refused => {
+                task.refusals += 1;
+                let before = task.refusals - 1;
+                self.back_off(run.task, before, reason);
             }
-            RunEnd::Suspended | RunEnd::Lost { .. } => self.requeue(run.task),
+            RunEnd::Lost { reason } => {
+                task.losses += 1;
+                match task.losses - 1 {
+                    0 => self.requeue(run.task),
+                    before => self.back_off(run.task, before - 1, reason),
+                }
+            }
+            RunEnd::Suspended => self.requeue(run.task),
         }
     }
 
-    fn back_off(&mut self, id: TaskId, reason: String) {
+    /// The task waits, twice as long for every time `before` in a row that it had to.
+    fn back_off(&mut self, id: TaskId, before: u32, reason: String) {
         let config = (self.config.back_off, self.config.back_off_max);
         let now = self.now;
         let task = self.task_mut(id);
-        let doubled = config.0.as_ms().saturating_mul(1_u64.checked_shl(task.refusals.min(40)).unwrap_or(u64::MAX));
+        let doubled = config.0.as_ms().saturating_mul(1_u64.checked_shl(before.min(40)).unwrap_or(u64::MAX));
         let until = now + Span::from_ms(doubled).min(config.1);
-        task.refusals += 1;
         task.status = Status::BackOff { until, reason };
         self.timers.set(Timer::BackOff(id), until);
         self.touch(id);

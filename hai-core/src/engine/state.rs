@@ -26,6 +26,9 @@ pub(super) struct Task {
     pub(super) ran: Span,
     /// Refused starts in a row.
     pub(super) refusals: u32,
+    /// Runs in a row that were lost before long.
+    #[serde(default)]
+    pub(super) losses: u32,
     /// It is to be held once its run has left.
     pub(super) hold: bool,
     pub(super) yielded: Option<Yielded>,

@@ -96,6 +96,11 @@ pub enum YieldReason {
         /// The node.
         node: NodeName,
     },
+    /// One of its workers was lost, or could not be started; the others can not go on alone.
+    WorkerLost {
+        /// That worker.
+        rank: u32,
+    },
     /// The right it ran on was cut.
     RightLost,
     /// Its owner or an operator holds it.
@@ -128,6 +133,7 @@ impl std::fmt::Display for YieldReason {
         match self {
             YieldReason::For { task } => write!(f, "task {task} has a better right to its place"),
             YieldReason::NodeLost { node } => write!(f, "node {node} is not ready"),
+            YieldReason::WorkerLost { rank } => write!(f, "its worker {rank} was lost or could not be started"),
             YieldReason::RightLost => f.write_str("its right was cut"),
             YieldReason::Held => f.write_str("it was asked to hold"),
         }

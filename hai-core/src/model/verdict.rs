@@ -34,7 +34,7 @@ pub enum Verdict {
         priority: Priority,
         /// What all its workers need together.
         asked: Charge,
-        /// What the owner's tasks hold or are promised now.
+        /// What the owner's tasks hold or are promised now; in strict order, what was dealt to those before it.
         used: Charge,
         /// What the owner may have at most.
         allowed: Allowance,

@@ -15,6 +15,8 @@ pub(crate) struct Task {
     /// How long its ended runs ran.
     pub(crate) ran: Span,
     pub(crate) refusals: u32,
+    /// Runs in a row that were lost before long.
+    pub(crate) losses: u32,
     pub(crate) back_off: Option<Time>,
     pub(crate) runs: u32,
 }
@@ -169,6 +171,7 @@ impl Books {
                     whole_life_state: 0,
                     ran: Span::ZERO,
                     refusals: 0,
+                    losses: 0,
                     back_off: None,
                     runs: 0,
                 };
@@ -260,6 +263,10 @@ impl Books {
         let task = self.tasks.get_mut(&run.task).unwrap();
         task.ran = task.ran + run.started_at.map_or(Span::ZERO, |start| self.now.since(start));
         let signalled = run.ended.values().any(|exit| exit.signalled);
+        let ran = run.started_at.map_or(Span::ZERO, |start| self.now.since(start));
+        if !run.lost() || ran >= self.config.back_off_max {
+            task.losses = 0;
+        }
         if run.done() {
             self.finish(run.task, "succeeded");
         } else if run.failed() {
@@ -272,6 +279,13 @@ impl Books {
             let wait = self.config.back_off.as_ms() << task.refusals.min(20);
             task.back_off = Some(self.now + Span::from_ms(wait.min(self.config.back_off_max.as_ms())));
             task.refusals += 1;
+        } else if run.first_loss_refused == Some(false) && !task.held {
+            // The first loss is forgiven.
+            if let Some(before) = task.losses.checked_sub(1) {
+                let wait = self.config.back_off.as_ms() << before.min(20);
+                task.back_off = Some(self.now + Span::from_ms(wait.min(self.config.back_off_max.as_ms())));
+            }
+            task.losses += 1;
         }
     }
 

@@ -243,13 +243,15 @@ impl Books {
                 }
             }
             YieldReason::NodeLost { node } => {
-                let here = |rank: &u32| run.placement.workers[*rank as usize].node == *node;
-                let lost_here = run.ended.iter().any(|(rank, exit)| {
-                    here(rank) && matches!(exit.fate, WorkerFate::Lost { .. } | WorkerFate::Refused { .. })
+                let here = |rank: u32| run.placement.workers[rank as usize].node == *node;
+                let not_ready = run.alive().any(here) && self.nodes.get(node).is_none_or(|node| !node.ready);
+                assert!(not_ready, "run {id} leaves because of {node}, which is well");
+            }
+            YieldReason::WorkerLost { rank } => {
+                let lost = run.ended.iter().any(|(ended, exit)| {
+                    ended == rank && matches!(exit.fate, WorkerFate::Lost { .. } | WorkerFate::Refused { .. })
                 });
-                let not_ready =
-                    run.alive().any(|rank| here(&rank)) && self.nodes.get(node).is_none_or(|node| !node.ready);
-                assert!(lost_here || not_ready, "run {id} leaves because of {node}, which is well");
+                assert!(lost, "run {id} leaves because of its worker {rank}, which is well");
             }
             YieldReason::RightLost => {
                 assert!(run.entitled, "run {id} never had a right to lose");

@@ -77,7 +77,7 @@ impl std::fmt::Debug for Story {
                 Op::Submit(spec) => writeln!(f, "  Submit {}{ask}", serde_json::to_string(spec).unwrap())?,
                 Op::Node(node) => writeln!(f, "  Node {}{ask}", serde_json::to_string(node).unwrap())?,
                 Op::Right(right) => writeln!(f, "  Right {}{ask}", serde_json::to_string(right).unwrap())?,
-                op => writeln!(f, "  {}{ask}", format!("{op:?}"))?,
+                op => writeln!(f, "  {op:?}{ask}")?,
             }
         }
         Ok(())

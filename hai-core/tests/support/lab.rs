@@ -302,6 +302,7 @@ impl Lab {
                 match reason {
                     YieldReason::For { task } => format!("suspend {name} for {}", self.names[task]),
                     YieldReason::NodeLost { node } => format!("suspend {name}: {node} lost"),
+                    YieldReason::WorkerLost { rank } => format!("suspend {name}: worker {rank} lost"),
                     YieldReason::RightLost => format!("suspend {name}: right lost"),
                     YieldReason::Held => format!("suspend {name}: held"),
                 }

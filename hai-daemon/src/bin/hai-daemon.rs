@@ -1,5 +1,6 @@
 //! The `hai-daemon` program: reads the command line, and runs what it asks for.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -59,6 +60,7 @@ fn done(result: std::io::Result<()>) -> ExitCode {
 fn serve(config: &Config, environment: &Environment) -> ExitCode {
     let filter = EnvFilter::new(format!("warn,hai_core={0},hai_daemon={0}", config.log.level.word()));
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    let log = log.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     match config.log.format {
         LogFormat::Json => log.json().init(),
         LogFormat::Text => log.init(),

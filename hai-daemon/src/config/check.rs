@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hai_core::model::{Priority, Span};
+use hai_core::model::{DEVICES_PER_NODE_MAX, Priority, Span};
 
 use super::error::{Origin, Problem, did_you_mean};
 use super::{Bytes, Config};
@@ -18,6 +18,7 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
     defaults(&mut found);
     rights(&mut found);
     devices(&mut found);
+    simulated(&mut found);
     found.problems
 }
 
@@ -42,6 +43,16 @@ fn sizes(found: &mut Found<'_>) {
         if bytes < BYTES_MIN {
             found.add(&[name], format!("{name}: {bytes} bytes is too little; at least {BYTES_MIN} are needed"));
         }
+    }
+}
+
+fn simulated(found: &mut Found<'_>) {
+    let simulated = found.config.devices.simulated;
+    if simulated as usize > DEVICES_PER_NODE_MAX {
+        found.add(
+            &["devices.simulated"],
+            format!("devices.simulated is {simulated}; one machine has at most {DEVICES_PER_NODE_MAX}"),
+        );
     }
 }
 

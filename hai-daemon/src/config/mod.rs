@@ -18,7 +18,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hai_core::engine::{EngineConfig, Timing};
-use hai_core::model::{Allowance, GroupName, NodeSpec, Priority, RightKey, RightRow, Span};
+use hai_core::model::{
+    Allowance, DeviceHealth, DeviceSpec, GroupName, ModelName, NodeName, NodeSpec, Priority, RightKey, RightRow, Span,
+};
 
 pub use error::{ConfigErrors, Origin, Place, Problem};
 pub use layers::Environment;
@@ -44,6 +46,8 @@ pub struct Config {
     pub scheduler: EngineConfig,
     /// `[scheduler.levels.…]`: what differs from `[scheduler]` for a level.
     pub levels: BTreeMap<Priority, LevelTiming>,
+    /// `[devices]`
+    pub devices: Devices,
     /// `[tasks]`
     pub tasks: Tasks,
     /// `[[right]]`: the rights of a store that has none yet.
@@ -103,6 +107,35 @@ pub struct LevelTiming {
     pub demote_after: Option<Span>,
 }
 
+/// What stands in for GPUs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Devices {
+    /// How many are pretended on a machine that has none, if no node is declared; none if 0.
+    pub simulated: u32,
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Devices { simulated: 4 }
+    }
+}
+
+impl Devices {
+    /// The devices to pretend: always the same ones, so that what runs on them is found again after a restart.
+    #[must_use]
+    pub fn pretend(&self) -> Vec<DeviceSpec> {
+        let (node, model) = (NodeName::new("simulated"), ModelName::new("simulated"));
+        let (Ok(node), Ok(model)) = (node, model) else { return Vec::new() };
+        let device = |index| DeviceSpec {
+            id: node::made_up_id(&node, index),
+            model: model.clone(),
+            memory_mib: 8 << 10,
+            health: DeviceHealth::Healthy,
+        };
+        (0..self.simulated as usize).map(device).collect()
+    }
+}
+
 impl Default for Server {
     fn default() -> Self {
         Server { listen: Listen::default(), body_bytes_max: Bytes(1 << 20) }
@@ -129,6 +162,7 @@ impl Default for Config {
             log: Log::default(),
             scheduler: EngineConfig::default(),
             levels: BTreeMap::new(),
+            devices: Devices::default(),
             tasks: Tasks::default(),
             rights: default_rights(),
             nodes: Vec::new(),

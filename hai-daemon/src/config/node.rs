@@ -118,7 +118,7 @@ fn read_devices(
 
 /// The id of a declared device that was given none: always the same for the same node and index, so that what runs
 /// on it is found again after a restart.
-fn made_up_id(node: &NodeName, index: usize) -> DeviceId {
+pub(super) fn made_up_id(node: &NodeName, index: usize) -> DeviceId {
     let digest = Sha256::digest(format!("{node}/{index}"));
     let mut text = "GPU-".to_owned();
     for (at, byte) in digest.iter().take(16).enumerate() {

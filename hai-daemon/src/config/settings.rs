@@ -44,6 +44,7 @@ pub(crate) const SETTINGS: &[Entry<Config>] = settings! {
     "scheduler" "restart_cost" => scheduler.restart_cost, "what suspending costs, per device";
     "scheduler" "back_off" => scheduler.back_off, "wait after a refused start; doubles each time";
     "scheduler" "back_off_max" => scheduler.back_off_max, "the longest such wait";
+    "devices" "simulated" => devices.simulated, "GPUs to pretend where there is none and no [[node]] is declared";
     "tasks" "default_group" => tasks.default_group, "the group of a task that names none";
     "tasks" "default_priority" => tasks.default_priority, "the priority of a task that names none";
     "tasks" "log_bytes_max" => tasks.log_bytes_max, "output kept of one worker of one run";
@@ -69,7 +70,7 @@ pub(crate) const LEVEL_SETTINGS: &[Entry<LevelTiming>] = level_settings! {
 };
 
 /// The tables that hold [`SETTINGS`], in the order in which they are shown.
-pub(crate) const SECTIONS: [&str; 5] = ["server", "data", "log", "scheduler", "tasks"];
+pub(crate) const SECTIONS: [&str; 6] = ["server", "data", "log", "scheduler", "devices", "tasks"];
 
 impl Entry<Config> {
     /// `server.listen`

@@ -4,9 +4,11 @@
 //! that show tasks and [`Accounts`] for doors that check who is there.
 
 mod account;
+mod patient;
 mod query;
 pub mod sqlite;
 
 pub use account::{AccountError, Role, Token, User};
+pub use patient::Patient;
 pub use query::{Counts, Page, TaskFilter, TaskPage};
 pub use sqlite::{Accounts, Reader, SqliteError, SqliteStore};

@@ -104,7 +104,7 @@ pub struct TaskDetail {
 pub struct Yielded {
     /// When it was told to.
     pub at: DateTime<Utc>,
-    /// Why, in one word: `for`, `node_lost`, `right_lost` or `held`.
+    /// Why, in one word: `for`, `node_lost`, `worker_lost`, `right_lost` or `held`.
     pub why: String,
     /// The task that it made room for, if that is why.
     #[schema(value_type = Option<u64>)]
@@ -245,6 +245,7 @@ impl From<&model::Yielded> for Yielded {
         let (why, task) = match &yielded.reason {
             model::YieldReason::For { task } => ("for", Some(*task)),
             model::YieldReason::NodeLost { .. } => ("node_lost", None),
+            model::YieldReason::WorkerLost { .. } => ("worker_lost", None),
             model::YieldReason::RightLost => ("right_lost", None),
             model::YieldReason::Held => ("held", None),
         };

@@ -69,9 +69,8 @@ impl LocalCluster {
         let shared = Arc::new(Shared::new(config.run_dir.clone(), sender));
         let mut cluster = LocalCluster { config, nodes, shared, facts, followers: JoinSet::new() };
         for run in cluster.blocking("open its directories", find_runs).await? {
-            if let Err(error) = cluster.find(run).await {
-                tracing::warn!(%run, %error, "a run can not be looked at; it is left alone");
-            }
+            // A run that is not seen would be taken for lost, and started a second time.
+            cluster.find(run).await?;
         }
         cluster.followers.spawn(cluster.shared.clone().follow_states());
         Ok(cluster)
