@@ -17,7 +17,7 @@ pub enum NameError {
         /// Which kind of name.
         what: &'static str,
     },
-    /// Longer than [`NAME_BYTES_MAX`] bytes.
+    /// Longer than 253 bytes.
     #[error("{what} has {len} bytes, at most {NAME_BYTES_MAX} are allowed")]
     TooLong {
         /// Which kind of name.
