@@ -71,8 +71,15 @@ type Place = (Reverse<Priority>, Rank, TaskId);
 
 impl Engine {
     pub(super) fn pass_fifo(&mut self) {
-        for group in self.fifo.take_dirty() {
-            self.pass_group(&group);
+        // A run that has to leave may free a node that has moved to another group since.
+        loop {
+            let dirty = self.fifo.take_dirty();
+            if dirty.is_empty() {
+                return;
+            }
+            for group in dirty {
+                self.pass_group(&group);
+            }
         }
     }
 

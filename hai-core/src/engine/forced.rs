@@ -211,7 +211,8 @@ impl Engine {
         let spec = &self.task_ref(self.run_ref(id).task).spec;
         self.places(id, |node, place| {
             let well = |device: &DeviceId| {
-                node.spec().devices.iter().any(|known| known.id == *device && known.health.is_healthy())
+                let fits = |known: &DeviceSpec| known.health.is_healthy() && spec.request.accepts(known);
+                node.spec().devices.iter().any(|known| known.id == *device && fits(known))
             };
             let mut others = crate::inventory::Room::of_empty(node.spec());
             for hold in node.holds().iter().filter(|hold| hold.run != id) {
