@@ -153,7 +153,7 @@ impl<S: Store, C: Cluster> Driver<S, C> {
             Command::Submit(submitted) => {
                 submitted.program.check()?;
                 let task = self.engine.next_task_id();
-                (Fact::Submitted { task, spec: Box::new(submitted.spec) }, Some((task, submitted.program)))
+                (Fact::Submitted { task, spec: std::sync::Arc::new(submitted.spec) }, Some((task, submitted.program)))
             }
         };
         let observed = self.engine.observe(now, &fact);
@@ -242,7 +242,8 @@ impl<S: Store, C: Cluster> Driver<S, C> {
             }
             Decision::Suspend { run, task, .. } => self.end(*run, *task, false).await,
             Decision::Stop { run, task } => self.end(*run, *task, true).await,
-            Decision::Promise { .. } | Decision::Withdraw { .. } | Decision::Recharge { .. } => {}
+            // All others only change what is set aside for whom.
+            _ => {}
         }
         Ok(())
     }
@@ -265,15 +266,19 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         let order = StartOrder {
             run,
             task: task.id,
-            name: task.spec.name,
-            user: task.spec.user,
+            name: task.spec.name.clone(),
+            user: task.spec.user.clone(),
             program,
             placement: view.placement(),
             grace: task.spec.grace,
             whole_life_state: task.whole_life_state,
         };
         if let Err(error) = self.cluster.start(&order).await {
-            self.refuse(run, view.workers.len(), WorkerFate::Refused { reason: error.to_string() });
+            self.refuse(
+                run,
+                view.workers.len(),
+                WorkerFate::Refused { reason: error.to_string(), cause: crate::model::RefusalCause::Task },
+            );
         }
         Ok(())
     }

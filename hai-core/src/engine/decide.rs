@@ -20,10 +20,17 @@ impl Engine {
     /// [`FactError`] if the decision speaks of a task or run that is not; the engine is then unchanged.
     pub(super) fn enact_checked(&mut self, decision: &Decision) -> Result<(), FactError> {
         match decision {
-            Decision::Start { task, .. } | Decision::Promise { task, .. } | Decision::Withdraw { task } => {
+            Decision::Start { task, .. }
+            | Decision::Promise { task, .. }
+            | Decision::Withdraw { task }
+            | Decision::Reserve { task, .. }
+            | Decision::Unreserve { task } => {
                 self.known(*task)?;
             }
-            Decision::Suspend { run, .. } | Decision::Stop { run, .. } | Decision::Recharge { run, .. } => {
+            Decision::Suspend { run, .. }
+            | Decision::Stop { run, .. }
+            | Decision::Recharge { run, .. }
+            | Decision::Notice { run, .. } => {
                 if !self.runs.contains_key(run) {
                     return Err(FactError::UnknownWorker { run: *run, rank: 0 });
                 }
@@ -65,6 +72,7 @@ impl Engine {
             }
             Decision::Stop { run, .. } => self.vacate(*run, true),
             Decision::Recharge { run, level, entitled } => self.recharge(*run, *level, *entitled),
+            Decision::Reserve { .. } | Decision::Unreserve { .. } | Decision::Notice { .. } => {}
         }
     }
 

@@ -271,8 +271,7 @@ impl Engine {
         let mut used = self.ledger.used(&bucket).committed();
         for run in leave.iter().map(|&id| self.run_ref(id)).filter(|run| run.entitled && self.bucket(run) == bucket) {
             let freed = run.charge(&self.task_ref(run.task).spec);
-            used.nodes = used.nodes.saturating_sub(freed.nodes);
-            used.devices = used.devices.saturating_sub(freed.devices);
+            used = used.minus(freed);
         }
         rights::covers(self.rights.allowance(&bucket.user, &bucket.group, level), &[used, Charge::of(spec)])
     }

@@ -24,18 +24,23 @@ impl Engine {
             Fact::DeviceChanged { node, device, health } => self.device_changed(node, device, health),
             Fact::WorkerStarted { run, rank } => self.worker_started(*run, *rank),
             Fact::WorkerEnded { run, rank, exit } => self.worker_ended(*run, *rank, exit),
+            Fact::MustFollow { .. }
+            | Fact::Renewed { .. }
+            | Fact::Idle { .. }
+            | Fact::TeamSet { .. }
+            | Fact::TeamRemoved { .. } => Ok(false),
             Fact::Checkpointed { run, whole_life_state } => self.checkpointed(*run, *whole_life_state),
         }
     }
 
-    fn submitted(&mut self, id: TaskId, spec: &TaskSpec) -> Result<bool, FactError> {
+    fn submitted(&mut self, id: TaskId, spec: &Arc<TaskSpec>) -> Result<bool, FactError> {
         if id <= self.last_task {
             return Err(FactError::StaleTaskId { task: id, last: self.last_task });
         }
         spec.check()?;
         self.last_task = id;
         let task = Task {
-            spec: Arc::new(spec.clone()),
+            spec: Arc::clone(spec),
             status: Status::Waiting,
             submitted_at: self.now,
             started_at: None,

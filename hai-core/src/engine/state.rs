@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Charge, Devices, Placement, Priority, RunEnd, RunId, RunPhase, RunView, Span, TaskId, TaskSpec, Time, WorkerFate,
+    Charge, Placement, Priority, RunEnd, RunId, RunPhase, RunView, Span, TaskId, TaskSpec, Time, WorkerFate,
     WorkerState, WorkerView, Yielded,
 };
 use crate::queue::Want;
@@ -132,17 +132,14 @@ impl Task {
 impl Run {
     /// What one worker of the task is charged.
     pub(super) fn charge_each(spec: &TaskSpec) -> Charge {
-        match spec.request.devices {
-            Devices::WholeNode => Charge { nodes: 1, devices: 0 },
-            Devices::Count(count) => Charge { nodes: 0, devices: count },
-        }
+        Charge::of_worker(spec.request.devices)
     }
 
     /// What its workers that have not ended are charged together.
     pub(super) fn charge(&self, spec: &TaskSpec) -> Charge {
         let each = Self::charge_each(spec);
         let alive = u32::try_from(self.alive().count()).unwrap_or(u32::MAX);
-        Charge { nodes: each.nodes * alive, devices: each.devices.saturating_mul(alive) }
+        each.times(u64::from(alive))
     }
 
     /// Ranks that have not ended.
@@ -196,7 +193,7 @@ impl Run {
             WorkerFate::Exited { .. } | WorkerFate::Killed { .. } | WorkerFate::NotExecuted { .. } => {
                 self.failure.get_or_insert_with(|| self_of(rank, &self.workers, &exit.fate));
             }
-            WorkerFate::Refused { reason } => {
+            WorkerFate::Refused { reason, .. } => {
                 self.loss.get_or_insert_with(|| Loss { refused: true, reason: reason.clone() });
             }
             WorkerFate::Lost { reason } => {

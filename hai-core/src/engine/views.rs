@@ -1,6 +1,7 @@
 //! What others see of the engine: tasks, runs, nodes, and why a task waits.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::inventory::Stage;
 use crate::model::*;
@@ -31,7 +32,7 @@ impl Engine {
         };
         TaskView {
             id,
-            spec: (*task.spec).clone(),
+            spec: Arc::clone(&task.spec),
             state,
             outcome: None,
             submitted_at: task.submitted_at,
@@ -165,8 +166,7 @@ impl Engine {
                 for &level in levels {
                     let bucket = Bucket { user: user.clone(), group: group.clone(), level };
                     let committed = self.ledger.used(&bucket).committed();
-                    used.nodes += committed.nodes;
-                    used.devices += committed.devices;
+                    used += committed;
                 }
                 Verdict::RightUsed { user, group, priority, asked, used, allowed }
             }

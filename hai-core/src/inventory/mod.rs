@@ -205,7 +205,7 @@ impl Inventory {
         let least = if request.devices == Devices::Count(0) { 0 } else { request.device_memory_mib };
         let (whole, count) = match request.devices {
             Devices::WholeNode => (true, 0),
-            Devices::Count(count) => (false, count),
+            devices => (false, devices.count()),
         };
         let by_room = group.filter(|_| !whole).into_iter().flat_map(move |group| {
             let with_devices = group.by_room.range(least..);

@@ -76,8 +76,8 @@ impl Room {
         }
         match request.devices {
             Devices::WholeNode => self.take_whole(spec, request),
-            Devices::Count(count) => {
-                let devices = self.pick(spec, request, count)?;
+            devices => {
+                let devices = self.pick(spec, request, devices.count())?;
                 Some(Take { whole_node: false, devices, cpu_milli: request.cpu_milli, memory_mib: request.memory_mib })
             }
         }
@@ -131,6 +131,7 @@ impl Take {
                 .collect(),
             cpu_milli: self.cpu_milli,
             memory_mib: self.memory_mib,
+            part: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NodeName, Placement, Priority, RunId, TaskId, Time, Verdict};
+use super::{DeviceId, NodeName, Placement, Priority, RunId, TaskId, Time, Verdict};
 
 /// One pass of the scheduler.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,6 +71,28 @@ pub enum Decision {
         /// The task.
         task: TaskId,
     },
+    /// A task waited so long that nothing may start any more that would delay it: what starts after this on these nodes
+    /// gives way to it, or is over by then. Replaces the one it had.
+    Reserve {
+        /// The task.
+        task: TaskId,
+        /// The nodes where it will be, as things are.
+        nodes: Vec<NodeName>,
+        /// When it starts at the latest if no better work comes; `None` if a run that never has to leave is in its way.
+        by: Option<Time>,
+    },
+    /// A reservation is given up: its task starts, or lost its claim to it.
+    Unreserve {
+        /// The task.
+        task: TaskId,
+    },
+    /// A run is beyond its right since that was cut, and will be told to leave unless something changes.
+    Notice {
+        /// The run.
+        run: RunId,
+        /// When it will have to leave; `None` if it need not any more.
+        until: Option<Time>,
+    },
     /// A run is charged to another level, or is now within its right, or no longer.
     Recharge {
         /// The run.
@@ -96,6 +118,15 @@ pub enum YieldReason {
         /// The node.
         node: NodeName,
     },
+    /// A device under it is being drained, or broke.
+    DeviceLost {
+        /// The node.
+        node: NodeName,
+        /// The device.
+        device: DeviceId,
+    },
+    /// Its devices were idle for too long.
+    Idle,
     /// One of its workers was lost, or could not be started; the others can not go on alone.
     WorkerLost {
         /// That worker.
@@ -133,6 +164,8 @@ impl std::fmt::Display for YieldReason {
         match self {
             YieldReason::For { task } => write!(f, "task {task} has a better right to its place"),
             YieldReason::NodeLost { node } => write!(f, "node {node} is not ready"),
+            YieldReason::DeviceLost { node, device } => write!(f, "device {device} of node {node} must be left"),
+            YieldReason::Idle => f.write_str("its devices were idle"),
             YieldReason::WorkerLost { rank } => write!(f, "its worker {rank} was lost or could not be started"),
             YieldReason::RightLost => f.write_str("its right was cut"),
             YieldReason::Held => f.write_str("it was asked to hold"),

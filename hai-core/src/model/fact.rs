@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceHealth, DeviceId, NodeName, NodeSpec, Priority, Rank, RightKey, RightRow, RunId, TaskId, TaskSpec};
+use std::sync::Arc;
+
+use super::{
+    Dependency, DeviceHealth, DeviceId, NodeName, NodeSpec, Priority, Rank, RightKey, RightRow, RunId, TaskId,
+    TaskSpec, Team, TeamName,
+};
 
 /// Something that became true. The log of facts and rounds is the engine's whole state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,7 +19,7 @@ pub enum Fact {
         /// The new task.
         task: TaskId,
         /// What is asked.
-        spec: Box<TaskSpec>,
+        spec: Arc<TaskSpec>,
     },
     /// Somebody wants it stopped for good.
     Cancelled {
@@ -40,6 +45,25 @@ pub enum Fact {
         /// The new place in the queue; `None` for the place that the submission gave.
         custom_rank: Option<Rank>,
     },
+    /// It must also wait for these.
+    MustFollow {
+        /// The task, which must not have started yet.
+        task: TaskId,
+        /// What it waits for besides.
+        after: Vec<Dependency>,
+    },
+    /// The lease of an interactive task begins anew.
+    Renewed {
+        /// The task.
+        task: TaskId,
+    },
+    /// The devices of a run fell idle, or are used again.
+    Idle {
+        /// The run.
+        run: RunId,
+        /// Whether they are idle from now on.
+        idle: bool,
+    },
     /// A right was given or changed.
     RightSet {
         /// The row, which replaces one with the same key.
@@ -49,6 +73,16 @@ pub enum Fact {
     RightRemoved {
         /// The key of the row.
         key: RightKey,
+    },
+    /// A team was made or changed.
+    TeamSet {
+        /// All of it; replaces what was known.
+        team: Team,
+    },
+    /// A team is no more. Its parts lose their parent.
+    TeamRemoved {
+        /// The team.
+        team: TeamName,
     },
     /// A node joined or changed.
     NodeSet {
@@ -129,16 +163,31 @@ pub enum WorkerFate {
         /// Why, e.g. that there is no such command.
         reason: String,
     },
-    /// The node would not take it: the task is queued again, and tried later.
+    /// The node would not take it: the task is queued again.
     Refused {
         /// Why.
         reason: String,
+        /// Whose fault it was, which decides who has to wait.
+        #[serde(default)]
+        cause: RefusalCause,
     },
     /// Its node, or what watched over it, is gone: the task is queued again.
     Lost {
         /// What is known.
         reason: String,
     },
+}
+
+/// Why a start was refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCause {
+    /// The task can not be started as it is, wherever that may be: it is tried again later.
+    #[default]
+    Task,
+    /// The node has less than was thought, because a stranger took it: the node gets no new work for a while, and the
+    /// task keeps its place in the queue.
+    Node,
 }
 
 impl WorkerExit {
@@ -168,7 +217,7 @@ impl std::fmt::Display for WorkerFate {
             WorkerFate::Exited { code } => write!(f, "exit status {code}"),
             WorkerFate::Killed { signal } => write!(f, "killed by signal {signal}"),
             WorkerFate::NotExecuted { reason } => write!(f, "could not be executed: {reason}"),
-            WorkerFate::Refused { reason } => write!(f, "refused: {reason}"),
+            WorkerFate::Refused { reason, .. } => write!(f, "refused: {reason}"),
             WorkerFate::Lost { reason } => write!(f, "lost: {reason}"),
         }
     }

@@ -3,6 +3,7 @@
 //! Nothing here decides anything and nothing here knows another module. Start at [`TaskSpec`] for what a person
 //! asks, at [`Fact`] for what the engine is told and at [`Decision`] for what it answers.
 
+mod amount;
 mod decision;
 mod fact;
 mod name;
@@ -16,15 +17,19 @@ mod time;
 mod verdict;
 mod view;
 
+pub use amount::Amount;
 pub use decision::{Decision, Round, YieldReason};
-pub use fact::{Fact, WorkerExit, WorkerFate};
-pub use name::{DeviceId, GroupName, ModelName, NameError, NodeName, UserName};
-pub use node::{DEVICES_PER_NODE_MAX, DeviceHealth, DeviceSpec, NodeError, NodeSpec};
-pub use placement::{Placement, WorkerPlacement};
+pub use fact::{Fact, RefusalCause, WorkerExit, WorkerFate};
+pub use name::{DeviceId, GroupName, MigProfile, ModelName, NameError, NodeName, PlaceName, TeamName, UserName};
+pub use node::{DEVICES_PER_NODE_MAX, DeviceHealth, DeviceLink, DeviceSpec, LinkKind, Location, NodeError, NodeSpec};
+pub use placement::{DevicePart, Placement, WorkerPlacement};
 pub use priority::{ParsePriorityError, Priority};
-pub use request::{Devices, WorkerRequest};
-pub use right::{Allowance, Charge, Limit, RightKey, RightRow};
-pub use task::{Grace, Program, Rank, RunId, SpecError, TaskId, TaskSpec, WORKERS_MAX};
+pub use request::{ComputeCapability, Devices, ParseCapabilityError, WorkerRequest};
+pub use right::{Allowance, Charge, Limit, Pool, RightKey, RightRow, Team};
+pub use task::{
+    Arrangement, Constraints, Dependency, DependsOn, Grace, Program, Rank, Retries, RunId, SpecError, TaskId, TaskKind,
+    TaskSpec, WORKERS_MAX,
+};
 pub use time::{ParseSpanError, Span, Time};
 pub use verdict::{Lack, Verdict};
 pub use view::{

@@ -1,4 +1,4 @@
-//! Names of users, groups, nodes, devices and device models: checked once, cheap to copy.
+//! Names of users, teams, groups, nodes, places, devices and device models: checked once, cheap to copy.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -148,6 +148,18 @@ name!(
 name!(
     /// A device's model, e.g. `RTX 3070`.
     ModelName, "a device model", PRINTABLE, printable
+);
+name!(
+    /// The profile of a MIG slice, e.g. `1g.5gb`.
+    MigProfile, "a MIG profile", PLAIN, plain
+);
+name!(
+    /// A set of users who share rights.
+    TeamName, "a team name", PLAIN, plain
+);
+name!(
+    /// A place in the network: a leaf or spine switch, or a zone.
+    PlaceName, "a place name", PRINTABLE, printable
 );
 
 #[cfg(test)]

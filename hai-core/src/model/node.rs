@@ -1,10 +1,10 @@
 //! Nodes and their devices, as a cluster reports them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceId, GroupName, ModelName, NodeName};
+use super::{ComputeCapability, DeviceId, GroupName, MigProfile, ModelName, NodeName, PlaceName};
 
 /// The most devices one node may have.
 pub const DEVICES_PER_NODE_MAX: usize = 64;
@@ -32,6 +32,56 @@ pub struct NodeSpec {
     /// Only tasks that tolerate every one of these may start here.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub taints: BTreeSet<String>,
+    /// What is known of it besides, for tasks that ask for it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Where it is in the network.
+    #[serde(default, skip_serializing_if = "Location::is_unknown")]
+    pub location: Location,
+    /// How its devices are joined; pairs that are not listed only meet over the whole machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<DeviceLink>,
+}
+
+/// Where a node is in the network, from the narrowest to the widest. Nodes whose part is unknown are near to nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Location {
+    /// The switch it is plugged into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaf: Option<PlaceName>,
+    /// The switch above that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spine: Option<PlaceName>,
+    /// The room, or whatever else shares one network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<PlaceName>,
+}
+
+/// Two devices of one node that are joined more closely than over the whole machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceLink {
+    /// One device, by its place in the node's list.
+    pub a: u8,
+    /// The other.
+    pub b: u8,
+    /// What joins them.
+    pub kind: LinkKind,
+}
+
+/// What joins two devices of a node, the closest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkKind {
+    /// NVLink.
+    NvLink,
+    /// One PCIe switch.
+    PcieSwitch,
+    /// One PCIe host bridge.
+    HostBridge,
+    /// One NUMA node.
+    Numa,
 }
 
 /// One GPU, or a slice of one.
@@ -44,19 +94,38 @@ pub struct DeviceSpec {
     pub model: ModelName,
     /// Its memory in MiB.
     pub memory_mib: u64,
+    /// What it can compute, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_capability: Option<ComputeCapability>,
+    /// The profile of the slice, if it is one; only tasks that ask for this profile get it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mig_profile: Option<MigProfile>,
     /// Whether it may be given out.
     #[serde(default)]
     pub health: DeviceHealth,
 }
 
-/// Whether a device may be given to new work.
+/// Whether a device may be given to new work. A device that misbehaves goes from suspect over draining to probing, and
+/// from there back to healthy, or to sick.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum DeviceHealth {
     /// It is well and ours.
     #[default]
     Healthy,
-    /// It is broken.
+    /// Something is odd about it. It gets no new work; what runs there stays.
+    Suspect {
+        /// What was seen.
+        reason: String,
+    },
+    /// It gets no new work, and what runs there saves itself and leaves.
+    Draining {
+        /// Why.
+        reason: String,
+    },
+    /// Nobody is on it, and it is being tested; a good result makes it healthy again.
+    Probing,
+    /// It is broken. What runs there leaves.
     Sick {
         /// What the hardware says.
         reason: String,
@@ -80,6 +149,18 @@ pub enum NodeError {
         /// How many it has.
         count: usize,
     },
+    /// A link names a device that is not, or joins one to itself.
+    #[error("node {node} links device {a} to {b}, but has devices 0 to {last}", last = count.saturating_sub(1))]
+    BadLink {
+        /// The node.
+        node: NodeName,
+        /// One end.
+        a: u8,
+        /// The other.
+        b: u8,
+        /// How many devices the node has.
+        count: usize,
+    },
     /// Two of its devices carry one id.
     #[error("node {node} names device {device} twice")]
     DuplicateDevice {
@@ -91,13 +172,36 @@ pub enum NodeError {
 }
 
 impl NodeSpec {
+    /// A ready node with nothing on it and nothing known about it.
+    #[must_use]
+    pub fn new(name: NodeName, group: GroupName, cpu_milli: u32, memory_mib: u64) -> Self {
+        NodeSpec {
+            name,
+            group,
+            cpu_milli,
+            memory_mib,
+            devices: Vec::new(),
+            ready: true,
+            cordoned: false,
+            taints: BTreeSet::new(),
+            labels: BTreeMap::new(),
+            location: Location::default(),
+            links: Vec::new(),
+        }
+    }
+
     /// Checks what types can not say.
     ///
     /// # Errors
-    /// [`NodeError`] for more than [`DEVICES_PER_NODE_MAX`] devices or an id that stands there twice.
+    /// [`NodeError`] for more than [`DEVICES_PER_NODE_MAX`] devices, an id that stands there twice, or a link between
+    /// devices that are not.
     pub fn check(&self) -> Result<(), NodeError> {
         if self.devices.len() > DEVICES_PER_NODE_MAX {
             return Err(NodeError::TooManyDevices { node: self.name.clone(), count: self.devices.len() });
+        }
+        let bad = |link: &&DeviceLink| link.a == link.b || usize::from(link.a.max(link.b)) >= self.devices.len();
+        if let Some(&DeviceLink { a, b, .. }) = self.links.iter().find(bad) {
+            return Err(NodeError::BadLink { node: self.name.clone(), a, b, count: self.devices.len() });
         }
         let mut seen = BTreeSet::new();
         match self.devices.iter().find(|device| !seen.insert(&device.id)) {
@@ -107,10 +211,32 @@ impl NodeSpec {
     }
 }
 
+impl DeviceSpec {
+    /// A healthy device that is not sliced.
+    #[must_use]
+    pub fn new(id: DeviceId, model: ModelName, memory_mib: u64) -> Self {
+        DeviceSpec { id, model, memory_mib, compute_capability: None, mig_profile: None, health: DeviceHealth::Healthy }
+    }
+}
+
+impl Location {
+    /// Whether nothing is known.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        *self == Location::default()
+    }
+}
+
 impl DeviceHealth {
     /// Whether new work may have the device.
     #[must_use]
     pub const fn is_healthy(&self) -> bool {
         matches!(self, DeviceHealth::Healthy)
+    }
+
+    /// Whether what runs there has to leave.
+    #[must_use]
+    pub const fn must_be_left(&self) -> bool {
+        matches!(self, DeviceHealth::Draining { .. } | DeviceHealth::Probing | DeviceHealth::Sick { .. })
     }
 }

@@ -1,6 +1,7 @@
 //! Where the workers of a run are.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::{DeviceId, NodeName};
 
@@ -9,7 +10,7 @@ use super::{DeviceId, NodeName};
 #[serde(transparent)]
 pub struct Placement {
     /// Worker `i` is rank `i`.
-    pub workers: Vec<WorkerPlacement>,
+    pub workers: SmallVec<[WorkerPlacement; 1]>,
 }
 
 /// What one worker gets.
@@ -20,10 +21,23 @@ pub struct WorkerPlacement {
     /// The node is its alone.
     #[serde(default)]
     pub whole_node: bool,
-    /// The devices that are its alone, in the node's order.
-    pub devices: Vec<DeviceId>,
+    /// Its devices, in the node's order. They are its alone, unless it has a part of one.
+    pub devices: SmallVec<[DeviceId; 1]>,
+    /// How much of its one device it has; `None` for all of each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<DevicePart>,
     /// Its processors, in thousandths of a core.
     pub cpu_milli: u32,
+    /// Its memory in MiB.
+    pub memory_mib: u64,
+}
+
+/// A part of one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DevicePart {
+    /// Thousandths of the device.
+    pub milli: u32,
     /// Its memory in MiB.
     pub memory_mib: u64,
 }

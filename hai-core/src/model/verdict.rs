@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Allowance, Charge, GroupName, Limit, Priority, TaskId, Time, UserName};
+use super::{Allowance, Charge, GroupName, Limit, NodeName, Priority, TaskId, TeamName, Time, UserName};
 
 /// Why a task that is not running is not: what it lacks, with the numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,41 @@ pub enum Verdict {
         used: Charge,
         /// What the owner may have at most.
         allowed: Allowance,
+    },
+    /// What its owner's team may hold together is used up.
+    TeamUsed {
+        /// The team, or one that it is a part of.
+        team: TeamName,
+        /// The group asked for.
+        group: GroupName,
+        /// What all its workers need together, at the least.
+        asked: Charge,
+        /// What the team holds or is promised now.
+        used: Charge,
+        /// What it may hold at most.
+        allowed: Allowance,
+    },
+    /// It waits for other tasks to end.
+    After {
+        /// Those that have not.
+        tasks: Vec<TaskId>,
+    },
+    /// It was asked not to start before.
+    NotBefore {
+        /// When.
+        at: Time,
+    },
+    /// Nodes are being kept for it, since it waited so long.
+    Reserved {
+        /// Which.
+        nodes: Vec<NodeName>,
+        /// When it starts at the latest if no better work comes; `None` if somebody is in its way who never has to leave.
+        by: Option<Time>,
+    },
+    /// There is room, but it can not be suspended, and would delay a task that stands before it.
+    WouldDelay {
+        /// That task.
+        task: TaskId,
     },
     /// No node belongs to the group.
     NoSuchGroup {
@@ -121,6 +156,33 @@ impl std::fmt::Display for Verdict {
                 "{user} may hold at most {} in group {group} at {priority}, tasks of theirs use {used}, and it needs {asked}",
                 bound(*asked, *allowed)
             ),
+            Verdict::TeamUsed { team, group, asked, used, allowed } => write!(
+                f,
+                "team {team} may hold at most {} in group {group}, it uses {used}, and the task needs {asked}",
+                bound(*asked, *allowed)
+            ),
+            Verdict::After { tasks } => {
+                f.write_str("it waits for the end of ")?;
+                for (index, task) in tasks.iter().enumerate() {
+                    write!(f, "{}task {task}", if index == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            Verdict::NotBefore { at } => write!(f, "it was asked not to start before {at}"),
+            Verdict::Reserved { nodes, by } => {
+                f.write_str("it waited so long that nodes are kept for it: ")?;
+                for (index, node) in nodes.iter().enumerate() {
+                    write!(f, "{}{node}", if index == 0 { "" } else { ", " })?;
+                }
+                match by {
+                    Some(by) => write!(f, "; it starts by {by} if no better work comes"),
+                    None => f.write_str("; a run that never has to leave is in its way"),
+                }
+            }
+            Verdict::WouldDelay { task } => write!(
+                f,
+                "there is room, but it can not be suspended and would delay task {task}; a shorter `limit` would help"
+            ),
             Verdict::NoSuchGroup { group } => write!(f, "no node belongs to group {group}"),
             Verdict::NeverFits { lack } => write!(f, "the group could not hold it even if it were empty: {lack}"),
             Verdict::NoRoom { lack } => write!(f, "no room now, and nobody has to make room for it: {lack}"),
@@ -146,9 +208,9 @@ impl std::fmt::Display for Verdict {
 }
 
 fn bound(asked: Charge, allowed: Allowance) -> String {
-    let (limit, unit) = if asked.nodes > 0 { (allowed.nodes, "node") } else { (allowed.devices, "device") };
+    let (limit, unit) = if asked.nodes.is_zero() { (allowed.devices, "device") } else { (allowed.nodes, "node") };
     match limit {
-        Limit::AtMost(1) => format!("1 {unit}"),
+        limit if limit == Limit::at_most(1) => format!("1 {unit}"),
         Limit::AtMost(most) => format!("{most} {unit}s"),
         Limit::Unlimited => format!("any number of {unit}s"),
     }

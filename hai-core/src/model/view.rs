@@ -1,5 +1,7 @@
 //! Tasks and runs as others see them: what the store keeps and what people are shown.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -12,7 +14,7 @@ pub struct TaskView {
     /// Its number.
     pub id: TaskId,
     /// What was asked, with the priority as it is now.
-    pub spec: TaskSpec,
+    pub spec: Arc<TaskSpec>,
     /// What it is doing.
     pub state: TaskState,
     /// How it ended, once it has.

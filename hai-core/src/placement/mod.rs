@@ -195,5 +195,5 @@ fn room_for<'a>(
 }
 
 fn complete(spec: &TaskSpec, placed: Vec<WorkerPlacement>) -> Option<Placement> {
-    (placed.len() == spec.workers as usize).then_some(Placement { workers: placed })
+    (placed.len() == spec.workers as usize).then_some(Placement { workers: placed.into() })
 }

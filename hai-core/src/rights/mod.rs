@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Allowance, Charge, GroupName, Limit, Priority, RightKey, RightRow, UserName};
+use crate::model::{Allowance, Charge, GroupName, Priority, RightKey, RightRow, UserName};
 
 /// What is allowed: rows with wildcards, of which the most specific counts.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +77,7 @@ impl Rights {
 
     /// All rows, by key.
     pub fn rows(&self) -> impl Iterator<Item = RightRow> + '_ {
-        self.rows.iter().map(|(key, allowance)| RightRow { key: key.clone(), allowance: *allowance })
+        self.rows.iter().map(|(key, allowance)| RightRow { key: key.clone(), allowance: *allowance, expires: None })
     }
 
     /// What a user may hold in a group at a level: the most specific row that matches, or nothing.
@@ -86,7 +86,12 @@ impl Rights {
         for key_user in [Some(user), None] {
             for key_group in [Some(group), None] {
                 for priority in [Some(level), None] {
-                    let key = RightKey { user: key_user.cloned(), group: key_group.cloned(), priority };
+                    let key = RightKey {
+                        user: key_user.cloned(),
+                        group: key_group.cloned(),
+                        priority,
+                        ..RightKey::default()
+                    };
                     if let Some(allowance) = self.rows.get(&key) {
                         return *allowance;
                     }
@@ -99,10 +104,10 @@ impl Rights {
     /// The greatest allowance over all levels, which bounds what an AUTO task can ever have.
     #[must_use]
     pub fn best_allowance(&self, user: &UserName, group: &GroupName) -> Allowance {
-        Priority::LEVELS.iter().map(|&level| self.allowance(user, group, level)).fold(
-            Allowance::NOTHING,
-            |best, one| Allowance { nodes: best.nodes.max(one.nodes), devices: best.devices.max(one.devices) },
-        )
+        Priority::LEVELS
+            .iter()
+            .map(|&level| self.allowance(user, group, level))
+            .fold(Allowance::NOTHING, Allowance::max)
     }
 }
 
@@ -116,16 +121,14 @@ impl Ledger {
     /// Adds to one part of a bucket's use.
     pub fn add(&mut self, bucket: &Bucket, part: Part, charge: Charge) {
         let slot = self.used.entry(bucket.clone()).or_default().part(part);
-        slot.nodes += charge.nodes;
-        slot.devices += charge.devices;
+        *slot += charge;
     }
 
     /// Takes from one part of a bucket's use.
     pub fn subtract(&mut self, bucket: &Bucket, part: Part, charge: Charge) {
         let slot = self.used.entry(bucket.clone()).or_default().part(part);
         debug_assert!(slot.nodes >= charge.nodes && slot.devices >= charge.devices, "{bucket:?} {part:?}");
-        slot.nodes = slot.nodes.saturating_sub(charge.nodes);
-        slot.devices = slot.devices.saturating_sub(charge.devices);
+        *slot = slot.minus(charge);
         if self.used(bucket) == Use::default() {
             self.used.remove(bucket);
         }
@@ -164,18 +167,12 @@ impl Use {
     /// What runs that stay or are promised use together.
     #[must_use]
     pub fn committed(&self) -> Charge {
-        Charge {
-            nodes: self.staying.nodes + self.promised.nodes,
-            devices: self.staying.devices + self.promised.devices,
-        }
+        self.staying + self.promised
     }
 }
 
 /// Whether the charges together stay within the allowance.
 #[must_use]
 pub fn covers(allowance: Allowance, charges: &[Charge]) -> bool {
-    let within = |limit: Limit, part: fn(&Charge) -> u32| {
-        limit.allows(charges.iter().map(|charge| u64::from(part(charge))).sum())
-    };
-    within(allowance.nodes, |charge| charge.nodes) && within(allowance.devices, |charge| charge.devices)
+    allowance.covers(charges.iter().copied().sum())
 }
