@@ -3,31 +3,32 @@
 use crate::inventory::Stage;
 use crate::model::*;
 use crate::preemption::Claim;
-use crate::queue::{Shape, Timer};
+use crate::queue::Shape;
 use crate::rights::{Bucket, Part};
 
 use super::state::{Phase, Run, Status, Task};
+use super::timers::Timer;
 use super::{Engine, FactError, Policy};
 
 impl Engine {
     pub(super) fn known(&self, id: TaskId) -> Result<&Task, FactError> {
-        self.tasks.get(&id).ok_or(FactError::UnknownTask { task: id })
+        self.tasks.get(id).ok_or(FactError::UnknownTask { task: id })
     }
 
     pub(super) fn task_ref(&self, id: TaskId) -> &Task {
-        self.tasks.get(&id).expect("the books only name unfinished tasks")
+        self.tasks.get(id).expect("the books only name unfinished tasks")
     }
 
     pub(super) fn task_mut(&mut self, id: TaskId) -> &mut Task {
-        self.tasks.get_mut(&id).expect("the books only name unfinished tasks")
+        self.tasks.get_mut(id).expect("the books only name unfinished tasks")
     }
 
     pub(super) fn run_ref(&self, id: RunId) -> &Run {
-        self.runs.get(&id).expect("the books only name unended runs")
+        self.runs.get(id).expect("the books only name unended runs")
     }
 
     pub(super) fn run_mut(&mut self, id: RunId) -> &mut Run {
-        self.runs.get_mut(&id).expect("the books only name unended runs")
+        self.runs.get_mut(id).expect("the books only name unended runs")
     }
 
     /// The task changed: whoever keeps a view of it wants to know, and its verdict may differ.
@@ -71,6 +72,7 @@ impl Engine {
     /// Takes a task out of the queue, wherever it waits.
     pub(super) fn dequeue(&mut self, id: TaskId) {
         self.timers.cancel(Timer::BackOff(id));
+        self.timers.cancel(Timer::NotBefore(id));
         let task = self.task_ref(id);
         if task.status != Status::Waiting {
             return;
@@ -88,15 +90,6 @@ impl Engine {
         }
     }
 
-    /// A task that had a run, or was held, waits again, in its old place.
-    pub(super) fn requeue(&mut self, id: TaskId) {
-        let now = self.now;
-        let task = self.task_mut(id);
-        task.status = Status::Waiting;
-        task.waiting_since = now;
-        self.enqueue(id);
-    }
-
     pub(super) fn finish(&mut self, id: TaskId, outcome: Outcome) {
         self.dequeue(id);
         let view = TaskView {
@@ -109,10 +102,10 @@ impl Engine {
         };
         let group = view.spec.group.clone();
         self.fifo.remove(&group, id);
-        self.tasks.remove(&id);
-        self.changed_tasks.remove(&id);
-        self.agenda.verdicts.remove(&id);
+        let succeeded = view.outcome == Some(Outcome::Succeeded);
+        self.tasks.remove(id);
         self.finished_tasks.push(view);
+        self.release_followers(id, succeeded);
     }
 
     pub(super) fn bucket(&self, run: &Run) -> Bucket {
@@ -137,6 +130,7 @@ impl Engine {
             self.queue.wake_right(&bucket.user, &bucket.group);
         }
         self.agenda.rights_freed = true;
+        self.agenda.rights_cut |= !self.noticed.is_empty();
     }
 
     /// Something of the kind that the task used was freed.
@@ -155,6 +149,12 @@ impl Engine {
         for group in groups {
             self.capacity_changed(&group);
         }
+    }
+
+    /// A node has more room for new work.
+    pub(super) fn room_freed(&mut self, ix: crate::inventory::NodeIx) {
+        let group = self.inventory.node(ix).spec().group.clone();
+        self.capacity_changed(&group);
     }
 
     pub(super) fn capacity_changed(&mut self, group: &GroupName) {
@@ -192,8 +192,7 @@ impl Engine {
         self.uncharge(id, Part::Promised, charge);
         self.unlist(id);
         self.promised.remove(&id);
-        self.runs.remove(&id);
-        self.changed_runs.remove(&id);
+        self.runs.remove(id);
         self.task_mut(task).status = Status::Held;
         for (rank, place) in (0..).zip(&nodes.workers) {
             self.inventory.release(&place.node, id, rank);
@@ -216,6 +215,7 @@ impl Engine {
         let run = self.run_ref(id);
         let Some(start) = run.started_at.filter(|_| run.phase == Phase::Running && !self.fifo.enabled) else { return };
         let timing = self.config.timing(run.level);
+        let (protected, slice) = (self.protected(id), self.slice(id));
         let task = self.task_ref(run.task);
         let (ran, group) = (task.ran, task.spec.group.clone());
         if run.level == Priority::AboveNormal && !run.demoted {
@@ -225,10 +225,10 @@ impl Engine {
             self.timers.cancel(Timer::Demotion(id));
         }
         let turns = self.turns.entry(group).or_default();
-        if timing.protected > Span::ZERO {
-            turns.set(Timer::Protected(id), start + timing.protected);
+        if protected > Span::ZERO {
+            turns.set(Timer::Protected(id), start + protected);
         }
-        turns.set(Timer::Slice(id), start + timing.slice);
+        turns.set(Timer::Slice(id), start + slice);
     }
 
     /// Time changes nothing more about a run: it is leaving, or over.
@@ -249,7 +249,13 @@ impl Engine {
         self.now = self.now.max(now);
         while let Some(timer) = self.timers.pop_due(self.now) {
             match timer {
-                Timer::BackOff(task) => self.requeue(task),
+                Timer::BackOff(task) | Timer::NotBefore(task) => self.admit(task),
+                Timer::Limit(run) => self.limit_reached(run),
+                Timer::Lease(run) => self.lease_over(run),
+                Timer::Idle(run) => self.idle_too_long(run),
+                Timer::Notice(_) => self.agenda.rights_cut = true,
+                Timer::CoolDown(ix) => self.cooled_down(ix),
+                Timer::RightExpiry => {}
                 Timer::Demotion(run) => self.demote(run),
                 Timer::Protected(_) | Timer::Slice(_) => {}
             }

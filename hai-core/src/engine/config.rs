@@ -24,6 +24,30 @@ pub struct EngineConfig {
     pub back_off: Span,
     /// The longest such wait.
     pub back_off_max: Span,
+    /// How long a node gets no new work after it refused a start for a reason of its own, as when a stranger took what was
+    /// thought free; doubles with every such refusal in a row.
+    pub cool_down: Span,
+    /// The longest such time.
+    pub cool_down_max: Span,
+    /// How long work that is beyond its right, since that was cut, may stay. A notice tells it so.
+    pub cut_grace: Span,
+    /// A slice lasts at least so many times what saving and starting again took the task last. 0 for no such bound.
+    pub slice_swaps: u32,
+    /// How often a task may be suspended for others.
+    pub churn: Option<Churn>,
+}
+
+/// A bound on how often one task is suspended for others: once every so much of its own running. Nobody, not even a better
+/// priority, suspends it before it has run that long since its last resume.
+///
+/// What a task loses to suspensions is then at most the cost of one in every such time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Churn {
+    /// Suspensions that are free, counted over the task's life.
+    pub free: u32,
+    /// What a task must run between two of the others.
+    pub every: Span,
 }
 
 /// A rule set.
@@ -59,6 +83,11 @@ impl Default for EngineConfig {
             restart_cost: Span::from_secs(60),
             back_off: Span::from_secs(1),
             back_off_max: Span::from_mins(5),
+            cool_down: Span::from_secs(10),
+            cool_down_max: Span::from_mins(10),
+            cut_grace: Span::ZERO,
+            slice_swaps: 10,
+            churn: None,
         }
     }
 }

@@ -31,7 +31,7 @@ impl Engine {
             | Decision::Stop { run, .. }
             | Decision::Recharge { run, .. }
             | Decision::Notice { run, .. } => {
-                if !self.runs.contains_key(run) {
+                if !self.runs.contains(*run) {
                     return Err(FactError::UnknownWorker { run: *run, rank: 0 });
                 }
             }
@@ -67,12 +67,17 @@ impl Engine {
             }
             Decision::Suspend { run, task, reason } => {
                 let at = self.now;
+                if matches!(reason, YieldReason::For { .. }) {
+                    let task = self.task_mut(*task);
+                    task.suspensions = task.suspensions.saturating_add(1);
+                }
                 self.task_mut(*task).yielded = Some(Yielded { at, reason: reason.clone() });
                 self.vacate(*run, false);
             }
             Decision::Stop { run, .. } => self.vacate(*run, true),
             Decision::Recharge { run, level, entitled } => self.recharge(*run, *level, *entitled),
-            Decision::Reserve { .. } | Decision::Unreserve { .. } | Decision::Notice { .. } => {}
+            Decision::Notice { run, until } => self.give_notice(*run, *until),
+            Decision::Reserve { .. } | Decision::Unreserve { .. } => {}
         }
     }
 
@@ -109,6 +114,12 @@ impl Engine {
             declared_done: false,
             interrupted: false,
             cancelled: false,
+            hopeless: false,
+            failed_on: None,
+            idle_since: None,
+            leased_at: None,
+            notice: None,
+            told_at: None,
         };
         let charge = run.charge(&task.spec);
         self.runs.insert(run_id, run);
@@ -156,12 +167,17 @@ impl Engine {
                 self.ledger.add(&bucket, Part::Leaving, charge);
                 self.queue.wake_right(&bucket.user, &bucket.group);
             }
-            self.run_mut(id).phase = Phase::Vacating { until, stopping };
+            let now = self.now;
+            let run = self.run_mut(id);
+            run.phase = Phase::Vacating { until, stopping };
+            run.told_at = Some(now);
+            run.notice = None;
             self.set_stage(id, Stage::Vacating);
             self.freed(task);
             let placement = self.run_ref(id).placement.clone();
             self.freed_on(&placement);
             self.cancel_run_timers(id);
+            self.cancel_life_timers(id);
         }
         self.changed_runs.insert(id);
         self.touch(task);

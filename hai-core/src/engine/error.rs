@@ -48,6 +48,36 @@ pub enum FactError {
         /// The task.
         task: TaskId,
     },
+    /// The task runs already, so it can not wait for others first.
+    #[error("task {task} has started already, so it can not wait for other tasks")]
+    HasStarted {
+        /// The task.
+        task: TaskId,
+    },
+    /// Tasks would wait for each other for ever.
+    #[error("after: {} would wait for each other for ever", path(.cycle))]
+    DependencyCycle {
+        /// The tasks, each of which waits for the next, and the last for the first.
+        cycle: Vec<TaskId>,
+    },
+    /// A task is to wait for one that was not submitted, or ended so long ago that its outcome is forgotten.
+    #[error("after: task {task} is not known, or ended too long ago for its outcome to be known")]
+    UnknownDependency {
+        /// The number.
+        task: TaskId,
+    },
+    /// A task is to wait for the success of one that already ended without.
+    #[error("after: task {task} has already ended without success")]
+    DependencyFailed {
+        /// The number.
+        task: TaskId,
+    },
+    /// Only interactive tasks have a lease.
+    #[error("task {task} has no lease that could be renewed")]
+    NoLease {
+        /// The task.
+        task: TaskId,
+    },
     /// No right has this key.
     #[error("there is no such right")]
     UnknownRight,
@@ -60,4 +90,9 @@ pub enum FactError {
     /// What the cluster says of a node is wrong.
     #[error(transparent)]
     Node(#[from] NodeError),
+}
+
+fn path(cycle: &[TaskId]) -> String {
+    let names: Vec<String> = cycle.iter().map(|task| format!("task {task}")).collect();
+    names.join(", ")
 }

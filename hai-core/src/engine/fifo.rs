@@ -127,7 +127,7 @@ impl Engine {
     fn gives_way(&self, task: TaskId) -> bool {
         matches!(
             self.task_ref(task).yielded,
-            Some(Yielded { reason: YieldReason::For { task: other }, .. }) if self.tasks.contains_key(&other)
+            Some(Yielded { reason: YieldReason::For { task: other }, .. }) if self.tasks.contains(other)
         )
     }
 
@@ -145,7 +145,7 @@ impl Engine {
             let task = self.task_ref(id);
             let takes_part = match task.status {
                 Status::Waiting => true,
-                Status::BackOff { .. } | Status::Held => false,
+                Status::BackOff { .. } | Status::Held | Status::After | Status::NotBefore => false,
                 Status::Run(run) => {
                     let run = self.run_ref(run);
                     !run.cancelled && !task.hold && !matches!(run.phase, Phase::Vacating { stopping: true, .. })

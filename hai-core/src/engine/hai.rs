@@ -196,8 +196,25 @@ impl Engine {
         let run = self.run_ref(id);
         let theirs = &self.task_ref(run.task).spec;
         let is_own = theirs.user == spec.user && theirs.priority == spec.priority;
-        let protected = self.config.timing(run.level).protected;
-        !is_own && (run.phase == Phase::Promised || run.elapsed(self.now) >= protected)
+        !is_own && (run.phase == Phase::Promised || (theirs.suspendable && run.elapsed(self.now) >= self.protected(id)))
+    }
+
+    /// How long a run is safe from others: as its level says, or longer once its task was suspended too often.
+    pub(super) fn protected(&self, id: RunId) -> Span {
+        let run = self.run_ref(id);
+        let level = self.config.timing(run.level).protected;
+        match self.config.churn {
+            Some(churn) if self.task_ref(run.task).suspensions >= churn.free => level.max(churn.every),
+            _ => level,
+        }
+    }
+
+    /// How long a run is safe from equals: as its level says, or longer if suspending and starting it takes long.
+    pub(super) fn slice(&self, id: RunId) -> Span {
+        let run = self.run_ref(id);
+        let swap = self.task_ref(run.task).swap_cost.as_ms();
+        let least = Span::from_ms(swap.saturating_mul(u64::from(self.config.slice_swaps)));
+        self.config.timing(run.level).slice.max(least)
     }
 
     /// Other users' runs with this claim whose slice is over.
@@ -205,11 +222,12 @@ impl Engine {
         self.over_slice.get(group).into_iter().flatten().copied().filter(move |&id| {
             let run = self.run_ref(id);
             let theirs = Claim { entitled: run.entitled, level: run.counts_as() };
-            let protected = self.config.timing(run.level).protected;
+            let task = self.task_ref(run.task);
             theirs == claim
                 && run.phase == Phase::Running
-                && run.elapsed(self.now) >= protected
-                && self.task_ref(run.task).spec.user != *user
+                && task.spec.suspendable
+                && run.elapsed(self.now) >= self.protected(id)
+                && task.spec.user != *user
         })
     }
 
@@ -226,7 +244,8 @@ impl Engine {
                 Some(since) => self.now.since(since),
                 None => Span::ZERO,
             };
-            (devices.max(1) as u64).saturating_mul((unsaved + self.config.restart_cost).as_ms())
+            let restart = self.task_ref(run.task).spec.restart_cost.unwrap_or(self.config.restart_cost);
+            (devices.max(1) as u64).saturating_mul((unsaved + restart).as_ms())
         };
         Yielder { run: id, claim, loss, nodes: nodes.into_iter().collect() }
     }

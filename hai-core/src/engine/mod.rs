@@ -4,33 +4,40 @@
 //! decides: what is forced (`forced.rs`), then what the policy says (`hai.rs` or `fifo.rs`). Every decision is made true
 //! in one place (`decide.rs`), which a replayed log uses too.
 
+mod after;
 mod books;
 mod config;
+mod cut;
 mod decide;
 mod error;
 mod fifo;
 mod forced;
 mod hai;
+mod life;
 mod observe;
 mod snapshot;
 mod state;
+mod timers;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use config::{EngineConfig, Policy, Timing};
+pub use config::{Churn, EngineConfig, Policy, Timing};
 pub use error::FactError;
 pub use snapshot::EngineState;
 
 use crate::inventory::Inventory;
 use crate::model::{
-    Decision, Fact, GroupName, NodeView, RightRow, Round, RunId, RunView, TaskId, TaskView, Time, Verdict,
+    Decision, Fact, GroupName, NodeName, NodeView, RightRow, Round, RunId, RunView, TaskId, TaskView, Time, Verdict,
 };
 use crate::preemption::Claim;
-use crate::queue::{Queue, Timers};
+use crate::queue::Queue;
 use crate::rights::{Ledger, Rights};
+use crate::table::Table;
+use after::After;
 use fifo::Fifo;
-use state::{Agenda, Reason, Run, Task};
+use state::{Agenda, Marked, Reason, Run, Task};
+use timers::Timers;
 
 /// The scheduler.
 ///
@@ -43,8 +50,8 @@ pub struct Engine {
     now: Time,
     last_task: TaskId,
     next_run: RunId,
-    tasks: BTreeMap<TaskId, Task>,
-    runs: BTreeMap<RunId, Run>,
+    tasks: Table<TaskId, Task>,
+    runs: Table<RunId, Run>,
     /// Runs that have a promise and no place yet.
     promised: BTreeSet<RunId>,
     inventory: Inventory,
@@ -53,6 +60,13 @@ pub struct Engine {
     queue: Queue,
     fifo: Fifo,
     timers: Timers,
+    after: After,
+    /// Tasks that can not start any more, and the one whose success they waited for.
+    doomed: Vec<(TaskId, TaskId)>,
+    /// Runs that are beyond their right and have a notice.
+    noticed: BTreeSet<RunId>,
+    /// How often in a row nodes refused a start through no fault of the task, and until when they get no other.
+    cooling: BTreeMap<NodeName, (u32, Time)>,
     /// When protection and slices of runs are over, by group.
     turns: BTreeMap<GroupName, Timers>,
     /// Runs whose slice is over, by group.
@@ -62,8 +76,8 @@ pub struct Engine {
     agenda: Agenda,
     /// The round that is being made.
     decisions: Vec<Decision>,
-    changed_tasks: BTreeSet<TaskId>,
-    changed_runs: BTreeSet<RunId>,
+    changed_tasks: Marked<TaskId>,
+    changed_runs: Marked<RunId>,
     changed_rights: bool,
     finished_tasks: Vec<TaskView>,
     ended_runs: Vec<RunView>,
@@ -90,8 +104,8 @@ impl Engine {
             now: Time::from_ms(i64::MIN),
             last_task: TaskId(0),
             next_run: RunId(1),
-            tasks: BTreeMap::new(),
-            runs: BTreeMap::new(),
+            tasks: Table::default(),
+            runs: Table::default(),
             promised: BTreeSet::new(),
             inventory: Inventory::default(),
             rights: Rights::default(),
@@ -99,13 +113,17 @@ impl Engine {
             queue: Queue::default(),
             fifo,
             timers: Timers::default(),
+            after: After::default(),
+            doomed: Vec::new(),
+            noticed: BTreeSet::new(),
+            cooling: BTreeMap::new(),
             turns: BTreeMap::new(),
             over_slice: BTreeMap::new(),
             yielders: BTreeMap::new(),
             agenda: Agenda::default(),
             decisions: Vec::new(),
-            changed_tasks: BTreeSet::new(),
-            changed_runs: BTreeSet::new(),
+            changed_tasks: Marked::default(),
+            changed_runs: Marked::default(),
             changed_rights: false,
             finished_tasks: Vec::new(),
             ended_runs: Vec::new(),
@@ -118,7 +136,9 @@ impl Engine {
     /// [`FactError`]; the engine is then unchanged.
     pub fn observe(&mut self, now: Time, fact: &Fact) -> Result<bool, FactError> {
         self.pass_time(now);
-        self.take_in(fact)
+        let changed = self.take_in(fact);
+        self.bury_doomed();
+        changed
     }
 
     /// Decides. The decisions hold for the engine at once; the caller has to carry out the actions among them, and to
@@ -139,8 +159,9 @@ impl Engine {
 
     fn tell_verdicts(&mut self) -> Vec<(TaskId, Verdict)> {
         let mut told = Vec::new();
-        for id in std::mem::take(&mut self.agenda.verdicts) {
-            if !self.tasks.contains_key(&id) {
+        let looked_at = self.agenda.verdicts.take();
+        for &id in &looked_at {
+            if !self.tasks.contains(id) {
                 continue;
             }
             let reason = self.reason(id);
@@ -155,6 +176,7 @@ impl Engine {
                 told.push((id, verdict));
             }
         }
+        self.agenda.verdicts.reuse(looked_at);
         told
     }
 
@@ -164,9 +186,9 @@ impl Engine {
             return;
         }
         let mut ledger = Ledger::default();
-        for (id, run) in &self.runs {
-            let task = &self.tasks[&run.task];
-            assert_eq!(task.run(), Some(*id), "task {} has another run than {id}", run.task);
+        for (id, run) in self.runs.iter() {
+            let task = self.task_ref(run.task);
+            assert_eq!(task.run(), Some(id), "task {} has another run than {id}", run.task);
             if run.entitled {
                 let part = match run.phase {
                     state::Phase::Promised => crate::rights::Part::Promised,
@@ -209,12 +231,12 @@ impl Engine {
     /// An unfinished task.
     #[must_use]
     pub fn task(&self, task: TaskId) -> Option<TaskView> {
-        self.tasks.contains_key(&task).then(|| self.view_of(task))
+        self.tasks.contains(task).then(|| self.view_of(task))
     }
 
     /// All unfinished tasks, by number.
     pub fn tasks(&self) -> impl Iterator<Item = TaskView> + '_ {
-        self.tasks.keys().map(|&id| self.view_of(id))
+        self.tasks.keys().map(|id| self.view_of(id))
     }
 
     /// A run that was started and has not ended.
@@ -225,7 +247,7 @@ impl Engine {
 
     /// All runs that were started and have not ended, by number.
     pub fn runs(&self) -> impl Iterator<Item = RunView> + '_ {
-        self.runs.keys().filter_map(|&id| self.run_view(id))
+        self.runs.keys().filter_map(|id| self.run_view(id))
     }
 
     /// All nodes, by name.
@@ -247,10 +269,14 @@ impl Engine {
     /// What changed since the last call; finished tasks and ended runs appear here for the last time.
     pub fn drain_changes(&mut self) -> Changes {
         let mut tasks = std::mem::take(&mut self.finished_tasks);
-        tasks.extend(std::mem::take(&mut self.changed_tasks).into_iter().map(|id| self.view_of(id)));
+        let changed = self.changed_tasks.take();
+        tasks.extend(changed.iter().filter(|&&id| self.tasks.contains(id)).map(|&id| self.view_of(id)));
+        self.changed_tasks.reuse(changed);
         tasks.sort_by_key(|task| task.id);
         let mut runs = std::mem::take(&mut self.ended_runs);
-        runs.extend(std::mem::take(&mut self.changed_runs).into_iter().filter_map(|id| self.run_view(id)));
+        let changed = self.changed_runs.take();
+        runs.extend(changed.iter().filter_map(|&id| self.run_view(id)));
+        self.changed_runs.reuse(changed);
         runs.sort_by_key(|run| run.id);
         let rights = std::mem::take(&mut self.changed_rights).then(|| self.rights.rows().collect());
         Changes { tasks, runs, rights }

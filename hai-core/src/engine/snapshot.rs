@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::Stage;
-use crate::model::{NodeSpec, RightRow, RunId, TaskId, Time};
-use crate::queue::Timer;
+use crate::model::{NodeName, NodeSpec, RightRow, RunId, TaskId, Time};
 use crate::rights::Part;
 
 use super::state::{Phase, Run, Status, Task};
+use super::timers::Timer;
 use super::{Engine, EngineConfig};
 
 /// All of an engine's state, to be kept and restored. Its inside may change between versions; an older version's state
@@ -24,6 +24,12 @@ pub struct EngineState {
     rights: Vec<RightRow>,
     tasks: Vec<(TaskId, Task)>,
     runs: Vec<(RunId, Run)>,
+    /// Tasks that ended without success, as far as they are remembered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    failed: Vec<TaskId>,
+    /// Nodes that refused starts: how often in a row, and until when they get no other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    cooling: Vec<(NodeName, u32, Time)>,
 }
 
 pub(super) fn take(engine: &Engine) -> EngineState {
@@ -35,8 +41,10 @@ pub(super) fn take(engine: &Engine) -> EngineState {
         nodes: nodes().map(|node| node.spec().clone()).collect(),
         gone: nodes().enumerate().filter(|(_, node)| node.is_gone()).map(|(index, _)| index).collect(),
         rights: engine.rights.rows().collect(),
-        tasks: engine.tasks.iter().map(|(id, task)| (*id, task.clone())).collect(),
-        runs: engine.runs.iter().map(|(id, run)| (*id, run.clone())).collect(),
+        tasks: engine.tasks.iter().map(|(id, task)| (id, task.clone())).collect(),
+        runs: engine.runs.iter().map(|(id, run)| (id, run.clone())).collect(),
+        failed: engine.after.failed().collect(),
+        cooling: engine.cooling.iter().map(|(name, &(times, until))| (name.clone(), times, until)).collect(),
     }
 }
 
@@ -49,9 +57,17 @@ pub(super) fn restore(config: EngineConfig, state: EngineState) -> Engine {
     for right in state.rights {
         engine.rights.set(right);
     }
-    engine.tasks = state.tasks.into_iter().collect();
-    engine.runs = state.runs.into_iter().collect();
-    let runs: Vec<RunId> = engine.runs.keys().copied().collect();
+    for (id, task) in state.tasks {
+        engine.tasks.insert(id, task);
+    }
+    for (id, run) in state.runs {
+        engine.runs.insert(id, run);
+    }
+    engine.after.remember_failed(state.failed);
+    for (name, times, until) in state.cooling {
+        restore_cooling(&mut engine, name, times, until);
+    }
+    let runs: Vec<RunId> = engine.runs.keys().collect();
     for id in runs {
         restore_run(&mut engine, id);
     }
@@ -60,7 +76,7 @@ pub(super) fn restore(config: EngineConfig, state: EngineState) -> Engine {
             engine.inventory.remove(ix);
         }
     }
-    let tasks: Vec<TaskId> = engine.tasks.keys().copied().collect();
+    let tasks: Vec<TaskId> = engine.tasks.keys().collect();
     for id in tasks {
         restore_task(&mut engine, id);
     }
@@ -95,17 +111,37 @@ fn restore_run(engine: &mut Engine, id: RunId) {
         engine.list(id);
     }
     engine.set_run_timers(id);
+    engine.set_life_timers(id);
+    if let Some(until) = engine.run_ref(id).notice {
+        engine.give_notice(id, Some(until));
+    }
     engine.agenda.runs.insert(id);
+}
+
+fn restore_cooling(engine: &mut Engine, name: NodeName, times: u32, until: Time) {
+    if let Some(ix) = engine.inventory.find(&name).filter(|_| until > engine.now) {
+        engine.inventory.set_cooling(ix, true);
+        engine.timers.set(Timer::CoolDown(ix), until);
+    }
+    engine.cooling.insert(name, (times, until));
 }
 
 fn restore_task(engine: &mut Engine, id: TaskId) {
     engine.agenda.verdicts.insert(id);
+    let spec = std::sync::Arc::clone(&engine.task_ref(id).spec);
+    engine.task_mut(id).awaits = 0;
+    engine.follow(id, &spec.after);
     match engine.task_ref(id).status.clone() {
         Status::Waiting => engine.enqueue(id),
         Status::BackOff { until, .. } => {
             engine.fifo_register(id);
             engine.timers.set(Timer::BackOff(id), until);
         }
-        Status::Held | Status::Run(_) => engine.fifo_register(id),
+        Status::NotBefore => {
+            engine.fifo_register(id);
+            let at = engine.task_ref(id).spec.not_before.unwrap_or(engine.now);
+            engine.timers.set(Timer::NotBefore(id), at);
+        }
+        Status::After | Status::Held | Status::Run(_) => engine.fifo_register(id),
     }
 }

@@ -1,13 +1,12 @@
 //! What the engine remembers of a task and of a run.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Charge, Placement, Priority, RunEnd, RunId, RunPhase, RunView, Span, TaskId, TaskSpec, Time, WorkerFate,
-    WorkerState, WorkerView, Yielded,
+    Charge, NodeName, Placement, Priority, RefusalCause, RunEnd, RunId, RunPhase, RunView, Span, TaskId, TaskSpec, Time,
+    WorkerFate, WorkerState, WorkerView, Yielded,
 };
 use crate::queue::Want;
 
@@ -29,6 +28,21 @@ pub(super) struct Task {
     /// Runs in a row that were lost before long.
     #[serde(default)]
     pub(super) losses: u32,
+    /// Failures after which it was tried again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) retried: u32,
+    /// Nodes where it failed, which it would rather not see again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) avoids: Vec<NodeName>,
+    /// How many tasks it waits for that are not over.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) awaits: u32,
+    /// How often it was suspended for others.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) suspensions: u32,
+    /// What its last suspension and its last start took together.
+    #[serde(default)]
+    pub(super) swap_cost: Span,
     /// It is to be held once its run has left.
     pub(super) hold: bool,
     pub(super) yielded: Option<Yielded>,
@@ -44,6 +58,9 @@ pub(super) struct Task {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Status {
     Waiting,
+    /// For other tasks to end.
+    After,
+    NotBefore,
     BackOff {
         until: Time,
         reason: String,
@@ -62,6 +79,8 @@ pub(super) enum Reason {
     Behind,
     Blocked(TaskId),
     Promised(RunId),
+    After,
+    NotBefore,
     BackOff(Time),
     Held,
     Leaving(RunId),
@@ -101,6 +120,29 @@ pub(super) struct Run {
     pub(super) interrupted: bool,
     /// Somebody wants the task stopped.
     pub(super) cancelled: bool,
+    /// It failed in a way that trying again does not help.
+    #[serde(default)]
+    pub(super) hopeless: bool,
+    /// The node of the first worker that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) failed_on: Option<NodeName>,
+    /// Since when its devices are idle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) idle_since: Option<Time>,
+    /// When its lease began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) leased_at: Option<Time>,
+    /// It is beyond its right, and has to leave then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) notice: Option<Time>,
+    /// When it was told to leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) told_at: Option<Time>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 /// Why a run could not go on through no fault of its task.
@@ -108,6 +150,9 @@ pub(super) struct Run {
 pub(super) struct Loss {
     pub(super) refused: bool,
     pub(super) reason: String,
+    /// The node that refused it through no fault of the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) by_node: Option<NodeName>,
 }
 
 /// What a run is doing.
@@ -191,13 +236,18 @@ impl Run {
             WorkerFate::Exited { .. } | WorkerFate::Killed { .. } if exit.signalled => self.interrupted = true,
             WorkerFate::Exited { code: 0 } => {}
             WorkerFate::Exited { .. } | WorkerFate::Killed { .. } | WorkerFate::NotExecuted { .. } => {
-                self.failure.get_or_insert_with(|| self_of(rank, &self.workers, &exit.fate));
+                if self.failure.is_none() {
+                    self.failure = Some(self_of(rank, &self.workers, &exit.fate));
+                    self.failed_on = self.placement.workers.get(rank as usize).map(|place| place.node.clone());
+                }
             }
-            WorkerFate::Refused { reason, .. } => {
-                self.loss.get_or_insert_with(|| Loss { refused: true, reason: reason.clone() });
+            WorkerFate::Refused { reason, cause } => {
+                let node = || self.placement.workers.get(rank as usize).map(|place| place.node.clone());
+                let by_node = (*cause == RefusalCause::Node).then(node).flatten();
+                self.loss.get_or_insert_with(|| Loss { refused: true, reason: reason.clone(), by_node });
             }
             WorkerFate::Lost { reason } => {
-                self.loss.get_or_insert_with(|| Loss { refused: false, reason: reason.clone() });
+                self.loss.get_or_insert_with(|| Loss { refused: false, reason: reason.clone(), by_node: None });
             }
         }
     }
@@ -238,7 +288,7 @@ fn self_of(rank: u32, workers: &[WorkerState], fate: &WorkerFate) -> String {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Agenda {
     /// Runs that may have to be told something, whatever the policy says.
-    pub(super) runs: BTreeSet<RunId>,
+    pub(super) runs: Marked<RunId>,
     /// Something changed that may let a promise be kept, or break it.
     pub(super) promises: bool,
     /// Rights were cut somewhere.
@@ -246,5 +296,48 @@ pub(super) struct Agenda {
     /// Rights became free, so that borrowed work may become entitled.
     pub(super) rights_freed: bool,
     /// Tasks whose verdict may have changed.
-    pub(super) verdicts: BTreeSet<TaskId>,
+    pub(super) verdicts: Marked<TaskId>,
+}
+
+/// A set that is filled one by one and emptied at once, in order. It keeps its memory.
+#[derive(Clone, Debug)]
+pub(super) struct Marked<T> {
+    marked: Vec<T>,
+}
+
+impl<T> Default for Marked<T> {
+    fn default() -> Self {
+        Marked { marked: Vec::new() }
+    }
+}
+
+impl<T: Ord + Copy> Marked<T> {
+    pub(super) fn insert(&mut self, item: T) {
+        if self.marked.last() != Some(&item) {
+            self.marked.push(item);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.marked.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.marked.clear();
+    }
+
+    /// Takes all out, in order and each once. Hand the memory back with [`Marked::reuse`].
+    pub(super) fn take(&mut self) -> Vec<T> {
+        let mut taken = std::mem::take(&mut self.marked);
+        taken.sort_unstable();
+        taken.dedup();
+        taken
+    }
+
+    pub(super) fn reuse(&mut self, mut taken: Vec<T>) {
+        if self.marked.is_empty() {
+            taken.clear();
+            self.marked = taken;
+        }
+    }
 }

@@ -48,7 +48,7 @@ impl Engine {
     }
 
     pub(super) fn run_view(&self, id: RunId) -> Option<RunView> {
-        let run = self.runs.get(&id)?;
+        let run = self.runs.get(id)?;
         (run.phase != Phase::Promised).then(|| run.view(id, None))
     }
 
@@ -85,9 +85,11 @@ impl Engine {
 
     /// Why a task is not running, worked out anew so that the numbers are those of this moment.
     pub(super) fn explain(&self, id: TaskId) -> Option<Verdict> {
-        let task = self.tasks.get(&id)?;
+        let task = self.tasks.get(id)?;
         match &task.status {
             Status::Held => Some(Verdict::Held),
+            Status::After => Some(Verdict::After { tasks: self.after.awaited(id) }),
+            Status::NotBefore => Some(Verdict::NotBefore { at: task.spec.not_before.unwrap_or(self.now) }),
             Status::BackOff { until, reason } => Some(Verdict::BackOff { until: *until, reason: reason.clone() }),
             Status::Run(run) => self.explain_run(*run),
             Status::Waiting => Some(match self.config.policy {
@@ -112,6 +114,8 @@ impl Engine {
         let task = self.task_ref(id);
         match &task.status {
             Status::Held => Some(Reason::Held),
+            Status::After => Some(Reason::After),
+            Status::NotBefore => Some(Reason::NotBefore),
             Status::BackOff { until, .. } => Some(Reason::BackOff(*until)),
             Status::Run(run) => match self.run_ref(*run).phase {
                 Phase::Promised => Some(Reason::Promised(*run)),
@@ -221,7 +225,7 @@ impl Engine {
             let leaving = |other: &super::state::Run| {
                 other.entitled && matches!(other.phase, Phase::Vacating { .. }) && self.bucket(other) == bucket
             };
-            others.extend(self.runs.iter().filter(|(_, other)| leaving(other)).map(|(id, _)| *id));
+            others.extend(self.runs.iter().filter(|(_, other)| leaving(other)).map(|(id, _)| id));
         }
         others
     }

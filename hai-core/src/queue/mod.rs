@@ -3,15 +3,11 @@
 //! See [`Queue`] for the primary entry point. All tasks of one class ask for exactly the same, so if the first does not
 //! fit none of them does: a class is tried once, and then not again until something of its kind is freed.
 
-mod timers;
-
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use priority_queue::PriorityQueue;
 use serde::{Deserialize, Serialize};
-
-pub use timers::{Timer, Timers};
 
 use crate::model::{GroupName, Priority, Rank, TaskId, TaskSpec, UserName, WorkerRequest};
 use crate::preemption::Claim;
