@@ -174,7 +174,8 @@ fn strays_are_stopped_and_forgotten() {
     let place = WorkerPlacement {
         node: NodeName::new("n0").unwrap(),
         whole_node: false,
-        devices: vec![],
+        devices: Default::default(),
+        part: None,
         cpu_milli: 0,
         memory_mib: 0,
     };
@@ -185,7 +186,7 @@ fn strays_are_stopped_and_forgotten() {
         name: "stray".into(),
         user: support::user("u"),
         program: Program { command: vec!["job".into()], env: Default::default(), workdir: None },
-        placement: Placement { workers: vec![place.clone(), place] },
+        placement: Placement { workers: [place.clone(), place].into_iter().collect() },
         grace: Grace::default(),
         whole_life_state: 0,
     };

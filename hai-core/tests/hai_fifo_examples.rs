@@ -42,7 +42,7 @@ fn assert_blocked(lab: &Lab, name: &str, by: &str) {
 fn assert_no_right(lab: &Lab, name: &str, asked: u32, allowed: u32) {
     match lab.why(name) {
         Verdict::NoRight { asked: has_asked, allowed: is_allowed, .. } => {
-            assert_eq!((has_asked.nodes, is_allowed.nodes), (asked, Limit::AtMost(allowed)), "{name}");
+            assert_eq!((has_asked.nodes, is_allowed.nodes), (Amount::whole(asked), Limit::at_most(allowed)), "{name}");
         }
         other => panic!("{name} lacks a right, but its verdict is: {other:?}"),
     }
@@ -53,7 +53,7 @@ fn assert_right_used(lab: &Lab, name: &str, asked: u32, used: u32, allowed: u32)
     match lab.why(name) {
         Verdict::RightUsed { asked: has_asked, used: is_used, allowed: is_allowed, .. } => {
             let found = (has_asked.nodes, is_used.nodes, is_allowed.nodes);
-            assert_eq!(found, (asked, used, Limit::AtMost(allowed)), "{name}");
+            assert_eq!(found, (Amount::whole(asked), Amount::whole(used), Limit::at_most(allowed)), "{name}");
         }
         other => panic!("{name}'s right is used, but its verdict is: {other:?}"),
     }

@@ -83,12 +83,12 @@ fn without_borrowing_a_used_right_leaves_devices_idle() {
     lab.submit(task("t2"));
     lab.submit(task("t3").devices(2));
     assert_eq!(lab.settle(), ["start t1"]);
-    let one = Charge { nodes: 0, devices: 1 };
+    let one = Charge { devices: Amount::whole(1), ..Charge::NOTHING };
     let (user, group, priority, allowed) = (support::user("u"), support::group("g"), Normal, Allowance::devices(1));
     let expected =
         Verdict::RightUsed { user: user.clone(), group: group.clone(), priority, asked: one, used: one, allowed };
     assert_eq!(lab.why("t2"), expected);
-    let two = Charge { nodes: 0, devices: 2 };
+    let two = Charge { devices: Amount::whole(2), ..Charge::NOTHING };
     assert_eq!(lab.why("t3"), Verdict::NoRight { user, group, priority, asked: two, allowed });
     lab.finish("t1");
     assert_eq!(lab.settle(), ["start t2"]);
@@ -98,8 +98,9 @@ fn without_borrowing_a_used_right_leaves_devices_idle() {
 fn the_most_specific_right_counts() {
     let mut lab = Lab::hai_without_rights(defaults).with_devices(8);
     let mut set = |user: Option<&str>, group: Option<&str>, priority, devices| {
-        let key = RightKey { user: user.map(support::user), group: group.map(support::group), priority };
-        lab.tell(Fact::RightSet { right: RightRow { key, allowance: Allowance::devices(devices) } });
+        let (user, group) = (user.map(support::user), group.map(support::group));
+        let key = RightKey { user, group, priority, ..RightKey::default() };
+        lab.tell(Fact::RightSet { right: RightRow::new(key, Allowance::devices(devices)) });
     };
     set(None, None, None, 1);
     set(None, Some("g"), Some(Normal), 2);

@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use hai_core::engine::FactError;
 use hai_core::model::Priority::*;
@@ -42,7 +43,7 @@ fn lost() -> WorkerExit {
 }
 
 fn refused() -> WorkerExit {
-    WorkerExit::of(WorkerFate::Refused { reason: "no space left on device".to_owned() })
+    WorkerExit::of(WorkerFate::Refused { reason: "no space left on device".to_owned(), cause: RefusalCause::Task })
 }
 
 #[track_caller]
@@ -341,7 +342,7 @@ fn what_is_told_twice_is_no_news() {
 #[test]
 fn numbers_of_tasks_grow() {
     let mut lab = running();
-    let spec = Box::new(task("t2").spec());
+    let spec = Arc::new(task("t2").spec());
     let last = lab.id("t1");
     let stale = lab.try_tell(Fact::Submitted { task: last, spec: spec.clone() });
     assert_eq!(stale, Err(FactError::StaleTaskId { task: last, last }));

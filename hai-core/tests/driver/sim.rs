@@ -47,7 +47,7 @@ pub(crate) struct Sim {
 }
 
 pub(crate) fn anything_goes() -> Command {
-    let right = RightRow { key: RightKey::default(), allowance: Allowance::UNLIMITED };
+    let right = RightRow::new(RightKey::default(), Allowance::UNLIMITED);
     Command::Tell(Fact::RightSet { right })
 }
 
@@ -205,9 +205,9 @@ impl Sim {
                 Fact::Reprioritised { task, priority, custom_rank: None }
             }
             5 => {
-                let key = RightKey { user: Some(user("a")), group: Some(group("g")), priority: None };
-                let limit = Limit::AtMost(self.rng.below(5) as u32);
-                Fact::RightSet { right: RightRow { key, allowance: Allowance { nodes: limit, devices: limit } } }
+                let key = RightKey { user: Some(user("a")), group: Some(group("g")), ..RightKey::default() };
+                let limit = Limit::at_most(self.rng.below(5) as u32);
+                Fact::RightSet { right: RightRow::new(key, Allowance { nodes: limit, devices: limit }) }
             }
             6 => Fact::Cancelled { task: TaskId(1_000_000) },
             _ => return submit(self.spec()),
@@ -337,8 +337,8 @@ impl Sim {
             self.nodes[index].ready = true;
             self.cluster.inner.set_node(self.nodes[index].clone());
         }
-        let key = RightKey { user: Some(user("a")), group: Some(group("g")), priority: None };
-        let everything = RightRow { key, allowance: Allowance::UNLIMITED };
+        let key = RightKey { user: Some(user("a")), group: Some(group("g")), ..RightKey::default() };
+        let everything = RightRow::new(key, Allowance::UNLIMITED);
         self.step(vec![Command::Tell(Fact::RightSet { right: everything })]).unwrap();
         for _ in 0..TURNS_MAX {
             self.now += secs(10);

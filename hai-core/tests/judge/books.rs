@@ -105,8 +105,9 @@ impl Run {
 
 fn charge_of(spec: &TaskSpec, workers: u32) -> Charge {
     match spec.request.devices {
-        Devices::WholeNode => Charge { nodes: workers, devices: 0 },
-        Devices::Count(count) => Charge { nodes: 0, devices: count * workers },
+        Devices::WholeNode => Charge { nodes: Amount::whole(workers), ..Charge::NOTHING },
+        Devices::Count(count) => Charge { devices: Amount::whole(count * workers), ..Charge::NOTHING },
+        Devices::Share(_) | Devices::Memory(_) => unreachable!("no story asks for a part of a device"),
     }
 }
 
@@ -115,7 +116,7 @@ pub(crate) fn plus(a: Charge, b: Charge) -> Charge {
 }
 
 pub(crate) fn allows(allowance: Allowance, charge: Charge) -> bool {
-    allowance.nodes.allows(charge.nodes.into()) && allowance.devices.allows(charge.devices.into())
+    allowance.nodes.allows(charge.nodes) && allowance.devices.allows(charge.devices)
 }
 
 impl Books {

@@ -163,6 +163,7 @@ impl Books {
                     assert_eq!(place.devices.len(), count as usize);
                     assert_eq!(given, (spec.request.cpu_milli, spec.request.memory_mib));
                 }
+                Devices::Share(_) | Devices::Memory(_) => unreachable!("no story asks for a part of a device"),
             }
         }
     }
@@ -247,6 +248,14 @@ impl Books {
                 let not_ready = run.alive().any(here) && self.nodes.get(node).is_none_or(|node| !node.ready);
                 assert!(not_ready, "run {id} leaves because of {node}, which is well");
             }
+            YieldReason::DeviceLost { node, device } => {
+                let has = |place: &WorkerPlacement| place.node == *node && place.devices.contains(device);
+                let held = run.alive().any(|rank| has(&run.placement.workers[rank as usize]));
+                let known = self.nodes.get(node).and_then(|node| node.devices.iter().find(|known| known.id == *device));
+                let lost = known.is_none_or(|known| known.health.must_be_left());
+                assert!(held && lost, "run {id} leaves because of {device} of {node}, which is well or not its own");
+            }
+            YieldReason::Idle => unreachable!("no story tells that devices are idle"),
             YieldReason::WorkerLost { rank } => {
                 let lost = run.ended.iter().any(|(ended, exit)| {
                     ended == rank && matches!(exit.fate, WorkerFate::Lost { .. } | WorkerFate::Refused { .. })

@@ -4,6 +4,7 @@
 //! work and trouble in another group. The decisions about the story's own tasks must be the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use hai_core::engine::Engine;
 use hai_core::model::*;
@@ -137,7 +138,7 @@ impl Stage {
             Op::Submit(spec) => {
                 self.last_own.0 += OWN;
                 let spec = TaskSpec { group: GroupName::new("g0").unwrap(), ..(**spec).clone() };
-                self.tell(Fact::Submitted { task: self.last_own, spec: Box::new(spec) });
+                self.tell(Fact::Submitted { task: self.last_own, spec: Arc::new(spec) });
             }
             Op::Cancel(pick) => self.tell_of_task(*pick, |task| Fact::Cancelled { task }),
             Op::Hold(pick) => self.tell_of_task(*pick, |task| Fact::Held { task }),
@@ -256,13 +257,13 @@ impl Stage {
     fn submit_noise(&mut self, spec: TaskSpec) {
         let task = TaskId(self.engine.next_task_id().0.max(self.last_own.0 + 1));
         assert!(!is_own(task), "more noise than there is room for");
-        self.tell(Fact::Submitted { task, spec: Box::new(spec) });
+        self.tell(Fact::Submitted { task, spec: Arc::new(spec) });
     }
 
     fn allow_stranger(&mut self, group: &str, nodes: u32) {
         let user = Some(UserName::new("stranger").unwrap());
-        let key = RightKey { user, group: Some(GroupName::new(group).unwrap()), priority: None };
-        self.tell(Fact::RightSet { right: RightRow { key, allowance: Allowance::nodes(nodes) } });
+        let key = RightKey { user, group: Some(GroupName::new(group).unwrap()), ..RightKey::default() };
+        self.tell(Fact::RightSet { right: RightRow::new(key, Allowance::nodes(nodes)) });
     }
 
     fn round(&mut self) {
@@ -316,20 +317,10 @@ impl Stage {
 
 fn elsewhere(pick: u8, ready: bool) -> NodeSpec {
     let name = format!("m{}", pick % 3);
-    let device = DeviceSpec {
-        id: DeviceId::new(format!("{name}-0")).unwrap(),
-        model: ModelName::new("A").unwrap(),
-        memory_mib: 8 * 1024,
-        health: DeviceHealth::Healthy,
-    };
+    let id = DeviceId::new(format!("{name}-0")).unwrap();
     NodeSpec {
-        name: NodeName::new(name).unwrap(),
-        group: GroupName::new("g1").unwrap(),
-        cpu_milli: 4000,
-        memory_mib: 8 * 1024,
-        devices: vec![device],
+        devices: vec![DeviceSpec::new(id, ModelName::new("A").unwrap(), 8 * 1024)],
         ready,
-        cordoned: false,
-        taints: BTreeSet::new(),
+        ..NodeSpec::new(NodeName::new(name).unwrap(), GroupName::new("g1").unwrap(), 4000, 8 * 1024)
     }
 }

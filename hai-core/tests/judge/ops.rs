@@ -1,5 +1,7 @@
 //! What may happen to a cluster, at random, and small enough that it happens to the same things often.
 
+use std::sync::Arc;
+
 use hai_core::engine::{EngineConfig, Policy, Timing};
 use hai_core::model::*;
 use proptest::collection::vec;
@@ -10,7 +12,7 @@ use proptest::sample::select;
 /// One thing that happens. Numbers pick among what there is, modulo its count.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Submit(Box<TaskSpec>),
+    Submit(Arc<TaskSpec>),
     Cancel(u8),
     Hold(u8),
     Release(u8),
@@ -107,10 +109,10 @@ fn config(policy: Policy) -> impl Strategy<Value = EngineConfig> {
 }
 
 fn rights() -> impl Strategy<Value = Vec<RightRow>> {
-    let everything = RightRow { key: RightKey::default(), allowance: Allowance::UNLIMITED };
+    let everything = RightRow::new(RightKey::default(), Allowance::UNLIMITED);
     let alike = (1..5_u32, 1..5_u32).prop_map(|(nodes, devices)| {
-        let (nodes, devices) = (Limit::AtMost(nodes), Limit::AtMost(devices));
-        vec![RightRow { key: RightKey::default(), allowance: Allowance { nodes, devices } }]
+        let (nodes, devices) = (Limit::at_most(nodes), Limit::at_most(devices));
+        vec![RightRow::new(RightKey::default(), Allowance { nodes, devices })]
     });
     prop_oneof![
         2 => Just(vec![everything]),
@@ -120,17 +122,18 @@ fn rights() -> impl Strategy<Value = Vec<RightRow>> {
 }
 
 fn right() -> impl Strategy<Value = RightRow> {
-    let limit = || prop_oneof![3 => (0..5_u32).prop_map(Limit::AtMost), 1 => Just(Limit::Unlimited)];
+    let limit = || prop_oneof![3 => (0..5_u32).prop_map(Limit::at_most), 1 => Just(Limit::Unlimited)];
     let user = option::weighted(0.7, select(USERS.to_vec()));
     let group = option::weighted(0.5, select(GROUPS[..2].to_vec()));
     let level = option::weighted(0.4, select(Priority::LEVELS.to_vec()));
-    (user, group, level, limit(), limit()).prop_map(|(user, group, priority, nodes, devices)| RightRow {
-        key: RightKey {
+    (user, group, level, limit(), limit()).prop_map(|(user, group, priority, nodes, devices)| {
+        let key = RightKey {
             user: user.map(|name| UserName::new(name).unwrap()),
             group: group.map(|name| GroupName::new(name).unwrap()),
             priority,
-        },
-        allowance: Allowance { nodes, devices },
+            ..RightKey::default()
+        };
+        RightRow::new(key, Allowance { nodes, devices })
     })
 }
 
@@ -138,22 +141,22 @@ fn node(index: impl Strategy<Value = u8>) -> impl Strategy<Value = NodeSpec> {
     let model = || select(vec![("A", 8), ("B", 80)]);
     (index, select(vec![0, 0, 0, 1]), 2..9_u32, 4..17_u64, vec(model(), 1..5), any::<u8>()).prop_map(
         |(index, group, cores, gib, models, luck)| NodeSpec {
-            name: NodeName::new(format!("n{index}")).unwrap(),
-            group: GroupName::new(GROUPS[group]).unwrap(),
-            cpu_milli: cores * 1000,
-            memory_mib: gib * 1024,
             devices: (0..)
                 .zip(models)
-                .map(|(number, (model, gib)): (u8, (&str, u64))| DeviceSpec {
-                    id: DeviceId::new(format!("n{index}-{number}")).unwrap(),
-                    model: ModelName::new(model).unwrap(),
-                    memory_mib: gib * 1024,
-                    health: DeviceHealth::Healthy,
+                .map(|(number, (model, gib)): (u8, (&str, u64))| {
+                    let id = DeviceId::new(format!("n{index}-{number}")).unwrap();
+                    DeviceSpec::new(id, ModelName::new(model).unwrap(), gib * 1024)
                 })
                 .collect(),
             ready: luck % 16 != 0,
             cordoned: luck % 16 == 1,
             taints: if luck % 16 == 2 { ["spot".to_owned()].into() } else { Default::default() },
+            ..NodeSpec::new(
+                NodeName::new(format!("n{index}")).unwrap(),
+                GroupName::new(GROUPS[group]).unwrap(),
+                cores * 1000,
+                gib * 1024,
+            )
         },
     )
 }
@@ -170,11 +173,11 @@ fn request() -> impl Strategy<Value = WorkerRequest> {
     ];
     let kind = prop_oneof![4 => Just((None, 0)), 1 => Just((Some("A"), 0)), 1 => Just((None, 40))];
     (devices, kind, 0..5_u32, 0..5_u64).prop_map(|(devices, (model, device_gib), cores, gib)| WorkerRequest {
-        devices,
         models: model.into_iter().map(|name| ModelName::new(name).unwrap()).collect(),
         device_memory_mib: device_gib * 1024,
         cpu_milli: cores * 1000,
         memory_mib: gib * 1024,
+        ..WorkerRequest::of(devices)
     })
 }
 
@@ -223,7 +226,7 @@ fn health() -> impl Strategy<Value = DeviceHealth> {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        20 => task().prop_map(|spec| Op::Submit(Box::new(spec))),
+        20 => task().prop_map(|spec| Op::Submit(Arc::new(spec))),
         2 => any::<u8>().prop_map(Op::Cancel),
         2 => any::<u8>().prop_map(Op::Hold),
         3 => any::<u8>().prop_map(Op::Release),

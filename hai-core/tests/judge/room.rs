@@ -137,5 +137,6 @@ fn fitting_in(spec: &TaskSpec, node: &NodeSpec, room: &Room) -> u32 {
             let most = by_devices.min(by_cpu).min(u32::try_from(by_memory).unwrap_or(u32::MAX)).min(spec.workers);
             if spec.distinct_nodes { most.min(1) } else { most }
         }
+        Devices::Share(_) | Devices::Memory(_) => unreachable!("no story asks for a part of a device"),
     }
 }

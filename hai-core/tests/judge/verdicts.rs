@@ -217,7 +217,7 @@ impl Books {
         assert_eq!(view.state, expected, "task {id}");
         assert_eq!(view.run, self.run_of(id).map(|(run, _)| run), "task {id}");
         assert_eq!(view.runs, task.runs, "task {id} has run so often");
-        assert_eq!((&view.spec, view.whole_life_state), (&task.spec, task.whole_life_state), "task {id}");
+        assert_eq!((&*view.spec, view.whole_life_state), (&task.spec, task.whole_life_state), "task {id}");
     }
 
     /// Nodes as the engine shows them are as they are.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
+use std::sync::Arc;
 
 use hai_core::engine::{Engine, EngineState};
 use hai_core::model::*;
@@ -158,7 +159,7 @@ impl World {
         match op {
             Op::Submit(spec) => {
                 let task = self.engine.next_task_id();
-                self.tell(Fact::Submitted { task, spec: spec.clone() });
+                self.tell(Fact::Submitted { task, spec: Arc::clone(spec) });
             }
             Op::Cancel(index) => self.tell_of_task(*index, |task| Fact::Cancelled { task }),
             Op::Hold(index) => self.tell_of_task(*index, |task| Fact::Held { task }),
@@ -271,7 +272,9 @@ impl World {
             End::Killed => WorkerExit::of(WorkerFate::Killed { signal: 11 }),
             End::NotExecuted if !started => WorkerExit::of(WorkerFate::NotExecuted { reason: "absent".to_owned() }),
             End::Lost => lost(),
-            End::Refused if !started => WorkerExit::of(WorkerFate::Refused { reason: "full".to_owned() }),
+            End::Refused if !started => {
+                WorkerExit::of(WorkerFate::Refused { reason: "full".to_owned(), cause: RefusalCause::Task })
+            }
             End::Refused => lost(),
             End::Suspended if told => WorkerExit::exited(1).after_signal(),
             End::SuspendedDone if told => WorkerExit { declared_done: true, ..WorkerExit::exited(0).after_signal() },
@@ -284,7 +287,7 @@ impl World {
         let (task, run) = (TaskId(9_999), RunId(9_999));
         let node = NodeName::new("nobody").unwrap();
         let device = DeviceId::new("nothing").unwrap();
-        let spec = self.books.tasks.values().next().map(|task| Box::new(task.spec.clone()));
+        let spec = self.books.tasks.values().next().map(|task| task.spec.clone());
         let exit = WorkerExit::exited(0);
         let auto = RightKey { priority: Some(Priority::Auto), ..RightKey::default() };
         let known = self.books.nodes.keys().next().cloned();
@@ -297,12 +300,12 @@ impl World {
             5 => Some(Fact::WorkerEnded { run, rank: 0, exit }),
             6 => Some(Fact::NodeRemoved { node }),
             7 => known.map(|node| Fact::DeviceChanged { node, device, health: DeviceHealth::Healthy }),
-            8 => spec.map(|spec| Fact::Submitted { task: self.books.last_task, spec }),
+            8 => spec.map(|spec| Fact::Submitted { task: self.books.last_task, spec: Arc::new(spec) }),
             9 => spec.map(|spec| Fact::Submitted {
                 task: TaskId(self.books.last_task.0 + 1),
-                spec: Box::new(TaskSpec { workers: 0, ..*spec }),
+                spec: Arc::new(TaskSpec { workers: 0, ..spec }),
             }),
-            10 => Some(Fact::RightSet { right: RightRow { key: auto, allowance: Allowance::UNLIMITED } }),
+            10 => Some(Fact::RightSet { right: RightRow::new(auto, Allowance::UNLIMITED) }),
             _ => self.workers(|_, _| true).pop().map(|(run, _)| Fact::WorkerStarted { run, rank: 77 }),
         };
         if let Some(fact) = nonsense {

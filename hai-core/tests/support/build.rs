@@ -25,17 +25,7 @@ pub(crate) struct NodeBuilder(NodeSpec);
 
 /// A ready node of group `g` with eight devices `A100` of 80 GiB, 118 cores and 489 GiB.
 pub(crate) fn node(name: &str) -> NodeBuilder {
-    NodeBuilder(NodeSpec {
-        name: NodeName::new(name).unwrap(),
-        group: group("g"),
-        cpu_milli: NODE_CORES * 1000,
-        memory_mib: NODE_GIB * 1024,
-        devices: Vec::new(),
-        ready: true,
-        cordoned: false,
-        taints: Default::default(),
-    })
-    .devices(8)
+    NodeBuilder(NodeSpec::new(NodeName::new(name).unwrap(), group("g"), NODE_CORES * 1000, NODE_GIB * 1024)).devices(8)
 }
 
 impl NodeBuilder {
@@ -52,8 +42,7 @@ impl NodeBuilder {
         for _ in 0..count {
             let id = DeviceId::new(format!("{}-{}", self.0.name, self.0.devices.len())).unwrap();
             let model = ModelName::new(model).unwrap();
-            let health = DeviceHealth::Healthy;
-            self.0.devices.push(DeviceSpec { id, model, memory_mib: gib * 1024, health });
+            self.0.devices.push(DeviceSpec::new(id, model, gib * 1024));
         }
         self
     }

@@ -4,6 +4,7 @@
 //! a table. Every round is followed by a second one at the same time, which must be silent (I-7).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use hai_core::engine::{Engine, EngineConfig, FactError, Policy};
 use hai_core::model::*;
@@ -147,8 +148,9 @@ impl Lab {
     }
 
     pub(crate) fn allow(&mut self, name: &str, priority: Priority, allowance: Allowance) {
-        let key = RightKey { user: Some(user(name)), group: Some(group("g")), priority: Some(priority) };
-        self.tell(Fact::RightSet { right: RightRow { key, allowance } });
+        let (user, group) = (Some(user(name)), Some(group("g")));
+        let key = RightKey { user, group, priority: Some(priority), ..RightKey::default() };
+        self.tell(Fact::RightSet { right: RightRow::new(key, allowance) });
     }
 
     /// `name` may hold so many devices of group `g` at `priority`.
@@ -158,7 +160,7 @@ impl Lab {
 
     /// Everybody may hold everything.
     pub(crate) fn anything_goes(&mut self) {
-        self.tell(Fact::RightSet { right: RightRow { key: RightKey::default(), allowance: Allowance::UNLIMITED } });
+        self.tell(Fact::RightSet { right: RightRow::new(RightKey::default(), Allowance::UNLIMITED) });
     }
 
     pub(crate) fn submit(&mut self, task: TaskBuilder) -> TaskId {
@@ -166,7 +168,7 @@ impl Lab {
         let id = self.engine.next_task_id();
         self.ids.insert(spec.name.clone(), id);
         self.names.insert(id, spec.name.clone());
-        self.tell(Fact::Submitted { task: id, spec: Box::new(spec) });
+        self.tell(Fact::Submitted { task: id, spec: Arc::new(spec) });
         id
     }
 
@@ -302,6 +304,8 @@ impl Lab {
                 match reason {
                     YieldReason::For { task } => format!("suspend {name} for {}", self.names[task]),
                     YieldReason::NodeLost { node } => format!("suspend {name}: {node} lost"),
+                    YieldReason::DeviceLost { node, device } => format!("suspend {name}: {device} of {node} lost"),
+                    YieldReason::Idle => format!("suspend {name}: idle"),
                     YieldReason::WorkerLost { rank } => format!("suspend {name}: worker {rank} lost"),
                     YieldReason::RightLost => format!("suspend {name}: right lost"),
                     YieldReason::Held => format!("suspend {name}: held"),
