@@ -1,8 +1,11 @@
 //! Keeping the books straight: the queue, the charges and the list of who may have to yield, as tasks and runs change.
 
-use crate::inventory::Stage;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::inventory::{NodeIx, Stage};
 use crate::model::*;
-use crate::preemption::Claim;
 use crate::queue::Shape;
 use crate::rights::{Bucket, Part};
 
@@ -44,19 +47,25 @@ impl Engine {
     }
 
     fn shape(&self, id: TaskId) -> Shape {
-        Shape::of(&self.task_ref(id).spec, self.demoted(id))
+        let task = self.task_ref(id);
+        let alone = (!task.avoids.is_empty()).then_some(id);
+        Shape { spec: Arc::clone(&task.spec), demoted: self.demoted(id), alone }
     }
 
     /// Puts a waiting task into the queue.
     pub(super) fn enqueue(&mut self, id: TaskId) {
-        let task = self.task_ref(id);
-        let (rank, group) = (task.spec.rank(id), task.spec.group.clone());
         match self.config.policy {
             Policy::Hai => {
                 let shape = self.shape(id);
-                self.queue.insert(shape, rank, id);
+                let task = self.task_ref(id);
+                let member = (0, task.spec.rank(id), id);
+                let class = self.queue.insert(shape, member, task.waiting_since);
+                self.task_mut(id).queued.0 = Some((class, member));
             }
-            Policy::HaiFifo => self.fifo.insert(&group, id),
+            Policy::HaiFifo => {
+                let group = self.task_ref(id).spec.group.clone();
+                self.fifo.insert(&group, id);
+            }
         }
         self.touch(id);
     }
@@ -77,16 +86,19 @@ impl Engine {
         if task.status != Status::Waiting {
             return;
         }
-        let rank = task.spec.rank(id);
-        let group = task.spec.group.clone();
-        match self.config.policy {
-            Policy::Hai => {
-                let shape = self.shape(id);
-                if let Some(first) = self.queue.remove(&shape, rank, id) {
+        match task.queued.0 {
+            Some((class, member)) => {
+                let tasks = &self.tasks;
+                let since = |other| tasks.get(other).map_or(Time::ZERO, |task| task.waiting_since);
+                if let Some(first) = self.queue.remove(class, member, since) {
                     self.agenda.verdicts.insert(first);
                 }
+                self.task_mut(id).queued.0 = None;
             }
-            Policy::HaiFifo => self.fifo.set_dirty(&group),
+            None => {
+                let group = task.spec.group.clone();
+                self.fifo.set_dirty(&group);
+            }
         }
     }
 
@@ -133,32 +145,35 @@ impl Engine {
         self.agenda.rights_cut |= !self.noticed.is_empty();
     }
 
-    /// Something of the kind that the task used was freed.
+    /// Something changed for the tasks of this task's group, as strict order sees it.
     pub(super) fn freed(&mut self, task: TaskId) {
-        let group = self.task_ref(task).spec.group.clone();
-        self.capacity_changed(&group);
+        let group = &self.tasks.get(task).expect("the books only name unfinished tasks").spec.group;
+        self.agenda.promises = true;
+        self.fifo.set_dirty(group);
     }
 
-    /// The same for the groups that its nodes belong to now, which may be others than when it was placed.
-    pub(super) fn freed_on(&mut self, placement: &Placement) {
-        let groups: std::collections::BTreeSet<GroupName> = placement
-            .workers
-            .iter()
-            .filter_map(|place| Some(self.inventory.node(self.inventory.find(&place.node)?).spec().group.clone()))
-            .collect();
-        for group in groups {
-            self.capacity_changed(&group);
+    /// A run's place has more room for others, or it yields it more easily.
+    pub(super) fn freed_by(&mut self, id: RunId) {
+        let run = self.run_ref(id);
+        let nodes: SmallVec<[NodeIx; 4]> =
+            run.placement.workers.iter().filter_map(|place| self.inventory.find(&place.node)).collect();
+        for ix in nodes {
+            self.room_freed(ix);
         }
     }
 
-    /// A node has more room for new work.
-    pub(super) fn room_freed(&mut self, ix: crate::inventory::NodeIx) {
-        let group = self.inventory.node(ix).spec().group.clone();
-        self.capacity_changed(&group);
+    /// A node has more room for new work, or somebody on it yields more easily.
+    pub(super) fn room_freed(&mut self, ix: NodeIx) {
+        self.agenda.promises = true;
+        self.agenda.nodes.insert(ix);
+        self.freed_version += 1;
+        self.fifo.set_dirty(&self.inventory.node(ix).spec().group);
     }
 
+    /// Nodes of a group came, went or changed.
     pub(super) fn capacity_changed(&mut self, group: &GroupName) {
         self.agenda.promises = true;
+        self.freed_version += 1;
         self.queue.wake_group(group);
         self.fifo.set_dirty(group);
     }
@@ -166,7 +181,7 @@ impl Engine {
     /// Adds a run that stays, or is promised, to those who may have to yield.
     pub(super) fn list(&mut self, id: RunId) {
         let run = self.run_ref(id);
-        let claim = Claim { entitled: run.entitled, level: run.counts_as() };
+        let claim = self.claim(run);
         let group = self.task_ref(run.task).spec.group.clone();
         self.yielders.entry(group).or_default().insert((claim, id));
     }
@@ -174,7 +189,7 @@ impl Engine {
     /// The opposite of [`Engine::list`].
     pub(super) fn unlist(&mut self, id: RunId) {
         let run = self.run_ref(id);
-        let claim = Claim { entitled: run.entitled, level: run.counts_as() };
+        let claim = self.claim(run);
         let group = self.task_ref(run.task).spec.group.clone();
         if let Some(runs) = self.yielders.get_mut(&group) {
             runs.remove(&(claim, id));
@@ -196,9 +211,11 @@ impl Engine {
         self.task_mut(task).status = Status::Held;
         for (rank, place) in (0..).zip(&nodes.workers) {
             self.inventory.release(&place.node, id, rank);
+            if let Some(ix) = self.inventory.find(&place.node) {
+                self.room_freed(ix);
+            }
         }
         self.freed(task);
-        self.freed_on(&nodes);
         self.touch(task);
     }
 
@@ -263,14 +280,19 @@ impl Engine {
         let mut due = Vec::new();
         for (group, turns) in &mut self.turns {
             while let Some(timer) = turns.pop_due(self.now) {
-                if let Timer::Slice(run) = timer {
-                    self.over_slice.entry(group.clone()).or_default().insert(run);
+                match timer {
+                    Timer::Slice(run) => {
+                        self.over_slice.entry(group.clone()).or_default().insert(run);
+                        self.agenda.slices.insert(run);
+                    }
+                    Timer::Protected(run) => due.push(run),
+                    _ => {}
                 }
-                due.push(group.clone());
+                self.fifo.set_dirty(group);
             }
         }
-        for group in due {
-            self.capacity_changed(&group);
+        for run in due {
+            self.freed_by(run);
         }
     }
 
@@ -281,11 +303,12 @@ impl Engine {
             self.list(id);
         }
         self.freed(self.run_ref(id).task);
+        self.freed_by(id);
     }
 
     /// When time alone could change a decision. Slices and protection matter only to those who want room.
     pub(super) fn earliest_timer(&self) -> Option<Time> {
-        let wanted = self.turns.iter().filter(|(group, _)| self.queue.wanting_room(group).next().is_some());
+        let wanted = self.turns.iter().filter(|(group, _)| self.queue.wants_room(group));
         wanted.filter_map(|(_, turns)| turns.next()).chain(self.timers.next()).min()
     }
 }

@@ -9,7 +9,6 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use crate::model::*;
-use crate::preemption::Claim;
 use crate::rights::{self, Bucket, Standing};
 
 use super::Engine;
@@ -118,7 +117,7 @@ impl Engine {
 
     /// Borrowed work becomes entitled where rights became free, in the order of its rank.
     pub(super) fn entitle_borrowed(&mut self) {
-        let borrowed = (Claim { entitled: false, level: Priority::Auto }, RunId(0))
+        let borrowed = (Claim { entitled: false, level: Priority::Low }, RunId(0))
             ..(Claim { entitled: true, level: Priority::Auto }, RunId(0));
         let mut runs: Vec<((Rank, TaskId), RunId)> = Vec::new();
         for group in self.yielders.values() {

@@ -174,8 +174,7 @@ impl Engine {
             run.notice = None;
             self.set_stage(id, Stage::Vacating);
             self.freed(task);
-            let placement = self.run_ref(id).placement.clone();
-            self.freed_on(&placement);
+            self.freed_by(id);
             self.cancel_run_timers(id);
             self.cancel_life_timers(id);
         }
@@ -202,6 +201,7 @@ impl Engine {
         self.list(id);
         self.set_run_timers(id);
         self.freed(task);
+        self.freed_by(id);
         self.touch(task);
     }
 }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::*;
 use crate::placement;
-use crate::preemption::{self, Claim, Yielder};
+use crate::preemption::{self, Yielder};
 use crate::queue::Want;
 use crate::rights::{self, Bucket, Standing};
 
@@ -235,7 +235,7 @@ impl Engine {
         if matches!(standing, Standing::Now | Standing::Later)
             && let Some(placement) = placement::place_later(&self.inventory, &spec)
         {
-            self.promise(id, placement, level);
+            self.promise(id, placement, level, true);
             return None;
         }
         let yielders = self.later_tasks(id, &spec.group, position);
@@ -243,7 +243,7 @@ impl Engine {
             preemption::plan(&self.inventory, &spec, &yielders, true, |leave| self.right_without(&spec, level, leave));
         match plan {
             Some(plan) => {
-                self.carry_out(id, plan, level);
+                self.carry_out(id, plan, level, true);
                 None
             }
             None => Some(Found::Wants(Want::Room)),

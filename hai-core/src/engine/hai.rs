@@ -7,15 +7,27 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use crate::inventory::NodeIx;
 use crate::model::*;
 use crate::placement;
-use crate::preemption::{self, Claim, Plan, Yielder};
-use crate::queue::{ClassId, Turn, Want};
+use crate::preemption::{self, Plan, Yielder};
+use crate::queue::{AskId, ClassId, Turn, Want};
 use crate::rights::{Bucket, Standing};
 
 use super::Engine;
 use super::state::Phase;
+
+/// What came of trying to make others leave.
+enum Preempted {
+    Yes,
+    /// Not enough may be told to leave. With `spared` there were some that yield to others, but not to this task, or not
+    /// yet.
+    No {
+        spared: bool,
+    },
+}
 
 /// What came of trying the first task of a class.
 enum Tried {
@@ -27,61 +39,124 @@ enum Tried {
 
 impl Engine {
     pub(super) fn pass_hai(&mut self) {
-        let mut short_of_room = BTreeSet::new();
         loop {
-            self.try_turns(&mut short_of_room);
-            let Some(group) = short_of_room.pop_first() else { return };
-            if self.pass_slices(&group) {
-                short_of_room.insert(group);
+            self.try_turns();
+            if !self.pass_slices() {
+                break;
             }
         }
+        self.queue.disarm_all();
+        self.freed_nodes.clear();
+        self.newly_blocked.clear();
     }
 
     /// Tries every class whose turn it is, the best claim first.
-    fn try_turns(&mut self, short_of_room: &mut BTreeSet<GroupName>) {
-        while self.queue.has_turns() {
-            for class in self.queue.take_woken() {
+    fn try_turns(&mut self) {
+        loop {
+            while let Some(class) = self.queue.pop_woken() {
                 let turn = self.turn(class, true);
                 self.queue.set_turn(class, turn);
             }
+            self.arm_for_freed_nodes();
             let Some((class, turn)) = self.queue.next_turn() else { return };
-            let (_, head) = self.queue.first(class);
-            self.agenda.verdicts.insert(head);
-            match self.try_first(head, turn.claim) {
-                Tried::Placed => self.wake_rest(class, head),
-                Tried::Wants(_, true) if turn.claim.entitled && self.config.borrow => {
-                    let turn = self.turn(class, false);
-                    self.queue.set_turn(class, turn);
-                }
-                Tried::Wants(want, borrows) => {
-                    self.queue.block(class, want, borrows && self.config.borrow);
-                    if want == Want::Room {
-                        short_of_room.insert(self.queue.shape(class).group.clone());
-                    }
+            let ask = self.queue.ask(class);
+            self.try_class(class, ask, turn);
+            if self.queue.is_armed(ask) {
+                self.queue.pass_over(ask, (turn, class));
+                self.arm_next(ask);
+            }
+        }
+    }
+
+    fn try_class(&mut self, class: ClassId, ask: AskId, turn: Turn) {
+        let (_, _, head) = self.queue.first(class);
+        self.agenda.verdicts.insert(head);
+        match self.try_first(head, ask, turn.claim) {
+            // The rest of the class has its turn, or waits as before.
+            Tried::Placed => {}
+            Tried::Wants(_, true) if turn.claim.entitled && self.config.borrow => {
+                let turn = self.turn(class, false);
+                self.queue.set_turn(class, turn);
+            }
+            Tried::Wants(want, borrows) => {
+                let since = self.task_ref(head).waiting_since;
+                self.queue.block(class, want, borrows && self.config.borrow, turn, since);
+                if want == Want::Room {
+                    self.newly_blocked.push(class);
                 }
             }
         }
     }
 
-    /// The rest of a class whose first was placed has its turn; the class is gone if there is no rest.
-    fn wake_rest(&mut self, class: ClassId, placed: TaskId) {
-        let shape = crate::queue::Shape::of(&self.task_ref(placed).spec, self.demoted(placed));
-        if self.queue.find(&shape) == Some(class) {
-            self.queue.wake(class);
+    /// Holds every ask that waits for room against the nodes that were freed since it last was.
+    fn arm_for_freed_nodes(&mut self) {
+        if self.agenda.nodes.is_empty() {
+            return;
         }
+        let freed = self.agenda.nodes.take();
+        for &ix in &freed {
+            if !self.inventory.is_known(ix) || !self.inventory.node(ix).is_usable() {
+                continue;
+            }
+            self.freed_nodes.push(ix);
+            let mut useful = std::mem::take(&mut self.asks_buffer);
+            let group = &self.inventory.node(ix).spec().group;
+            for ask in self.queue.asks(group) {
+                let Some((turn, _)) = self.queue.best_of(ask) else { continue };
+                if self.could_use(ask, ix, turn.claim) {
+                    useful.push(ask);
+                }
+            }
+            for ask in useful.drain(..) {
+                self.queue.arm(ask);
+            }
+            self.asks_buffer = useful;
+        }
+        self.agenda.nodes.reuse(freed);
+    }
+
+    /// The next class of an armed ask has its turn, if anything freed is still of use to it.
+    fn arm_next(&mut self, ask: AskId) {
+        let next = self.queue.best_waiting(ask);
+        let useful = next.filter(|(turn, _)| self.freed_nodes.iter().any(|&ix| self.could_use(ask, ix, turn.claim)));
+        match useful {
+            Some((turn, class)) => self.queue.set_turn(class, turn),
+            None => self.queue.disarm(ask),
+        }
+    }
+
+    /// Whether a worker of this ask would fit on the node if all that yields to such a claim left. May be true too often,
+    /// never false wrongly.
+    fn could_use(&self, ask: AskId, ix: NodeIx, claim: Claim) -> bool {
+        let spec = self.queue.ask_spec(ask);
+        let node = self.inventory.node(ix);
+        let room = node.room_later_without(|run| {
+            let run = self.run_ref(run);
+            self.claim(run) < claim
+        });
+        placement::fits_on(node, spec, room)
+    }
+
+    pub(super) fn claim(&self, run: &super::state::Run) -> Claim {
+        if self.task_ref(run.task).spec.kind.is_background() {
+            return Claim::BACKGROUND;
+        }
+        Claim { entitled: run.entitled, level: run.counts_as() }
     }
 
     fn turn(&self, class: ClassId, entitled: bool) -> Turn {
         let first = self.queue.first(class);
-        let spec = &self.task_ref(first.1).spec;
-        let asked = self.queue.shape(class).priority;
-        let level = match asked {
-            Priority::Auto if entitled => self.auto_level(spec).map_or(Priority::Low, |(level, _)| level),
+        let shape = self.queue.shape(class);
+        let level = match shape.spec.priority {
+            _ if shape.spec.kind.is_background() => {
+                return Turn { claim: Claim::BACKGROUND, owner: Reverse(0), first: Reverse(first) };
+            }
+            Priority::Auto if entitled => self.auto_level(&shape.spec).map_or(Priority::Low, |(level, _)| level),
             Priority::Auto => Priority::Low,
-            Priority::AboveNormal if self.queue.shape(class).demoted => Priority::Normal,
+            Priority::AboveNormal if shape.demoted => Priority::Normal,
             level => level,
         };
-        Turn { claim: Claim { entitled, level }, first: Reverse(first) }
+        Turn { claim: Claim { entitled, level }, owner: Reverse(0), first: Reverse(first) }
     }
 
     /// The best level at which an AUTO task is within its owner's right now, or will be once others have left.
@@ -116,8 +191,8 @@ impl Engine {
         }
     }
 
-    fn try_first(&mut self, id: TaskId, claim: Claim) -> Tried {
-        let spec = self.task_ref(id).spec.clone();
+    fn try_first(&mut self, id: TaskId, ask: AskId, claim: Claim) -> Tried {
+        let spec = Arc::clone(&self.task_ref(id).spec);
         let (level, now) = if claim.entitled {
             match self.right(&spec) {
                 Ok((level, standing)) => (level, standing == Standing::Now),
@@ -126,18 +201,32 @@ impl Engine {
         } else {
             (if spec.priority == Priority::Auto { Priority::Low } else { spec.priority }, true)
         };
-        if now && let Some(placement) = placement::place_now(&self.inventory, &spec) {
-            self.start(id, placement, level, claim.entitled);
-            return Tried::Placed;
+        let mut memo = self.queue.memo(ask, self.freed_version);
+        if now && !memo.not_now {
+            if let Some(placement) = placement::place_now(&self.inventory, &spec) {
+                self.start(id, placement, level, claim.entitled);
+                return Tried::Placed;
+            }
+            memo.not_now = true;
         }
-        if claim.entitled {
+        if claim.entitled && !memo.not_later {
             if let Some(placement) = placement::place_later(&self.inventory, &spec) {
-                self.promise(id, placement, level);
+                self.promise(id, placement, level, true);
                 return Tried::Placed;
             }
-            if self.preempt(id, level, claim, false) {
-                return Tried::Placed;
+            memo.not_later = true;
+        }
+        if claim > Claim::BACKGROUND && memo.not_instead.is_none_or(|tried| tried < claim) {
+            match self.preempt(id, level, claim, false) {
+                Preempted::Yes => return Tried::Placed,
+                // Others may be allowed to take what this one's owner's own work has.
+                Preempted::No { spared: true } => {}
+                Preempted::No { spared: false } => memo.not_instead = Some(claim),
             }
+        }
+        self.queue.set_memo(ask, memo);
+        if spec.kind.is_background() {
+            return Tried::Wants(self.missing(&spec), false);
         }
         let want = self.missing(&spec);
         match self.right(&spec) {
@@ -164,30 +253,41 @@ impl Engine {
         self.decide(Decision::Start { task, run, placement, level, entitled, whole_life_state });
     }
 
-    pub(super) fn promise(&mut self, task: TaskId, placement: Placement, level: Priority) {
+    pub(super) fn promise(&mut self, task: TaskId, placement: Placement, level: Priority, entitled: bool) {
         let run = self.next_run;
-        self.decide(Decision::Promise { task, run, placement, level, entitled: true });
+        self.decide(Decision::Promise { task, run, placement, level, entitled });
     }
 
     /// Makes room for a task by letting runs with a lesser claim leave, and with `slices` also those of its own level and
-    /// other users whose slice is over. False if that would not be enough.
-    fn preempt(&mut self, id: TaskId, level: Priority, claim: Claim, slices: bool) -> bool {
-        let spec = self.task_ref(id).spec.clone();
-        let lesser = self.yielders.get(&spec.group).into_iter().flat_map(|listed| listed.range(..(claim, RunId(0))));
-        let mut yielders: Vec<Yielder> = lesser
-            .filter(|(_, run)| self.must_yield(*run, &spec))
-            .map(|&(yields, run)| self.yielder(run, yields))
-            .collect();
+    /// other users whose slice is over.
+    fn preempt(&mut self, id: TaskId, level: Priority, claim: Claim, slices: bool) -> Preempted {
+        let spec = Arc::clone(&self.task_ref(id).spec);
+        // What borrows takes nobody's place but that of background work.
+        let below = if claim.entitled { claim } else { Claim { entitled: false, level: Priority::Low } };
+        let lesser = self.yielders.get(&spec.group).into_iter().flat_map(|listed| listed.range(..(below, RunId(0))));
+        let mut spared = false;
+        let mut yielders: Vec<Yielder> = Vec::new();
+        for &(yields, run) in lesser {
+            if self.must_yield(run, &spec) {
+                yielders.push(self.yielder(run, yields));
+            } else {
+                spared = true;
+            }
+        }
         if slices {
             yielders.extend(self.over_slice(&spec.group, claim, &spec.user).map(|run| self.yielder(run, claim)));
         }
         if yielders.is_empty() {
-            return false;
+            return Preempted::No { spared };
         }
         preemption::sort_cheapest_first(&mut yielders);
-        let Some(plan) = preemption::plan(&self.inventory, &spec, &yielders, false, |_| true) else { return false };
-        self.carry_out(id, plan, level);
-        true
+        match preemption::plan(&self.inventory, &spec, &yielders, false, |_| true) {
+            Some(plan) => {
+                self.carry_out(id, plan, level, claim.entitled);
+                Preempted::Yes
+            }
+            None => Preempted::No { spared },
+        }
     }
 
     /// Whether a run with a lesser claim yields to the task: not to its owner's own work of the same priority, and not
@@ -221,7 +321,7 @@ impl Engine {
     fn over_slice(&self, group: &GroupName, claim: Claim, user: &UserName) -> impl Iterator<Item = RunId> {
         self.over_slice.get(group).into_iter().flatten().copied().filter(move |&id| {
             let run = self.run_ref(id);
-            let theirs = Claim { entitled: run.entitled, level: run.counts_as() };
+            let theirs = self.claim(run);
             let task = self.task_ref(run.task);
             theirs == claim
                 && run.phase == Phase::Running
@@ -251,7 +351,7 @@ impl Engine {
     }
 
     /// Lets the victims leave and promises their place to the task.
-    pub(super) fn carry_out(&mut self, id: TaskId, plan: Plan, level: Priority) {
+    pub(super) fn carry_out(&mut self, id: TaskId, plan: Plan, level: Priority, entitled: bool) {
         for run in plan.victims {
             let task = self.run_ref(run).task;
             if self.run_ref(run).phase == Phase::Promised {
@@ -260,28 +360,66 @@ impl Engine {
                 self.decide(Decision::Suspend { run, task, reason: YieldReason::For { task: id } });
             }
         }
-        self.promise(id, plan.placement, level);
+        self.promise(id, plan.placement, level, entitled);
     }
 
     /// Round robin among equals: lets the longest waiting take the place of another user's run of their level whose
     /// slice is over. True if one did.
-    fn pass_slices(&mut self, group: &GroupName) -> bool {
-        let mut waiting: Vec<(Reverse<Priority>, Time, TaskId, ClassId)> = Vec::new();
-        for class in self.queue.wanting_room(group) {
-            let turn = self.turn(class, true);
-            let (_, head) = self.queue.first(class);
-            waiting.push((Reverse(turn.claim.level), self.task_ref(head).waiting_since, head, class));
+    ///
+    /// Only those who were just found to lack room can, or anybody for whom a slice ended or a node was freed.
+    fn pass_slices(&mut self) -> bool {
+        let mut groups: BTreeSet<GroupName> = BTreeSet::new();
+        for class in self.newly_blocked.iter().copied().filter(|&class| self.queue.is_known(class)) {
+            groups.insert(self.queue.shape(class).spec.group.clone());
         }
-        waiting.sort_unstable_by_key(|(level, since, head, _)| (*level, *since, *head));
-        for (Reverse(counts_as), _, head, class) in waiting {
-            let claim = Claim { entitled: true, level: counts_as };
-            let spec = self.task_ref(head).spec.clone();
-            let Ok((level, _)) = self.right(&spec) else { continue };
-            if self.over_slice(group, claim, &spec.user).next().is_some() && self.preempt(head, level, claim, true) {
-                self.wake_rest(class, head);
+        let ended = self.agenda.slices.take();
+        for run in ended.iter().filter_map(|&run| self.runs.get(run)) {
+            groups.insert(self.task_ref(run.task).spec.group.clone());
+        }
+        for &ix in self.freed_nodes.iter().filter(|&&ix| self.inventory.is_known(ix)) {
+            groups.insert(self.inventory.node(ix).spec().group.clone());
+        }
+        for group in groups {
+            if self.over_slice.get(&group).is_some_and(|over| !over.is_empty()) && self.pass_slices_of(&group) {
+                // What is left over may be of use to another.
+                for run in ended {
+                    self.agenda.slices.insert(run);
+                }
                 return true;
             }
         }
         false
+    }
+
+    fn pass_slices_of(&mut self, group: &GroupName) -> bool {
+        let waiting: Vec<(Claim, TaskId, ClassId)> = self.queue.by_wait(group).filter(|(claim, ..)| claim.entitled).collect();
+        let mut in_vain: BTreeSet<(AskId, Claim)> = BTreeSet::new();
+        for (claim, head, class) in waiting {
+            let ask = self.queue.ask(class);
+            if in_vain.contains(&(ask, claim)) {
+                continue;
+            }
+            let spec = Arc::clone(&self.task_ref(head).spec);
+            let Ok((level, _)) = self.right(&spec) else { continue };
+            if self.over_slice(group, claim, &spec.user).next().is_none() {
+                continue;
+            }
+            match self.preempt(head, level, claim, true) {
+                Preempted::Yes => return true,
+                Preempted::No { spared: false } if self.over_slice_is_all_others(group, claim, &spec.user) => {
+                    in_vain.insert((ask, claim));
+                }
+                Preempted::No { .. } => {}
+            }
+        }
+        false
+    }
+
+    /// Whether the runs of a claim whose slice is over are all of other users.
+    fn over_slice_is_all_others(&self, group: &GroupName, claim: Claim, user: &UserName) -> bool {
+        self.over_slice.get(group).into_iter().flatten().all(|&id| {
+            let run = self.run_ref(id);
+            self.claim(run) != claim || self.task_ref(run.task).spec.user != *user
+        })
     }
 }

@@ -26,12 +26,11 @@ pub use config::{Churn, EngineConfig, Policy, Timing};
 pub use error::FactError;
 pub use snapshot::EngineState;
 
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, NodeIx};
 use crate::model::{
-    Decision, Fact, GroupName, NodeName, NodeView, RightRow, Round, RunId, RunView, TaskId, TaskView, Time, Verdict,
+    Claim, Decision, Fact, GroupName, NodeName, NodeView, RightRow, Round, RunId, RunView, TaskId, TaskView, Time, Verdict,
 };
-use crate::preemption::Claim;
-use crate::queue::Queue;
+use crate::queue::{AskId, ClassId, Queue};
 use crate::rights::{Ledger, Rights};
 use crate::table::Table;
 use after::After;
@@ -74,6 +73,13 @@ pub struct Engine {
     /// Runs that stay or are promised, by group, those with the least claim first.
     yielders: BTreeMap<GroupName, BTreeSet<(Claim, RunId)>>,
     agenda: Agenda,
+    /// Counts whenever something is freed or somebody yields more easily.
+    freed_version: u64,
+    /// Nodes that were freed, as far as this round has taken them in.
+    freed_nodes: Vec<NodeIx>,
+    /// Classes that this round found to lack room.
+    newly_blocked: Vec<ClassId>,
+    asks_buffer: Vec<AskId>,
     /// The round that is being made.
     decisions: Vec<Decision>,
     changed_tasks: Marked<TaskId>,
@@ -121,6 +127,10 @@ impl Engine {
             over_slice: BTreeMap::new(),
             yielders: BTreeMap::new(),
             agenda: Agenda::default(),
+            freed_version: 0,
+            freed_nodes: Vec::new(),
+            newly_blocked: Vec::new(),
+            asks_buffer: Vec::new(),
             decisions: Vec::new(),
             changed_tasks: Marked::default(),
             changed_runs: Marked::default(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::*;
 use crate::rights::Part;
 
-use super::state::{Phase, Run, Status, Task};
+use super::state::{Phase, Queued, Run, Status, Task};
 use super::{Engine, FactError};
 
 impl Engine {
@@ -57,6 +57,7 @@ impl Engine {
             hold: false,
             yielded: None,
             told: None,
+            queued: Queued::default(),
             found: None,
         };
         self.tasks.insert(id, task);
@@ -151,6 +152,7 @@ impl Engine {
         }
         if let Some(run) = self.known(id)?.run() {
             self.agenda.runs.insert(run);
+            self.freed_by(run);
         }
         self.freed(id);
         self.touch(id);
@@ -309,8 +311,7 @@ impl Engine {
         self.changed_runs.insert(id);
         self.freed(task);
         if let Some(ix) = self.inventory.find(&place) {
-            let group = self.inventory.node(ix).spec().group.clone();
-            self.capacity_changed(&group);
+            self.room_freed(ix);
         }
         if over {
             self.end_run(id);

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::inventory::NodeIx;
 use crate::model::{
     Charge, NodeName, Placement, Priority, RefusalCause, RunEnd, RunId, RunPhase, RunView, Span, TaskId, TaskSpec, Time,
     WorkerFate, WorkerState, WorkerView, Yielded,
 };
-use crate::queue::Want;
+use crate::queue::{ClassId, Member, Want};
 
 /// An unfinished task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,9 +49,22 @@ pub(super) struct Task {
     pub(super) yielded: Option<Yielded>,
     /// The reason in the last verdict that a round told.
     pub(super) told: Option<Reason>,
+    /// Where it waits.
+    #[serde(skip)]
+    pub(super) queued: Queued,
     /// Strict order only: what the last round found.
     #[serde(skip)]
     pub(super) found: Option<Found>,
+}
+
+/// Where a waiting task is in the queue. Two engines may number their classes differently, so it makes no difference.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Queued(pub(super) Option<(ClassId, Member)>);
+
+impl PartialEq for Queued {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// Where a task is.
@@ -289,6 +303,10 @@ fn self_of(rank: u32, workers: &[WorkerState], fate: &WorkerFate) -> String {
 pub(super) struct Agenda {
     /// Runs that may have to be told something, whatever the policy says.
     pub(super) runs: Marked<RunId>,
+    /// Nodes that have more room for new work, or from which somebody yields more easily.
+    pub(super) nodes: Marked<NodeIx>,
+    /// Runs whose slice ended.
+    pub(super) slices: Marked<RunId>,
     /// Something changed that may let a promise be kept, or break it.
     pub(super) promises: bool,
     /// Rights were cut somewhere.

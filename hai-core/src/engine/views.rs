@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::inventory::Stage;
 use crate::model::*;
 use crate::placement;
-use crate::queue::{Shape, Want};
+use crate::queue::Want;
 use crate::rights::Bucket;
 
 use super::state::{Found, Phase, Reason, Status};
@@ -128,10 +128,9 @@ impl Engine {
                 (Policy::HaiFifo, Some(Found::Blocked(by))) => Reason::Blocked(by),
                 (Policy::HaiFifo, None) => Reason::NotYetSeen,
                 (Policy::Hai, _) => {
-                    let class = self.queue.find(&Shape::of(&task.spec, self.demoted(id)));
-                    match class {
-                        Some(class) if self.queue.first(class).1 != id => Reason::Behind,
-                        Some(class) => self.queue.want(class).map_or(Reason::NotYetSeen, Reason::Wants),
+                    match task.queued.0 {
+                        Some((class, _)) if self.queue.first(class).2 != id => Reason::Behind,
+                        Some((class, _)) => self.queue.want(class).map_or(Reason::NotYetSeen, Reason::Wants),
                         None => Reason::NotYetSeen,
                     }
                 }
@@ -140,10 +139,10 @@ impl Engine {
     }
 
     fn explain_in_class(&self, id: TaskId) -> Verdict {
-        let spec = &self.task_ref(id).spec;
-        let shape = Shape::of(spec, self.demoted(id));
-        let Some(class) = self.queue.find(&shape) else { return Verdict::NotYetSeen };
-        let (_, head) = self.queue.first(class);
+        let task = self.task_ref(id);
+        let spec = &task.spec;
+        let Some((class, _)) = task.queued.0 else { return Verdict::NotYetSeen };
+        let (_, _, head) = self.queue.first(class);
         match self.queue.want(class) {
             _ if head != id => Verdict::Behind { head },
             Some(want) => self.with_numbers(want, spec),

@@ -154,6 +154,12 @@ pub fn lack(inventory: &Inventory, spec: &TaskSpec) -> Lack {
     lack
 }
 
+/// Whether one worker fits on a node with so much room.
+#[must_use]
+pub fn fits_on(node: &Node, spec: &TaskSpec, room: Room) -> bool {
+    takes_new_work(node, spec) && room.take(node.spec(), &spec.request).is_some()
+}
+
 /// Whether the node may get new workers of this task, room left aside.
 fn takes_new_work(node: &Node, spec: &TaskSpec) -> bool {
     node.is_usable() && node.spec().group == spec.group && node.spec().taints.is_subset(&spec.tolerates)

@@ -11,22 +11,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::{Inventory, NodeIx};
-use crate::model::{Placement, Priority, RunId, TaskSpec};
+use crate::model::{Claim, Placement, RunId, TaskSpec};
 use crate::placement::Hypothesis;
 
 /// Nodes with more runs than this are emptied greedily.
 const EXACT_RUNS_MAX: usize = 8;
 /// With more nodes than this in question, all of them are.
 const EXACT_NODES_MAX: usize = 64;
-
-/// How good a run's claim to its place is; a smaller one yields to a greater one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Claim {
-    /// Within its right. Borrowed work yields to all that is.
-    pub entitled: bool,
-    /// The level it counts as.
-    pub level: Priority,
-}
 
 /// A run that may be told to leave.
 #[derive(Clone, Debug)]
