@@ -178,34 +178,13 @@ impl Engine {
         self.fifo.set_dirty(group);
     }
 
-    /// Adds a run that stays, or is promised, to those who may have to yield.
-    pub(super) fn list(&mut self, id: RunId) {
-        let run = self.run_ref(id);
-        let claim = self.claim(run);
-        let group = self.task_ref(run.task).spec.group.clone();
-        self.yielders.entry(group).or_default().insert((claim, id));
-    }
-
-    /// The opposite of [`Engine::list`].
-    pub(super) fn unlist(&mut self, id: RunId) {
-        let run = self.run_ref(id);
-        let claim = self.claim(run);
-        let group = self.task_ref(run.task).spec.group.clone();
-        if let Some(runs) = self.yielders.get_mut(&group) {
-            runs.remove(&(claim, id));
-            if runs.is_empty() {
-                self.yielders.remove(&group);
-            }
-        }
-    }
-
     /// Frees a promised place. The task is in no queue then; what becomes of it is up to the caller.
     pub(super) fn drop_promise(&mut self, id: RunId) {
         let run = self.run_ref(id);
         let (task, nodes) = (run.task, run.placement.clone());
         let charge = run.charge(&self.task_ref(task).spec);
         self.uncharge(id, Part::Promised, charge);
-        self.unlist(id);
+        self.yielders.unlist(id);
         self.promised.remove(&id);
         self.runs.remove(id);
         self.task_mut(task).status = Status::Held;
@@ -297,7 +276,7 @@ impl Engine {
     }
 
     fn demote(&mut self, id: RunId) {
-        self.unlist(id);
+        self.yielders.unlist(id);
         self.run_mut(id).demoted = true;
         if self.run_ref(id).is_staying() {
             self.list(id);

@@ -45,10 +45,8 @@ impl Engine {
         // Promises first, then the last in rank.
         let mut members: Vec<_> = self
             .yielders
-            .get(&bucket.group)
-            .into_iter()
-            .flatten()
-            .map(|&(_, id)| (id, self.run_ref(id)))
+            .range(&bucket.group, ..)
+            .map(|id| (id, self.run_ref(id)))
             .filter(|(_, run)| run.entitled && self.bucket(run) == *bucket)
             .map(|(id, run)| {
                 let rank = self.task_ref(run.task).spec.rank(run.task);
@@ -117,11 +115,10 @@ impl Engine {
 
     /// Borrowed work becomes entitled where rights became free, in the order of its rank.
     pub(super) fn entitle_borrowed(&mut self) {
-        let borrowed = (Claim { entitled: false, level: Priority::Low }, RunId(0))
-            ..(Claim { entitled: true, level: Priority::Auto }, RunId(0));
+        let borrowed = Claim { entitled: false, level: Priority::Low }..=Claim { entitled: false, level: Priority::ExtremeHigh };
         let mut runs: Vec<((Rank, TaskId), RunId)> = Vec::new();
-        for group in self.yielders.values() {
-            for &(_, id) in group.range(borrowed.clone()) {
+        for group in self.yielders.groups() {
+            for id in self.yielders.range(group, borrowed.clone()) {
                 let run = self.run_ref(id);
                 runs.push(((self.task_ref(run.task).spec.rank(run.task), run.task), id));
             }

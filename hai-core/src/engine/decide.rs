@@ -158,7 +158,7 @@ impl Engine {
         if let Phase::Vacating { until, .. } = run.phase {
             self.run_mut(id).phase = Phase::Vacating { until, stopping };
         } else {
-            self.unlist(id);
+            self.yielders.unlist(id);
             let charge = self.run_ref(id).charge(&self.task_ref(task).spec);
             let run = self.run_ref(id);
             if run.entitled {
@@ -187,7 +187,7 @@ impl Engine {
         let task = run.task;
         let part = if run.phase == Phase::Promised { Part::Promised } else { Part::Staying };
         let charge = run.charge(&self.task_ref(task).spec);
-        self.unlist(id);
+        self.yielders.unlist(id);
         // The new level has its own times.
         self.cancel_run_timers(id);
         self.uncharge(id, part, charge);

@@ -64,7 +64,7 @@ impl Fifo {
 }
 
 /// A running task that may have to yield; the first in order yields first.
-type Later = (Reverse<usize>, Reverse<(Rank, TaskId)>, RunId, Claim);
+type Later = (Reverse<usize>, Reverse<(Rank, TaskId)>, RunId);
 
 /// A task that was dealt a right, at a level; the order is the queue's.
 type Place = (Reverse<Priority>, Rank, TaskId);
@@ -254,19 +254,19 @@ impl Engine {
     fn later_tasks(&self, id: TaskId, group: &GroupName, position: &BTreeMap<TaskId, usize>) -> Vec<Yielder> {
         let mine = position.get(&id).copied().unwrap_or(usize::MAX);
         let mut later: Vec<Later> = Vec::new();
-        for &(claim, run) in self.yielders.get(group).into_iter().flatten() {
+        for run in self.yielders.range(group, ..) {
             let task = self.run_ref(run).task;
             let at = position.get(&task).copied().unwrap_or(usize::MAX);
             if at > mine {
-                later.push((Reverse(at), Reverse((self.task_ref(task).spec.rank(task), task)), run, claim));
+                later.push((Reverse(at), Reverse((self.task_ref(task).spec.rank(task), task)), run));
             }
         }
         later.sort_unstable();
-        later.into_iter().map(|(_, _, run, claim)| self.yielder(run, claim)).collect()
+        later.into_iter().filter_map(|(_, _, run)| self.yielders.yielder(run, self.now)).collect()
     }
 
     /// Whether the task would be within its right if these runs left.
-    fn right_without(&self, spec: &TaskSpec, level: Priority, leave: &BTreeSet<RunId>) -> bool {
+    fn right_without(&self, spec: &TaskSpec, level: Priority, leave: &[RunId]) -> bool {
         let bucket = Bucket { user: spec.user.clone(), group: spec.group.clone(), level };
         let mut used = self.ledger.used(&bucket).committed();
         for run in leave.iter().map(|&id| self.run_ref(id)).filter(|run| run.entitled && self.bucket(run) == bucket) {

@@ -9,10 +9,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::inventory::NodeIx;
 use crate::model::*;
 use crate::placement;
-use crate::preemption::{self, Plan, Yielder};
+use crate::preemption::{self, Listed, Loss, Owner, Plan, Winner};
 use crate::queue::{AskId, ClassId, Turn, Want};
 use crate::rights::{Bucket, Standing};
 
@@ -264,23 +266,17 @@ impl Engine {
         let spec = Arc::clone(&self.task_ref(id).spec);
         // What borrows takes nobody's place but that of background work.
         let below = if claim.entitled { claim } else { Claim { entitled: false, level: Priority::Low } };
-        let lesser = self.yielders.get(&spec.group).into_iter().flat_map(|listed| listed.range(..(below, RunId(0))));
-        let mut spared = false;
-        let mut yielders: Vec<Yielder> = Vec::new();
-        for &(yields, run) in lesser {
-            if self.must_yield(run, &spec) {
-                yielders.push(self.yielder(run, yields));
-            } else {
-                spared = true;
-            }
-        }
+        let winner = Winner { spec: &spec, below, owner: self.owner(&spec), now: self.now };
+        let (mut yielders, spared) =
+            preemption::candidates(&self.inventory, &self.yielders, &winner, |run| self.may_yield(run));
         if slices {
-            yielders.extend(self.over_slice(&spec.group, claim, &spec.user).map(|run| self.yielder(run, claim)));
+            let over: Vec<RunId> = self.over_slice(&spec.group, claim, &spec.user).collect();
+            yielders.extend(over.into_iter().filter_map(|run| self.yielders.yielder(run, self.now)));
+            preemption::sort_cheapest_first(&mut yielders);
         }
         if yielders.is_empty() {
             return Preempted::No { spared };
         }
-        preemption::sort_cheapest_first(&mut yielders);
         match preemption::plan(&self.inventory, &spec, &yielders, false, |_| true) {
             Some(plan) => {
                 self.carry_out(id, plan, level, claim.entitled);
@@ -290,13 +286,16 @@ impl Engine {
         }
     }
 
-    /// Whether a run with a lesser claim yields to the task: not to its owner's own work of the same priority, and not
-    /// before its protected time is over.
-    fn must_yield(&self, id: RunId, spec: &TaskSpec) -> bool {
+    /// A user at a priority, as a number.
+    fn owner(&self, spec: &TaskSpec) -> Owner {
+        self.owners.get(&(spec.user.clone(), spec.priority)).copied().unwrap_or(Owner(u32::MAX))
+    }
+
+    /// Whether a run may be told to leave for a better claim: it can be suspended, and its protected time is over.
+    fn may_yield(&self, id: RunId) -> bool {
         let run = self.run_ref(id);
-        let theirs = &self.task_ref(run.task).spec;
-        let is_own = theirs.user == spec.user && theirs.priority == spec.priority;
-        !is_own && (run.phase == Phase::Promised || (theirs.suspendable && run.elapsed(self.now) >= self.protected(id)))
+        run.phase == Phase::Promised
+            || (self.task_ref(run.task).spec.suspendable && run.elapsed(self.now) >= self.protected(id))
     }
 
     /// How long a run is safe from others: as its level says, or longer once its task was suspended too often.
@@ -331,23 +330,26 @@ impl Engine {
         })
     }
 
-    /// What it would cost if a run left: the device-milliseconds since it last saved its work, and its next start.
-    pub(super) fn yielder(&self, id: RunId, claim: Claim) -> Yielder {
+    /// Adds a run that stays, or is promised, to those who may have to yield, or brings up to date what is known of it.
+    pub(super) fn list(&mut self, id: RunId) {
         let run = self.run_ref(id);
-        let nodes =
-            run.placement.workers.iter().filter_map(|place| self.inventory.find(&place.node)).collect::<BTreeSet<_>>();
-        let loss = if run.phase == Phase::Promised {
-            0
-        } else {
-            let devices: usize = run.placement.workers.iter().map(|place| place.devices.len()).sum();
-            let unsaved = match run.checkpointed_at.max(run.started_at) {
-                Some(since) => self.now.since(since),
-                None => Span::ZERO,
-            };
-            let restart = self.task_ref(run.task).spec.restart_cost.unwrap_or(self.config.restart_cost);
-            (devices.max(1) as u64).saturating_mul((unsaved + restart).as_ms())
+        let spec = Arc::clone(&self.task_ref(run.task).spec);
+        let mut nodes: SmallVec<[NodeIx; 1]> =
+            run.placement.workers.iter().filter_map(|place| self.inventory.find(&place.node)).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        let devices: usize = run.placement.workers.iter().map(|place| place.devices.len()).sum();
+        let restart = spec.restart_cost.unwrap_or(self.config.restart_cost);
+        let loss = match run.checkpointed_at.max(run.started_at) {
+            _ if run.phase == Phase::Promised => Loss::Fixed(Span::ZERO),
+            None => Loss::Fixed(restart),
+            Some(since) => Loss::WorkSince(since - restart),
         };
-        Yielder { run: id, claim, loss, nodes: nodes.into_iter().collect() }
+        let claim = self.claim(run);
+        let next = Owner(u32::try_from(self.owners.len()).unwrap_or(u32::MAX - 1));
+        let owner = *self.owners.entry((spec.user.clone(), spec.priority)).or_insert(next);
+        let devices = u32::try_from(devices).unwrap_or(u32::MAX).max(1);
+        self.yielders.list(id, Listed { group: spec.group.clone(), claim, owner, devices, loss, nodes });
     }
 
     /// Lets the victims leave and promises their place to the task.

@@ -28,8 +28,9 @@ pub use snapshot::EngineState;
 
 use crate::inventory::{Inventory, NodeIx};
 use crate::model::{
-    Claim, Decision, Fact, GroupName, NodeName, NodeView, RightRow, Round, RunId, RunView, TaskId, TaskView, Time, Verdict,
+    Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView, TaskId, TaskView, Time, UserName, Verdict,
 };
+use crate::preemption::{Owner, Yielders};
 use crate::queue::{AskId, ClassId, Queue};
 use crate::rights::{Ledger, Rights};
 use crate::table::Table;
@@ -70,8 +71,10 @@ pub struct Engine {
     turns: BTreeMap<GroupName, Timers>,
     /// Runs whose slice is over, by group.
     over_slice: BTreeMap<GroupName, BTreeSet<RunId>>,
-    /// Runs that stay or are promised, by group, those with the least claim first.
-    yielders: BTreeMap<GroupName, BTreeSet<(Claim, RunId)>>,
+    /// Runs that stay or are promised.
+    yielders: Yielders,
+    /// Users at priorities, as numbers.
+    owners: BTreeMap<(UserName, Priority), Owner>,
     agenda: Agenda,
     /// Counts whenever something is freed or somebody yields more easily.
     freed_version: u64,
@@ -125,7 +128,8 @@ impl Engine {
             cooling: BTreeMap::new(),
             turns: BTreeMap::new(),
             over_slice: BTreeMap::new(),
-            yielders: BTreeMap::new(),
+            yielders: Yielders::default(),
+            owners: BTreeMap::new(),
             agenda: Agenda::default(),
             freed_version: 0,
             freed_nodes: Vec::new(),

@@ -278,6 +278,9 @@ impl Engine {
         task.swap_cost = task.swap_cost + loading;
         task.started_at.get_or_insert(now);
         self.took_start(id);
+        if self.run_ref(id).is_staying() {
+            self.list(id);
+        }
         self.set_run_timers(id);
         self.set_life_timers(id);
     }
@@ -323,7 +326,7 @@ impl Engine {
 
     fn end_run(&mut self, id: RunId) {
         let now = self.now;
-        self.unlist(id);
+        self.yielders.unlist(id);
         self.cancel_run_timers(id);
         self.cancel_life_timers(id);
         let Some(run) = self.runs.remove(id) else { return };
@@ -379,6 +382,9 @@ impl Engine {
         run.checkpointed_at = Some(now);
         let task = run.task;
         self.task_mut(task).whole_life_state = whole_life_state;
+        if self.run_ref(id).is_staying() {
+            self.list(id);
+        }
         self.changed_runs.insert(id);
         self.touch(task);
         Ok(true)

@@ -16,6 +16,14 @@ use crate::model::{Devices, GroupName, NodeName, NodeSpec, RunId, WorkerPlacemen
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeIx(u32);
 
+impl NodeIx {
+    /// The place as a number; numbers are dense and never used twice.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Whether a part of a node is held for good, until its holder has left, or not before others have left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
