@@ -95,6 +95,12 @@ impl Book {
         self.groups.number(name)
     }
 
+    /// The number of a group, if anybody has named it.
+    #[must_use]
+    pub fn find_group(&self, name: &GroupName) -> Option<GroupIx> {
+        self.groups.find(name)
+    }
+
     /// The number of a team, if anybody has named it.
     #[must_use]
     pub fn find_team(&self, name: &TeamName) -> Option<TeamIx> {
