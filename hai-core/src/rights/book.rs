@@ -19,6 +19,8 @@ use crate::model::{
 
 mod over;
 mod setup;
+#[cfg(test)]
+mod tests;
 
 pub use over::Over;
 
