@@ -358,6 +358,13 @@ impl Book {
         chain.iter().any(|link| self.forest.pool(link.pool).team == team)
     }
 
+    /// Whether what a bucket uses is charged to a team, and to none of its parts.
+    #[must_use]
+    pub fn is_charged_directly(&self, bucket: BucketIx, team: TeamIx) -> bool {
+        let chain = &self.chains[self.buckets[bucket.at()].chain as usize];
+        chain.iter().any(|link| link.lowest && self.forest.pool(link.pool).team == team)
+    }
+
     /// What a bucket may hold within right, models apart.
     #[must_use]
     pub fn allowance(&self, bucket: BucketIx) -> Allowance {

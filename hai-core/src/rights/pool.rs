@@ -73,7 +73,7 @@ pub(super) struct Link {
     /// Where in the chain its parent is.
     parent: Option<u32>,
     /// No other pool of the chain is a part of it.
-    lowest: bool,
+    pub(super) lowest: bool,
 }
 
 /// All pools that a user's work in one group is charged to, each before its parent.

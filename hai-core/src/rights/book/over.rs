@@ -23,9 +23,10 @@ pub enum Over {
         /// How much is too much.
         by: Charge,
     },
-    /// Borrowed work is beyond what is lent. Some of what is borrowed and charged to this team has to leave.
+    /// Borrowed work is beyond what is lent. Some of what is borrowed and charged to this team directly has to leave.
     Borrowed {
-        /// Of those that can help, the team that is furthest beyond its own.
+        /// The part of the team that holds too much, or that team itself, where giving back helps. Parts go first, of
+        /// several the one that is furthest beyond its own.
         team: TeamIx,
         /// The group.
         group: GroupIx,
