@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::inventory::{NodeIx, Stage};
 use crate::model::*;
 use crate::queue::Shape;
-use crate::rights::{Bucket, Part};
+use crate::rights::{Bill, BucketIx, GroupIx, Held, ModelIx, UserIx};
 
 use super::state::{Phase, Run, Status, Task};
 use super::timers::Timer;
@@ -120,26 +120,93 @@ impl Engine {
         self.release_followers(id, succeeded);
     }
 
-    pub(super) fn bucket(&self, run: &Run) -> Bucket {
-        let spec = &self.task_ref(run.task).spec;
-        Bucket { user: spec.user.clone(), group: spec.group.clone(), level: run.level }
+    /// The bucket of a user's right in a group at a level.
+    pub(super) fn bucket_at(&mut self, task: TaskId, level: Priority) -> BucketIx {
+        let (user, group) = self.account(task);
+        self.book.bucket_of(user, group, level)
     }
 
-    pub(super) fn charge(&mut self, id: RunId, part: Part, charge: Charge) {
+    pub(super) fn account(&mut self, id: TaskId) -> (UserIx, GroupIx) {
+        let task = self.tasks.get_mut(id).expect("the books only name unfinished tasks");
+        *task.account.0.get_or_insert_with(|| (self.book.user(&task.spec.user), self.book.group(&task.spec.group)))
+    }
+
+    /// What one worker uses, given its place.
+    fn bill_of(&mut self, place: &WorkerPlacement) -> Bill {
+        let node = self.inventory.find(&place.node).map(|ix| self.inventory.node(ix).spec());
+        let devices = node.map_or(&[][..], |node| &node.devices);
+        let mut models: SmallVec<[ModelIx; 8]> = SmallVec::new();
+        if place.whole_node {
+            models.extend(devices.iter().map(|device| self.book.model(&device.model)));
+            return self.book.bill_of([Held::Node { models: &models }]);
+        }
+        for id in &place.devices {
+            match devices.iter().find(|device| device.id == *id) {
+                Some(device) => models.push(self.book.model(&device.model)),
+                // A replayed place of which nothing is known any more: its devices count in full.
+                None => {
+                    let count = u32::try_from(place.devices.len()).unwrap_or(u32::MAX);
+                    return Bill::of_charge(Charge::of_worker(Devices::Count(count)));
+                }
+            }
+        }
+        let milli = place.part.map_or(1000, |part| part.milli);
+        let held: SmallVec<[Held<'_>; 8]> = models.iter().map(|&model| Held::Device { model, milli }).collect();
+        self.book.bill_of(held)
+    }
+
+    /// Works out what a run uses, and of which right. Background work needs none.
+    pub(super) fn write_bill(&mut self, id: RunId) {
         let run = self.run_ref(id);
-        if run.entitled {
-            let bucket = self.bucket(run);
-            self.ledger.add(&bucket, part, charge);
+        let (task, level) = (run.task, run.level);
+        if self.task_ref(task).spec.kind.is_background() {
+            return;
+        }
+        let bucket = self.bucket_at(task, level);
+        let bills = match self.run_mut(id).bill.0.take() {
+            Some((_, bills)) => bills,
+            None => {
+                let placement = self.run_ref(id).placement.clone();
+                placement.workers.iter().map(|place| self.bill_of(place)).collect()
+            }
+        };
+        self.run_mut(id).bill.0 = Some((bucket, bills));
+    }
+
+    /// Adds what a run uses to the book.
+    pub(super) fn charge(&mut self, id: RunId) {
+        let run = self.runs.get(id).expect("the books only name unended runs");
+        let Some((bucket, bills)) = &run.bill.0 else { return };
+        for rank in run.alive() {
+            self.book.add(*bucket, run.part(), &bills[rank]);
         }
     }
 
-    /// Gives back a part of a run's charge; whoever waits for that right is looked at again.
-    pub(super) fn uncharge(&mut self, id: RunId, part: Part, charge: Charge) {
-        let run = self.run_ref(id);
-        if run.entitled {
-            let bucket = self.bucket(run);
-            self.ledger.subtract(&bucket, part, charge);
-            self.queue.wake_right(&bucket.user, &bucket.group);
+    /// Takes what a run uses out of the book.
+    pub(super) fn uncharge(&mut self, id: RunId) {
+        let run = self.runs.get(id).expect("the books only name unended runs");
+        let Some((bucket, bills)) = &run.bill.0 else { return };
+        for rank in run.alive() {
+            self.book.subtract(*bucket, run.part(), &bills[rank]);
+        }
+        let bucket = *bucket;
+        self.right_freed(bucket);
+    }
+
+    /// The same for one worker.
+    pub(super) fn uncharge_worker(&mut self, id: RunId, rank: usize) {
+        let run = self.runs.get(id).expect("the books only name unended runs");
+        let Some((bucket, bills)) = &run.bill.0 else { return };
+        self.book.subtract(*bucket, run.part(), &bills[rank]);
+        let bucket = *bucket;
+        self.right_freed(bucket);
+    }
+
+    /// A right is used less: whoever waits for it is looked at again.
+    pub(super) fn right_freed(&mut self, bucket: BucketIx) {
+        let group = self.book.bucket_group(bucket);
+        for waiter in self.book.freed(bucket) {
+            self.agenda.rights.insert((waiter, group));
         }
         self.agenda.rights_freed = true;
         self.agenda.rights_cut |= !self.noticed.is_empty();
@@ -182,8 +249,7 @@ impl Engine {
     pub(super) fn drop_promise(&mut self, id: RunId) {
         let run = self.run_ref(id);
         let (task, nodes) = (run.task, run.placement.clone());
-        let charge = run.charge(&self.task_ref(task).spec);
-        self.uncharge(id, Part::Promised, charge);
+        self.uncharge(id);
         self.yielders.unlist(id);
         self.promised.remove(&id);
         self.runs.remove(id);
@@ -251,7 +317,7 @@ impl Engine {
                 Timer::Idle(run) => self.idle_too_long(run),
                 Timer::Notice(_) => self.agenda.rights_cut = true,
                 Timer::CoolDown(ix) => self.cooled_down(ix),
-                Timer::RightExpiry => {}
+                Timer::RightExpiry => self.expire_rights(),
                 Timer::Demotion(run) => self.demote(run),
                 Timer::Protected(_) | Timer::Slice(_) => {}
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Priority, Span};
+use crate::model::{Amount, ModelName, Priority, Span};
 
 /// How the engine decides. Every field has a default that suits a laboratory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct EngineConfig {
     pub timing: Timing,
     /// Time-sharing of single levels.
     pub levels: BTreeMap<Priority, Timing>,
+    /// What a device of a model counts as in rights; a part of one counts as the same part of that. 1 for all others.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<ModelName, Amount>,
     /// What starting a run again costs, counted for each of its devices when victims are compared.
     pub restart_cost: Span,
     /// How long a task waits after a node refused its start; doubles with every refusal in a row.
@@ -80,6 +83,7 @@ impl Default for EngineConfig {
             borrow: false,
             timing: Timing::default(),
             levels: BTreeMap::new(),
+            weights: BTreeMap::new(),
             restart_cost: Span::from_secs(60),
             back_off: Span::from_secs(1),
             back_off_max: Span::from_mins(5),

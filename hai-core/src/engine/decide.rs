@@ -4,7 +4,7 @@ use crate::inventory::Stage;
 use crate::model::*;
 use crate::rights::Part;
 
-use super::state::{Phase, Run, Status};
+use super::state::{Derived, Phase, Run, Status};
 use super::{Engine, FactError};
 
 impl Engine {
@@ -120,30 +120,27 @@ impl Engine {
             leased_at: None,
             notice: None,
             told_at: None,
+            bill: Derived::default(),
         };
-        let charge = run.charge(&task.spec);
         self.runs.insert(run_id, run);
         self.next_run = self.next_run.max(RunId(run_id.0 + 1));
-        let (stage, part) = match phase {
-            Phase::Promised => (Stage::Promised, Part::Promised),
-            _ => (Stage::Staying, Part::Staying),
-        };
+        let stage = if phase == Phase::Promised { Stage::Promised } else { Stage::Staying };
         for (rank, place) in (0..).zip(&placement.workers) {
             self.inventory.hold(place, run_id, rank, stage);
         }
-        self.charge(run_id, part, charge);
+        self.write_bill(run_id);
+        self.charge(run_id);
         self.list(run_id);
     }
 
     fn keep_promise(&mut self, id: RunId) {
         let now = self.now;
-        let run = self.run_ref(id);
-        let charge = run.charge(&self.task_ref(run.task).spec);
-        if run.entitled {
+        let run = self.runs.get_mut(id).expect("the books only name unended runs");
+        if let (Some((bucket, bills)), true) = (&run.bill.0, run.entitled) {
             // Moved within the bucket: nothing is freed, nobody needs to be woken.
-            let bucket = self.bucket(run);
-            self.ledger.subtract(&bucket, Part::Promised, charge);
-            self.ledger.add(&bucket, Part::Staying, charge);
+            for bill in bills {
+                self.book.move_part(*bucket, Part::Promised, Part::Staying, bill);
+            }
         }
         let run = self.run_mut(id);
         run.phase = Phase::Starting;
@@ -159,19 +156,13 @@ impl Engine {
             self.run_mut(id).phase = Phase::Vacating { until, stopping };
         } else {
             self.yielders.unlist(id);
-            let charge = self.run_ref(id).charge(&self.task_ref(task).spec);
-            let run = self.run_ref(id);
-            if run.entitled {
-                let bucket = self.bucket(run);
-                self.ledger.subtract(&bucket, Part::Staying, charge);
-                self.ledger.add(&bucket, Part::Leaving, charge);
-                self.queue.wake_right(&bucket.user, &bucket.group);
-            }
+            self.uncharge(id);
             let now = self.now;
             let run = self.run_mut(id);
             run.phase = Phase::Vacating { until, stopping };
             run.told_at = Some(now);
             run.notice = None;
+            self.charge(id);
             self.set_stage(id, Stage::Vacating);
             self.freed(task);
             self.freed_by(id);
@@ -185,19 +176,18 @@ impl Engine {
     fn recharge(&mut self, id: RunId, level: Priority, entitled: bool) {
         let run = self.run_ref(id);
         let task = run.task;
-        let part = if run.phase == Phase::Promised { Part::Promised } else { Part::Staying };
-        let charge = run.charge(&self.task_ref(task).spec);
         self.yielders.unlist(id);
         // The new level has its own times.
         self.cancel_run_timers(id);
-        self.uncharge(id, part, charge);
+        self.uncharge(id);
         let ran = self.task_ref(task).ran + self.run_ref(id).elapsed(self.now);
         let demoted = level == Priority::AboveNormal && ran >= self.config.timing(level).demote_after;
         let run = self.run_mut(id);
         run.level = level;
         run.entitled = entitled;
         run.demoted |= demoted;
-        self.charge(id, part, charge);
+        self.write_bill(id);
+        self.charge(id);
         self.list(id);
         self.set_run_timers(id);
         self.freed(task);

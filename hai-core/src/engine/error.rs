@@ -1,6 +1,7 @@
 //! Why a fact can not be taken in.
 
-use crate::model::{DeviceId, NodeError, NodeName, RunId, SpecError, TaskId};
+use crate::model::{DeviceId, NodeError, NodeName, RunId, SpecError, TaskId, TeamName};
+use crate::rights::{RightError, TeamError};
 
 /// Why a fact can not be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,9 +82,18 @@ pub enum FactError {
     /// No right has this key.
     #[error("there is no such right")]
     UnknownRight,
-    /// A right for AUTO: rights are for fixed levels.
-    #[error("priority: a right is for a fixed level; AUTO takes the best of those")]
-    RightForAuto,
+    /// A right that can not be.
+    #[error(transparent)]
+    Right(#[from] RightError),
+    /// A team that can not be.
+    #[error(transparent)]
+    TeamSpec(#[from] TeamError),
+    /// No such team.
+    #[error("there is no team {team}")]
+    UnknownTeam {
+        /// The name.
+        team: TeamName,
+    },
     /// What was submitted is wrong.
     #[error(transparent)]
     Spec(#[from] SpecError),

@@ -2,7 +2,7 @@
 //! broken.
 
 use crate::model::*;
-use crate::rights::{self, Bucket, Standing};
+use crate::rights::book::Standing;
 
 use super::Engine;
 use super::state::Phase;
@@ -17,9 +17,7 @@ impl Engine {
             }
         }
         self.agenda.runs.reuse(looked_at);
-        if std::mem::take(&mut self.agenda.rights_cut) {
-            self.cut_rights();
-        }
+        self.cut_rights();
         if std::mem::take(&mut self.agenda.rights_freed) && self.config.borrow {
             self.entitle_borrowed();
         }
@@ -97,11 +95,11 @@ impl Engine {
     /// A running task was given another priority: it is charged to that from now on, if its owner's right allows;
     /// otherwise it goes on under the old one, and the new one counts when it next waits.
     fn follow_priority(&mut self, id: RunId, level: Priority) {
+        let task = self.run_ref(id).task;
+        let bucket = self.bucket_at(task, level);
         let run = self.run_ref(id);
-        let spec = &self.task_ref(run.task).spec;
-        let bucket = Bucket { user: spec.user.clone(), group: spec.group.clone(), level };
-        let allowance = self.rights.allowance(&bucket.user, &bucket.group, level);
-        let entitled = self.ledger.standing(&bucket, allowance, run.charge(spec)) == Standing::Now;
+        let Some((_, bill)) = run.bill() else { return };
+        let entitled = self.book.standing(bucket, &bill) == Standing::Now;
         // What borrows needs no right to change its level.
         if entitled || !run.entitled {
             self.decide(Decision::Recharge { run: id, level, entitled });
@@ -183,15 +181,10 @@ impl Engine {
     /// Whether everybody who had to leave for a promise has left, its owner's own leaving runs included.
     fn may_start(&self, id: RunId) -> bool {
         let run = self.run_ref(id);
-        if run.entitled {
-            let bucket = self.bucket(run);
-            let used = self.ledger.used(&bucket);
-            let allowance = self.rights.allowance(&bucket.user, &bucket.group, bucket.level);
-            // Other promises of the bucket are not yet used.
-            let charge = run.charge(&self.task_ref(run.task).spec);
-            if !rights::covers(allowance, &[used.staying, used.leaving, charge]) {
-                return false;
-            }
+        if let (Some((bucket, bill)), true) = (run.bill(), run.entitled)
+            && !self.book.may_start(bucket, &bill)
+        {
+            return false;
         }
         self.places(id, |node, _| {
             let mut room = node.room_unheld();

@@ -16,7 +16,8 @@ use crate::model::*;
 use crate::placement;
 use crate::preemption::{self, Listed, Loss, Owner, Plan, Winner};
 use crate::queue::{AskId, ClassId, Turn, Want};
-use crate::rights::{Bucket, Standing};
+use crate::rights::book::{Standing, Waiter};
+use crate::rights::{Bill, GroupIx};
 
 use super::Engine;
 use super::state::Phase;
@@ -55,6 +56,7 @@ impl Engine {
     /// Tries every class whose turn it is, the best claim first.
     fn try_turns(&mut self) {
         loop {
+            self.wake_for_freed_rights();
             while let Some(class) = self.queue.pop_woken() {
                 let turn = self.turn(class, true);
                 self.queue.set_turn(class, turn);
@@ -82,12 +84,33 @@ impl Engine {
             }
             Tried::Wants(want, borrows) => {
                 let since = self.task_ref(head).waiting_since;
-                self.queue.block(class, want, borrows && self.config.borrow, turn, since);
+                let lacks = self.waiter(head, want);
+                self.queue.block(class, want, lacks, borrows && self.config.borrow, turn, since);
                 if want == Want::Room {
                     self.newly_blocked.push(class);
                 }
             }
         }
+    }
+
+    /// Wakes those who waited for a right that is used less now, if it is enough for them.
+    fn wake_for_freed_rights(&mut self) {
+        if self.agenda.rights.is_empty() {
+            return;
+        }
+        let freed = self.agenda.rights.take();
+        let mut classes = std::mem::take(&mut self.classes_buffer);
+        for &lacks in &freed {
+            classes.extend(self.queue.wanting_right(lacks));
+            for class in classes.drain(..) {
+                let (_, _, head) = self.queue.first(class);
+                if self.right(head).err() != self.queue.want(class) {
+                    self.queue.wake(class);
+                }
+            }
+        }
+        self.classes_buffer = classes;
+        self.agenda.rights.reuse(freed);
     }
 
     /// Holds every ask that waits for room against the nodes that were freed since it last was.
@@ -146,14 +169,14 @@ impl Engine {
         Claim { entitled: run.entitled, level: run.counts_as() }
     }
 
-    fn turn(&self, class: ClassId, entitled: bool) -> Turn {
+    fn turn(&mut self, class: ClassId, entitled: bool) -> Turn {
         let first = self.queue.first(class);
-        let shape = self.queue.shape(class);
+        let shape = self.queue.shape(class).clone();
         let level = match shape.spec.priority {
             _ if shape.spec.kind.is_background() => {
                 return Turn { claim: Claim::BACKGROUND, owner: Reverse(0), first: Reverse(first) };
             }
-            Priority::Auto if entitled => self.auto_level(&shape.spec).map_or(Priority::Low, |(level, _)| level),
+            Priority::Auto if entitled => self.auto_level(first.2).map_or(Priority::Low, |(level, _)| level),
             Priority::Auto => Priority::Low,
             Priority::AboveNormal if shape.demoted => Priority::Normal,
             level => level,
@@ -162,46 +185,80 @@ impl Engine {
     }
 
     /// The best level at which an AUTO task is within its owner's right now, or will be once others have left.
-    fn auto_level(&self, spec: &TaskSpec) -> Option<(Priority, Standing)> {
+    fn auto_level(&mut self, id: TaskId) -> Option<(Priority, Standing)> {
         Priority::LEVELS.into_iter().find_map(|level| {
-            let standing = self.standing(spec, level);
+            let standing = self.standing(id, level);
             matches!(standing, Standing::Now | Standing::Later).then_some((level, standing))
         })
     }
 
-    pub(super) fn standing(&self, spec: &TaskSpec, level: Priority) -> Standing {
-        let allowance = self.rights.allowance(&spec.user, &spec.group, level);
-        let bucket = Bucket { user: spec.user.clone(), group: spec.group.clone(), level };
-        self.ledger.standing(&bucket, allowance, Charge::of(spec))
+    /// How a task would stand at a level.
+    pub(super) fn standing(&mut self, id: TaskId, level: Priority) -> Standing {
+        let bucket = self.bucket_at(id, level);
+        let bill = Bill::of_charge(Charge::of(&self.task_ref(id).spec));
+        self.book.standing(bucket, &bill)
     }
 
     /// The level that a task would be charged to, and whether its right allows that.
-    fn right(&self, spec: &TaskSpec) -> Result<(Priority, Standing), Want> {
-        let (level, standing) = match spec.priority {
-            Priority::Auto => {
-                let best = self.rights.best_allowance(&spec.user, &spec.group);
-                let never = !crate::rights::covers(best, &[Charge::of(spec)]);
-                let lack = if never { Standing::Never } else { Standing::Used };
-                self.auto_level(spec).unwrap_or((Priority::Low, lack))
-            }
-            level => (level, self.standing(spec, level)),
+    fn right(&mut self, id: TaskId) -> Result<(Priority, Standing), Want> {
+        let (level, standing) = match self.task_ref(id).spec.priority {
+            Priority::Auto => match self.auto_level(id) {
+                Some(found) => found,
+                None => (Priority::Low, self.worst_lack(id)),
+            },
+            level => (level, self.standing(id, level)),
         };
         match standing {
             Standing::Never => Err(Want::Right),
             Standing::Used => Err(Want::RightInUse),
+            Standing::TeamUsed(_) => Err(Want::TeamInUse),
             Standing::Now | Standing::Later => Ok((level, standing)),
+        }
+    }
+
+    /// What an AUTO task lacks that has no right at any level: the first level at which it could ever have one tells.
+    fn worst_lack(&mut self, id: TaskId) -> Standing {
+        let mut lacks = Priority::LEVELS.into_iter().map(|level| self.standing(id, level));
+        lacks.find(|lack| *lack != Standing::Never).unwrap_or(Standing::Never)
+    }
+
+    /// Whose use of their right a task waits for.
+    fn waiter(&mut self, id: TaskId, want: Want) -> Option<(Waiter, GroupIx)> {
+        let (user, group) = self.account(id);
+        let team = |engine: &mut Self| {
+            let levels = match engine.task_ref(id).spec.priority {
+                Priority::Auto => &Priority::LEVELS[..],
+                level => &[level][..],
+            };
+            levels.to_vec().into_iter().find_map(|level| match engine.standing(id, level) {
+                Standing::TeamUsed(team) => Some(team),
+                _ => None,
+            })
+        };
+        match want {
+            Want::Right | Want::RightInUse => Some((Waiter::User(user), group)),
+            Want::TeamInUse => Some((team(self).map_or(Waiter::User(user), Waiter::Team), group)),
+            Want::Group | Want::Nodes | Want::Room => None,
         }
     }
 
     fn try_first(&mut self, id: TaskId, ask: AskId, claim: Claim) -> Tried {
         let spec = Arc::clone(&self.task_ref(id).spec);
         let (level, now) = if claim.entitled {
-            match self.right(&spec) {
+            match self.right(id) {
                 Ok((level, standing)) => (level, standing == Standing::Now),
                 Err(want) => return Tried::Wants(want, true),
             }
         } else {
-            (if spec.priority == Priority::Auto { Priority::Low } else { spec.priority }, true)
+            let level = if spec.priority == Priority::Auto { Priority::Low } else { spec.priority };
+            if !spec.kind.is_background() {
+                let bucket = self.bucket_at(id, level);
+                let bill = Bill::of_charge(Charge::of(&spec));
+                if self.book.may_borrow(bucket, &bill).is_err() {
+                    return Tried::Wants(Want::TeamInUse, true);
+                }
+            }
+            (level, true)
         };
         let mut memo = self.queue.memo(ask, self.freed_version);
         if now && !memo.not_now {
@@ -231,7 +288,7 @@ impl Engine {
             return Tried::Wants(self.missing(&spec), false);
         }
         let want = self.missing(&spec);
-        match self.right(&spec) {
+        match self.right(id) {
             // What it borrows or not depends on its right too.
             Err(right) if !claim.entitled => Tried::Wants(right, true),
             _ => Tried::Wants(want, false),
@@ -402,7 +459,7 @@ impl Engine {
                 continue;
             }
             let spec = Arc::clone(&self.task_ref(head).spec);
-            let Ok((level, _)) = self.right(&spec) else { continue };
+            let Ok((level, _)) = self.right(head) else { continue };
             if self.over_slice(group, claim, &spec.user).next().is_none() {
                 continue;
             }

@@ -28,11 +28,12 @@ pub use snapshot::EngineState;
 
 use crate::inventory::{Inventory, NodeIx};
 use crate::model::{
-    Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView, TaskId, TaskView, Time, UserName, Verdict,
+    Charge, Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView, TaskId, TaskView, Team, Time, UserName, Verdict,
 };
 use crate::preemption::{Owner, Yielders};
 use crate::queue::{AskId, ClassId, Queue};
-use crate::rights::{Ledger, Rights};
+use crate::rights::BucketIx;
+use crate::rights::book::Book;
 use crate::table::Table;
 use after::After;
 use fifo::Fifo;
@@ -55,8 +56,7 @@ pub struct Engine {
     /// Runs that have a promise and no place yet.
     promised: BTreeSet<RunId>,
     inventory: Inventory,
-    rights: Rights,
-    ledger: Ledger,
+    book: Book,
     queue: Queue,
     fifo: Fifo,
     timers: Timers,
@@ -65,6 +65,8 @@ pub struct Engine {
     doomed: Vec<(TaskId, TaskId)>,
     /// Runs that are beyond their right and have a notice.
     noticed: BTreeSet<RunId>,
+    /// Runs that count as leaving while it is worked out who has to leave.
+    pending_cut: BTreeSet<RunId>,
     /// How often in a row nodes refused a start through no fault of the task, and until when they get no other.
     cooling: BTreeMap<NodeName, (u32, Time)>,
     /// When protection and slices of runs are over, by group.
@@ -83,6 +85,7 @@ pub struct Engine {
     /// Classes that this round found to lack room.
     newly_blocked: Vec<ClassId>,
     asks_buffer: Vec<AskId>,
+    classes_buffer: Vec<ClassId>,
     /// The round that is being made.
     decisions: Vec<Decision>,
     changed_tasks: Marked<TaskId>,
@@ -108,6 +111,10 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         let fifo = Fifo::new(config.policy == Policy::HaiFifo);
+        let mut book = Book::default();
+        for (model, weight) in &config.weights {
+            book.set_weight(model, weight.as_milli());
+        }
         Engine {
             config,
             now: Time::from_ms(i64::MIN),
@@ -117,14 +124,14 @@ impl Engine {
             runs: Table::default(),
             promised: BTreeSet::new(),
             inventory: Inventory::default(),
-            rights: Rights::default(),
-            ledger: Ledger::default(),
+            book,
             queue: Queue::default(),
             fifo,
             timers: Timers::default(),
             after: After::default(),
             doomed: Vec::new(),
             noticed: BTreeSet::new(),
+            pending_cut: BTreeSet::new(),
             cooling: BTreeMap::new(),
             turns: BTreeMap::new(),
             over_slice: BTreeMap::new(),
@@ -135,6 +142,7 @@ impl Engine {
             freed_nodes: Vec::new(),
             newly_blocked: Vec::new(),
             asks_buffer: Vec::new(),
+            classes_buffer: Vec::new(),
             decisions: Vec::new(),
             changed_tasks: Marked::default(),
             changed_runs: Marked::default(),
@@ -199,21 +207,18 @@ impl Engine {
         if !cfg!(debug_assertions) {
             return;
         }
-        let mut ledger = Ledger::default();
+        let mut used: BTreeMap<BucketIx, [Charge; 5]> = BTreeMap::new();
         for (id, run) in self.runs.iter() {
-            let task = self.task_ref(run.task);
-            assert_eq!(task.run(), Some(id), "task {} has another run than {id}", run.task);
-            if run.entitled {
-                let part = match run.phase {
-                    state::Phase::Promised => crate::rights::Part::Promised,
-                    state::Phase::Vacating { .. } => crate::rights::Part::Leaving,
-                    _ => crate::rights::Part::Staying,
-                };
-                ledger.add(&self.bucket(run), part, run.charge(&task.spec));
+            assert_eq!(self.task_ref(run.task).run(), Some(id), "task {} has another run than {id}", run.task);
+            if let Some((bucket, bill)) = run.bill() {
+                used.entry(bucket).or_default()[run.part() as usize] += bill.charge;
             }
         }
-        for (bucket, used) in ledger.buckets() {
-            assert_eq!(self.ledger.used(bucket), *used, "the ledger is wrong about {bucket:?}");
+        for bucket in self.book.buckets() {
+            let used = used.remove(&bucket).unwrap_or_default();
+            let known = self.book.used(bucket);
+            let known = [known.staying, known.leaving, known.promised, known.borrowed, known.returning];
+            assert_eq!(known, used, "the book is wrong about {:?}", self.book.bucket_name(bucket));
         }
         for node in self.inventory.nodes() {
             let mut taken = 0_u64;
@@ -269,9 +274,14 @@ impl Engine {
         self.inventory.nodes().map(|node| self.node_view(node))
     }
 
+    /// All teams, by name.
+    pub fn teams(&self) -> impl Iterator<Item = &Team> + '_ {
+        self.book.teams()
+    }
+
     /// All rights, by key.
     pub fn rights(&self) -> impl Iterator<Item = RightRow> + '_ {
-        self.rights.rows()
+        self.book.rows()
     }
 
     /// The number for the next submission.
@@ -292,7 +302,7 @@ impl Engine {
         runs.extend(changed.iter().filter_map(|&id| self.run_view(id)));
         self.changed_runs.reuse(changed);
         runs.sort_by_key(|run| run.id);
-        let rights = std::mem::take(&mut self.changed_rights).then(|| self.rights.rows().collect());
+        let rights = std::mem::take(&mut self.changed_rights).then(|| self.book.rows().collect());
         Changes { tasks, runs, rights }
     }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::model::*;
-use crate::rights::Part;
 
-use super::state::{Phase, Queued, Run, Status, Task};
+use super::state::{Derived, Phase, Run, Status, Task};
+use super::timers::Timer;
 use super::{Engine, FactError};
 
 impl Engine {
@@ -26,7 +26,8 @@ impl Engine {
             Fact::MustFollow { task, after } => self.must_follow(*task, after),
             Fact::Renewed { task } => self.renewed(*task),
             Fact::Idle { run, idle } => self.idle(*run, *idle),
-            Fact::TeamSet { .. } | Fact::TeamRemoved { .. } => Ok(false),
+            Fact::TeamSet { team } => self.team_set(team),
+            Fact::TeamRemoved { team } => self.team_removed(team),
             Fact::Checkpointed { run, whole_life_state } => self.checkpointed(*run, *whole_life_state),
         }
     }
@@ -57,7 +58,8 @@ impl Engine {
             hold: false,
             yielded: None,
             told: None,
-            queued: Queued::default(),
+            queued: Derived::default(),
+            account: Derived::default(),
             found: None,
         };
         self.tasks.insert(id, task);
@@ -160,10 +162,7 @@ impl Engine {
     }
 
     fn right_set(&mut self, right: &RightRow) -> Result<bool, FactError> {
-        if right.key.priority == Some(Priority::Auto) {
-            return Err(FactError::RightForAuto);
-        }
-        let changed = self.rights.set(right.clone());
+        let changed = self.book.set(right.clone())?;
         if changed {
             self.rights_changed();
         }
@@ -171,14 +170,46 @@ impl Engine {
     }
 
     fn right_removed(&mut self, key: &RightKey) -> Result<bool, FactError> {
-        if !self.rights.remove(key) {
+        if !self.book.remove(key) {
             return Err(FactError::UnknownRight);
         }
         self.rights_changed();
         Ok(true)
     }
 
+    fn team_set(&mut self, team: &Team) -> Result<bool, FactError> {
+        let changed = self.book.set_team(team.clone())?;
+        if changed {
+            self.rights_changed();
+        }
+        Ok(changed)
+    }
+
+    fn team_removed(&mut self, name: &TeamName) -> Result<bool, FactError> {
+        if !self.book.remove_team(name) {
+            return Err(FactError::UnknownTeam { team: name.clone() });
+        }
+        self.rights_changed();
+        Ok(true)
+    }
+
+    pub(super) fn expire_rights(&mut self) {
+        if self.book.expire(self.now) {
+            self.rights_changed();
+        } else {
+            self.set_expiry_timer();
+        }
+    }
+
+    pub(super) fn set_expiry_timer(&mut self) {
+        match self.book.next_expiry() {
+            Some(at) => self.timers.set(Timer::RightExpiry, at),
+            None => self.timers.cancel(Timer::RightExpiry),
+        }
+    }
+
     fn rights_changed(&mut self) {
+        self.set_expiry_timer();
         self.changed_rights = true;
         self.agenda.rights_cut = true;
         self.agenda.rights_freed = true;
@@ -294,7 +325,6 @@ impl Engine {
         run.note_exit(rank, exit);
         run.workers[rank as usize] = WorkerState::Ended { at: now, exit: exit.clone() };
         let task = run.task;
-        let part = if run.is_staying() { Part::Staying } else { Part::Leaving };
         let place = run.placement.workers[rank as usize].node.clone();
         let over = run.alive().next().is_none();
         // The first worker's end without success ends the others too; a worker that is done only frees its place.
@@ -303,8 +333,7 @@ impl Engine {
         if complete && run.started_at.is_none() {
             self.run_started(id);
         }
-        let each = Run::charge_each(&self.known(task)?.spec);
-        self.uncharge(id, part, each);
+        self.uncharge_worker(id, rank as usize);
         if let WorkerFate::Refused { cause: RefusalCause::Node, .. } = exit.fate {
             self.cool_down(&place);
         }

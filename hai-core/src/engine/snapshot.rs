@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::Stage;
-use crate::model::{NodeName, NodeSpec, RightRow, RunId, TaskId, Time};
-use crate::rights::Part;
+use crate::model::{NodeName, NodeSpec, RightRow, RunId, TaskId, Team, Time};
 
-use super::state::{Phase, Run, Status, Task};
+use super::state::{Derived, Phase, Run, Status, Task};
 use super::timers::Timer;
 use super::{Engine, EngineConfig};
 
@@ -22,6 +21,8 @@ pub struct EngineState {
     /// Of those, the ones that were removed and still have somebody on them.
     gone: Vec<usize>,
     rights: Vec<RightRow>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    teams: Vec<Team>,
     tasks: Vec<(TaskId, Task)>,
     runs: Vec<(RunId, Run)>,
     /// Tasks that ended without success, as far as they are remembered.
@@ -40,7 +41,8 @@ pub(super) fn take(engine: &Engine) -> EngineState {
         next_run: engine.next_run,
         nodes: nodes().map(|node| node.spec().clone()).collect(),
         gone: nodes().enumerate().filter(|(_, node)| node.is_gone()).map(|(index, _)| index).collect(),
-        rights: engine.rights.rows().collect(),
+        rights: engine.book.rows().collect(),
+        teams: engine.book.teams().cloned().collect(),
         tasks: engine.tasks.iter().map(|(id, task)| (id, task.clone())).collect(),
         runs: engine.runs.iter().map(|(id, run)| (id, run.clone())).collect(),
         failed: engine.after.failed().collect(),
@@ -54,14 +56,19 @@ pub(super) fn restore(config: EngineConfig, state: EngineState) -> Engine {
     engine.last_task = state.last_task;
     engine.next_run = state.next_run;
     let nodes: Vec<_> = state.nodes.into_iter().map(|spec| engine.inventory.set(spec)).collect();
-    for right in state.rights {
-        engine.rights.set(right);
+    for team in state.teams {
+        let _ = engine.book.set_team(team);
     }
+    for right in state.rights {
+        // What was good when it was stored is good now.
+        let _ = engine.book.set(right);
+    }
+    // What was worked out by another engine may not be true of this one.
     for (id, task) in state.tasks {
-        engine.tasks.insert(id, task);
+        engine.tasks.insert(id, Task { queued: Derived::default(), account: Derived::default(), ..task });
     }
     for (id, run) in state.runs {
-        engine.runs.insert(id, run);
+        engine.runs.insert(id, Run { bill: Derived::default(), ..run });
     }
     engine.after.remember_failed(state.failed);
     for (name, times, until) in state.cooling {
@@ -80,6 +87,7 @@ pub(super) fn restore(config: EngineConfig, state: EngineState) -> Engine {
     for id in tasks {
         restore_task(&mut engine, id);
     }
+    engine.set_expiry_timer();
     // Everything is looked at once more; what has not changed is decided as before.
     engine.agenda.promises = true;
     engine.agenda.rights_cut = true;
@@ -91,19 +99,19 @@ pub(super) fn restore(config: EngineConfig, state: EngineState) -> Engine {
 
 fn restore_run(engine: &mut Engine, id: RunId) {
     let run = engine.run_ref(id);
-    let (stage, part) = match run.phase {
-        Phase::Promised => (Stage::Promised, Part::Promised),
-        Phase::Starting | Phase::Running => (Stage::Staying, Part::Staying),
-        Phase::Vacating { .. } => (Stage::Vacating, Part::Leaving),
+    let stage = match run.phase {
+        Phase::Promised => Stage::Promised,
+        Phase::Starting | Phase::Running => Stage::Staying,
+        Phase::Vacating { .. } => Stage::Vacating,
     };
     let places: Vec<_> = run.alive().map(|rank| (rank, run.placement.workers[rank].clone())).collect();
-    let charge = run.charge(&engine.task_ref(run.task).spec);
-    let (is_promised, listed) = (run.phase == Phase::Promised, part != Part::Leaving);
+    let (is_promised, listed) = (run.phase == Phase::Promised, stage != Stage::Vacating);
     for (rank, place) in places {
         let rank = u32::try_from(rank).expect("ranks are bounded by `WORKERS_MAX`");
         engine.inventory.hold(&place, id, rank, stage);
     }
-    engine.charge(id, part, charge);
+    engine.write_bill(id);
+    engine.charge(id);
     if is_promised {
         engine.promised.insert(id);
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::inventory::NodeIx;
 use crate::model::{
@@ -10,6 +11,8 @@ use crate::model::{
     WorkerFate, WorkerState, WorkerView, Yielded,
 };
 use crate::queue::{ClassId, Member, Want};
+use crate::rights::book::Waiter;
+use crate::rights::{Bill, BucketIx, GroupIx, Part, UserIx};
 
 /// An unfinished task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,17 +54,21 @@ pub(super) struct Task {
     pub(super) told: Option<Reason>,
     /// Where it waits.
     #[serde(skip)]
-    pub(super) queued: Queued,
+    pub(super) queued: Derived<Option<(ClassId, Member)>>,
+    /// Its owner and its group in the book of rights.
+    #[serde(skip)]
+    pub(super) account: Derived<Option<(UserIx, GroupIx)>>,
     /// Strict order only: what the last round found.
     #[serde(skip)]
     pub(super) found: Option<Found>,
 }
 
-/// Where a waiting task is in the queue. Two engines may number their classes differently, so it makes no difference.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Queued(pub(super) Option<(ClassId, Member)>);
+/// What follows from the rest and is worked out again when an engine is restored. Two engines may number things
+/// differently, so it makes no difference between them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Derived<T>(pub(super) T);
 
-impl PartialEq for Queued {
+impl<T> PartialEq for Derived<T> {
     fn eq(&self, _: &Self) -> bool {
         true
     }
@@ -152,6 +159,9 @@ pub(super) struct Run {
     /// When it was told to leave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) told_at: Option<Time>,
+    /// What each worker uses, and of whose right; `None` for work that needs none.
+    #[serde(skip)]
+    pub(super) bill: Derived<Option<(BucketIx, SmallVec<[Bill; 1]>)>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -189,16 +199,27 @@ impl Task {
 }
 
 impl Run {
-    /// What one worker of the task is charged.
-    pub(super) fn charge_each(spec: &TaskSpec) -> Charge {
-        Charge::of_worker(spec.request.devices)
+    /// What its workers that have not ended use together.
+    pub(super) fn charge(&self) -> Charge {
+        let Some((_, bills)) = &self.bill.0 else { return Charge::NOTHING };
+        self.alive().filter_map(|rank| bills.get(rank)).map(|bill| bill.charge).sum()
     }
 
-    /// What its workers that have not ended are charged together.
-    pub(super) fn charge(&self, spec: &TaskSpec) -> Charge {
-        let each = Self::charge_each(spec);
-        let alive = u32::try_from(self.alive().count()).unwrap_or(u32::MAX);
-        each.times(u64::from(alive))
+    /// The same, by model too.
+    pub(super) fn bill(&self) -> Option<(BucketIx, Bill)> {
+        let (bucket, bills) = self.bill.0.as_ref()?;
+        Some((*bucket, self.alive().filter_map(|rank| bills.get(rank)).sum()))
+    }
+
+    /// Under which part of its bucket's use it stands.
+    pub(super) fn part(&self) -> Part {
+        match (self.phase, self.entitled) {
+            (Phase::Promised, true) => Part::Promised,
+            (Phase::Vacating { .. }, true) => Part::Leaving,
+            (_, true) => Part::Staying,
+            (Phase::Vacating { .. }, false) => Part::Returning,
+            (_, false) => Part::Borrowed,
+        }
     }
 
     /// Ranks that have not ended.
@@ -309,6 +330,8 @@ pub(super) struct Agenda {
     pub(super) slices: Marked<RunId>,
     /// Something changed that may let a promise be kept, or break it.
     pub(super) promises: bool,
+    /// Whose rights are used less.
+    pub(super) rights: Marked<(Waiter, GroupIx)>,
     /// Rights were cut somewhere.
     pub(super) rights_cut: bool,
     /// Rights became free, so that borrowed work may become entitled.

@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 
 pub use shape::{AskKey, Shape};
 
-use crate::model::{Claim, GroupName, Rank, TaskId, TaskSpec, Time, UserName};
+use crate::model::{Claim, GroupName, Rank, TaskId, TaskSpec, Time};
+use crate::rights::GroupIx;
+use crate::rights::book::Waiter;
 
 /// Unseeded: nothing that is looked up by it is ever walked through.
 type Fx = BuildHasherDefault<FxHasher>;
@@ -39,6 +41,8 @@ pub enum Want {
     Right,
     /// A right that other work of its owner uses.
     RightInUse,
+    /// What its owner's team may hold, which other work of the team uses.
+    TeamInUse,
     /// A node in its group.
     Group,
     /// Nodes that its group does not have.
@@ -91,6 +95,7 @@ struct Blocked {
     turn: Turn,
     since: Time,
     by_room: bool,
+    lacks: Option<(Waiter, GroupIx)>,
 }
 
 #[derive(Clone, Debug)]
@@ -136,8 +141,8 @@ pub struct Queue {
     turns: PriorityQueue<ClassId, Turn, Fx>,
     groups: BTreeMap<GroupName, Group>,
     armed: Vec<AskId>,
-    /// Classes that wait for a right, by owner and group.
-    want_right: BTreeMap<(UserName, GroupName), BTreeSet<ClassId>>,
+    /// Classes that wait for a right, by whose it is.
+    want_right: BTreeMap<(Waiter, GroupIx), BTreeSet<ClassId>>,
 }
 
 impl Queue {
@@ -306,27 +311,32 @@ impl Queue {
     }
 
     /// A class was tried in vain. It waits for what it wants; with `room_too` also for room, where `turn` is its place.
-    /// `since` is when its first began to wait.
-    pub fn block(&mut self, id: ClassId, want: Want, room_too: bool, turn: Turn, since: Time) {
+    /// `lacks` tells whose right it wants, `since` is when its first began to wait.
+    pub fn block(
+        &mut self,
+        id: ClassId,
+        want: Want,
+        lacks: Option<(Waiter, GroupIx)>,
+        room_too: bool,
+        turn: Turn,
+        since: Time,
+    ) {
         let turn = Turn { first: Reverse(self.first(id)), ..turn };
         if let Some(blocked) = self.class(id).blocked
-            && (blocked.want, blocked.turn, blocked.since) == (want, turn, since)
+            && (blocked.want, blocked.lacks, blocked.turn, blocked.since) == (want, lacks, turn, since)
             && blocked.by_room == (room_too || want == Want::Room)
         {
             return;
         }
         self.unblock(id);
-        let by_right = matches!(want, Want::Right | Want::RightInUse);
         let by_room = room_too || want == Want::Room;
-        let spec = &self.class(id).shape.spec;
-        if by_right {
-            let key = (spec.user.clone(), spec.group.clone());
-            self.want_right.entry(key).or_default().insert(id);
+        if let Some(lacks) = lacks {
+            self.want_right.entry(lacks).or_default().insert(id);
         } else if !by_room {
-            let group = spec.group.clone();
+            let group = self.class(id).shape.spec.group.clone();
             self.groups.entry(group).or_default().hopeless.insert(id);
         }
-        let blocked = Blocked { want, turn, since, by_room };
+        let blocked = Blocked { want, turn, since, by_room, lacks };
         self.class_mut(id).blocked = Some(blocked);
         if by_room {
             self.list_for_room(id, blocked);
@@ -385,19 +395,18 @@ impl Queue {
         if blocked.by_room {
             self.unlist_for_room(id, blocked);
         }
-        let spec = Arc::clone(&self.class(id).shape.spec);
-        if matches!(blocked.want, Want::Right | Want::RightInUse) {
-            let key = (spec.user.clone(), spec.group.clone());
-            if let Some(ids) = self.want_right.get_mut(&key) {
+        if let Some(lacks) = blocked.lacks {
+            if let Some(ids) = self.want_right.get_mut(&lacks) {
                 ids.remove(&id);
                 if ids.is_empty() {
-                    self.want_right.remove(&key);
+                    self.want_right.remove(&lacks);
                 }
             }
-        } else if !blocked.by_room
-            && let Some(group) = self.groups.get_mut(&spec.group)
-        {
-            group.hopeless.remove(&id);
+        } else if !blocked.by_room {
+            let name = &self.classes[id.0 as usize].as_ref().expect("looked at above").shape.spec.group;
+            if let Some(group) = self.groups.get_mut(name) {
+                group.hopeless.remove(&id);
+            }
         }
     }
 
@@ -414,11 +423,9 @@ impl Queue {
         }
     }
 
-    /// A right of this user in this group is used less.
-    pub fn wake_right(&mut self, user: &UserName, group: &GroupName) {
-        for id in self.want_right.remove(&(user.clone(), group.clone())).unwrap_or_default() {
-            self.wake(id);
-        }
+    /// Who waits for a right.
+    pub fn wanting_right(&self, lacks: (Waiter, GroupIx)) -> impl Iterator<Item = ClassId> + '_ {
+        self.want_right.get(&lacks).into_iter().flatten().copied()
     }
 
     /// Rights changed.

@@ -92,6 +92,18 @@ impl Bill {
     }
 }
 
+impl<'a> std::iter::Sum<&'a Bill> for Bill {
+    fn sum<I: Iterator<Item = &'a Bill>>(bills: I) -> Bill {
+        bills.fold(Bill::default(), |mut sum, bill| {
+            sum.charge += bill.charge;
+            for &(model, charge) in &bill.by_model {
+                sum.add_model(model, charge);
+            }
+            sum
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -329,6 +329,37 @@ impl Book {
         }
     }
 
+    /// Whether a promised bill may be used now: within right together with all that stays and leaves. It is among what is
+    /// promised; the bucket's other promises are not used yet.
+    #[must_use]
+    pub fn may_start(&self, bucket: BucketIx, bill: &Bill) -> bool {
+        let entry = &self.buckets[bucket.at()];
+        let (charge, nothing) = (Tally::of(bill.charge), Tally::ZERO);
+        let right = if entry.version == self.version { &entry.right } else { &self.resolve(entry) };
+        let leaving = entry.sum(Part::Leaving);
+        let of_models = right.models.iter().all(|&(model, bound)| {
+            let used = entry.of_model(model);
+            bill.by_model.iter().all(|&(of, charge)| {
+                let others = used.committed - Tally::of(charge);
+                of != model || Fit::of(Tally::limit(bound), Tally::of(charge), others, used.leaving) == Fit::Now
+            })
+        });
+        let of_teams = self.chains[entry.chain as usize].iter().all(|link| {
+            let pool = self.forest.pool(link.pool);
+            let fits = |(committed, leaving)| Fit::of(pool.own, charge, committed - charge, leaving) == Fit::Now;
+            pool.entitled().is_none_or(fits)
+        });
+        Fit::of(Tally::limit(right.allowance), charge, entry.sum(Part::Staying), leaving.max(nothing)) == Fit::Now
+            && of_models
+            && of_teams
+    }
+
+    /// The group of a bucket.
+    #[must_use]
+    pub fn bucket_group(&self, bucket: BucketIx) -> GroupIx {
+        self.buckets[bucket.at()].group
+    }
+
     /// Whether a bill may run as borrowed work, now.
     ///
     /// # Errors
@@ -423,6 +454,12 @@ impl Book {
     #[must_use]
     pub fn user_name(&self, user: UserIx) -> &UserName {
         self.users.name(user)
+    }
+
+    /// A group's name.
+    #[must_use]
+    pub fn group_name(&self, group: GroupIx) -> &GroupName {
+        self.groups.name(group)
     }
 
     /// A team's name.

@@ -139,6 +139,28 @@ impl Book {
         bucket
     }
 
+    /// The same by numbers.
+    pub fn bucket_of(&mut self, user: UserIx, group: GroupIx, level: Priority) -> BucketIx {
+        if let Some(&bucket) = self.bucket_of.get(&(user, group, level)) {
+            return bucket;
+        }
+        let (user, group) = (self.users.name(user).clone(), self.groups.name(group).clone());
+        self.bucket(&user, &group, level)
+    }
+
+    /// The bucket of a user in a group at a level, if it was ever asked for.
+    #[must_use]
+    pub fn find_bucket(&self, user: &UserName, group: &GroupName, level: Priority) -> Option<BucketIx> {
+        let (user, group) = (self.users.find(user)?, self.groups.find(group)?);
+        self.bucket_of.get(&(user, group, level)).copied()
+    }
+
+    /// What a user may hold in a group at a level within right, models apart.
+    #[must_use]
+    pub fn allowance_of(&self, user: &UserName, group: &GroupName, level: Priority) -> Allowance {
+        self.find_bucket(user, group, level).map_or(Allowance::NOTHING, |bucket| self.allowance(bucket))
+    }
+
     /// The greatest allowance over all levels of a bucket's user and group, which bounds what an AUTO task can ever
     /// have; of nodes and of devices each on its own. It is worked out anew with each call.
     #[must_use]
