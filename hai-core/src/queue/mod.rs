@@ -3,6 +3,7 @@
 //! See [`Queue`] for the primary entry point. All tasks of one class ask for exactly the same, so if the first does not
 //! fit none of them does: a class is tried once, and then not again until something of its kind is freed.
 
+pub mod order;
 mod timers;
 
 use std::cmp::Reverse;
