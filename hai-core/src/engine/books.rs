@@ -6,7 +6,8 @@ use smallvec::SmallVec;
 
 use crate::inventory::{NodeIx, Stage};
 use crate::model::*;
-use crate::queue::Shape;
+use crate::queue::order::{AccountIx, Order, Waiting};
+use crate::queue::{Member, Shape};
 use crate::rights::{Bill, BucketIx, GroupIx, Held, ModelIx, UserIx};
 
 use super::state::{Phase, Run, Status, Task};
@@ -52,13 +53,36 @@ impl Engine {
         Shape { spec: Arc::clone(&task.spec), demoted: self.demoted(id), alone }
     }
 
+    /// A waiting task's place in its class. Where the order looks at the owner alone that is the same for all of a class.
+    fn member(&mut self, id: TaskId) -> Member {
+        let key = if self.config.order.is_static() { self.order_key(id) } else { 0 };
+        (key, self.task_ref(id).spec.rank(id), id)
+    }
+
+    /// What the ordering policy says of a task.
+    pub(super) fn order_key(&mut self, id: TaskId) -> u128 {
+        let account = self.usage_account(id);
+        let task = self.task_ref(id);
+        let waiting = Waiting { task: id, spec: &task.spec, account, ran: task.ran, attained: task.attained };
+        self.config.order.key(&waiting, &self.usage, self.now).value
+    }
+
+    /// Where the use of a task's owner is summed up.
+    fn usage_account(&mut self, id: TaskId) -> AccountIx {
+        if !self.counts_usage {
+            return AccountIx::default();
+        }
+        let task = self.tasks.get_mut(id).expect("the books only name unfinished tasks");
+        *task.usage.0.get_or_insert_with(|| self.usage.account(&task.spec.user, &task.spec.group))
+    }
+
     /// Puts a waiting task into the queue.
     pub(super) fn enqueue(&mut self, id: TaskId) {
         match self.config.policy {
             Policy::Hai => {
                 let shape = self.shape(id);
+                let member = self.member(id);
                 let task = self.task_ref(id);
-                let member = (0, task.spec.rank(id), id);
                 let class = self.queue.insert(shape, member, task.waiting_since);
                 self.task_mut(id).queued.0 = Some((class, member));
             }
@@ -180,10 +204,27 @@ impl Engine {
         for rank in run.alive() {
             self.book.add(*bucket, run.part(), &bills[rank]);
         }
+        self.count_usage(id, true);
+    }
+
+    /// What a run that is more than promised has counts as used by its owner, from now on or no longer.
+    pub(super) fn count_usage(&mut self, id: RunId, begins: bool) {
+        let run = self.run_ref(id);
+        if !self.counts_usage || run.phase == Phase::Promised || run.bill.0.is_none() {
+            return;
+        }
+        let (task, devices) = (run.task, run.alive().map(|rank| run.devices(rank)).sum());
+        let account = self.usage_account(task);
+        if begins {
+            self.usage.hold(account, devices, self.now);
+        } else {
+            self.usage.release(account, devices, self.now);
+        }
     }
 
     /// Takes what a run uses out of the book.
     pub(super) fn uncharge(&mut self, id: RunId) {
+        self.count_usage(id, false);
         let run = self.runs.get(id).expect("the books only name unended runs");
         let Some((bucket, bills)) = &run.bill.0 else { return };
         for rank in run.alive() {
@@ -199,6 +240,11 @@ impl Engine {
         let Some((bucket, bills)) = &run.bill.0 else { return };
         self.book.subtract(*bucket, run.part(), &bills[rank]);
         let bucket = *bucket;
+        if self.counts_usage {
+            let (task, devices) = (run.task, run.devices(rank));
+            let account = self.usage_account(task);
+            self.usage.release(account, devices, self.now);
+        }
         self.right_freed(bucket);
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::queue::order::{Aging, OrderPolicy};
 use crate::model::{Amount, ModelName, Priority, Span};
 
 /// How the engine decides. Every field has a default that suits a laboratory.
@@ -12,6 +13,13 @@ use crate::model::{Amount, ModelName, Priority, Span};
 pub struct EngineConfig {
     /// The rule set.
     pub policy: Policy,
+    /// In which order tasks of one level are tried (`hai` only).
+    #[serde(skip_serializing_if = "is_default")]
+    pub order: OrderPolicy,
+    /// Whether, and how, a task that waits long is tried before those of better levels (`hai` only). It changes the order
+    /// alone: whom the task may displace, and who may displace it, stays as its level says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aging: Option<Aging>,
     /// Whether work beyond a user's right may run on idle capacity (`hai` only). It yields to all entitled work.
     pub borrow: bool,
     /// Time-sharing, unless [`EngineConfig::levels`] says otherwise for a level.
@@ -53,6 +61,10 @@ pub struct Churn {
     pub every: Span,
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// A rule set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -80,6 +92,8 @@ impl Default for EngineConfig {
     fn default() -> Self {
         EngineConfig {
             policy: Policy::default(),
+            order: OrderPolicy::default(),
+            aging: None,
             borrow: false,
             timing: Timing::default(),
             levels: BTreeMap::new(),

@@ -145,6 +145,7 @@ impl Engine {
         let run = self.run_mut(id);
         run.phase = Phase::Starting;
         run.decided_at = now;
+        self.count_usage(id, true);
         self.set_stage(id, Stage::Staying);
     }
 

@@ -15,6 +15,7 @@ use crate::inventory::NodeIx;
 use crate::model::*;
 use crate::placement;
 use crate::preemption::{self, Listed, Loss, Owner, Plan, Winner};
+use crate::queue::order::Order;
 use crate::queue::{AskId, ClassId, Turn, Want};
 use crate::rights::book::{Standing, Waiter};
 use crate::rights::{Bill, GroupIx};
@@ -75,7 +76,8 @@ impl Engine {
     fn try_class(&mut self, class: ClassId, ask: AskId, turn: Turn) {
         let (_, _, head) = self.queue.first(class);
         self.agenda.verdicts.insert(head);
-        match self.try_first(head, ask, turn.claim) {
+        let claim = self.claim_of(class, turn.claim.entitled);
+        match self.try_first(head, ask, claim) {
             // The rest of the class has its turn, or waits as before.
             Tried::Placed => {}
             Tried::Wants(_, true) if turn.claim.entitled && self.config.borrow => {
@@ -85,7 +87,7 @@ impl Engine {
             Tried::Wants(want, borrows) => {
                 let since = self.task_ref(head).waiting_since;
                 let lacks = self.waiter(head, want);
-                self.queue.block(class, want, lacks, borrows && self.config.borrow, turn, since);
+                self.queue.block(class, want, lacks, borrows && self.config.borrow, turn, claim, since);
                 if want == Want::Room {
                     self.newly_blocked.push(class);
                 }
@@ -133,6 +135,7 @@ impl Engine {
                 }
             }
             for ask in useful.drain(..) {
+                self.reorder(ask);
                 self.queue.arm(ask);
             }
             self.asks_buffer = useful;
@@ -169,19 +172,44 @@ impl Engine {
         Claim { entitled: run.entitled, level: run.counts_as() }
     }
 
-    fn turn(&mut self, class: ClassId, entitled: bool) -> Turn {
-        let first = self.queue.first(class);
-        let shape = self.queue.shape(class).clone();
+    /// What a class has to set against runs.
+    fn claim_of(&mut self, class: ClassId, entitled: bool) -> Claim {
+        let shape = self.queue.shape(class);
         let level = match shape.spec.priority {
-            _ if shape.spec.kind.is_background() => {
-                return Turn { claim: Claim::BACKGROUND, owner: Reverse(0), first: Reverse(first) };
+            _ if shape.spec.kind.is_background() => return Claim::BACKGROUND,
+            Priority::Auto if entitled => {
+                let (_, _, first) = self.queue.first(class);
+                self.auto_level(first).map_or(Priority::Low, |(level, _)| level)
             }
-            Priority::Auto if entitled => self.auto_level(first.2).map_or(Priority::Low, |(level, _)| level),
             Priority::Auto => Priority::Low,
             Priority::AboveNormal if shape.demoted => Priority::Normal,
             level => level,
         };
-        Turn { claim: Claim { entitled, level }, owner: Reverse(0), first: Reverse(first) }
+        Claim { entitled, level }
+    }
+
+    fn turn(&mut self, class: ClassId, entitled: bool) -> Turn {
+        let first = self.queue.first(class);
+        let mut claim = self.claim_of(class, entitled);
+        if let Some(aging) = self.config.aging.filter(|_| claim != Claim::BACKGROUND) {
+            claim.level = aging.level(claim.level, self.task_ref(first.2).waiting_since, self.now);
+        }
+        let owner = if self.config.order.is_static() { 0 } else { self.order_key(first.2) };
+        Turn { claim, owner: Reverse(owner), first: Reverse(first) }
+    }
+
+    /// Puts those who wait with an ask into the order of this moment, where time changes it.
+    fn reorder(&mut self, ask: AskId) {
+        if self.config.order.is_static() && self.config.aging.is_none() {
+            return;
+        }
+        let classes: Vec<ClassId> = self.queue.waiting(ask).collect();
+        for class in classes {
+            if let Some(before) = self.queue.blocked_turn(class) {
+                let turn = self.turn(class, before.claim.entitled);
+                self.queue.reorder(class, turn);
+            }
+        }
     }
 
     /// The best level at which an AUTO task is within its owner's right now, or will be once others have left.

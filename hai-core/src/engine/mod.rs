@@ -28,9 +28,10 @@ pub use snapshot::EngineState;
 
 use crate::inventory::{Inventory, NodeIx};
 use crate::model::{
-    Charge, Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView, TaskId, TaskView, Team, Time, UserName, Verdict,
+    Charge, Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView, Span, TaskId, TaskView, Team, Time, UserName, Verdict,
 };
 use crate::preemption::{Owner, Yielders};
+use crate::queue::order::Usage;
 use crate::queue::{AskId, ClassId, Queue};
 use crate::rights::BucketIx;
 use crate::rights::book::Book;
@@ -57,6 +58,9 @@ pub struct Engine {
     promised: BTreeSet<RunId>,
     inventory: Inventory,
     book: Book,
+    usage: Usage,
+    /// Whether the order looks at what users used.
+    counts_usage: bool,
     queue: Queue,
     fifo: Fifo,
     timers: Timers,
@@ -111,6 +115,7 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         let fifo = Fifo::new(config.policy == Policy::HaiFifo);
+        let half_life = config.order.half_life();
         let mut book = Book::default();
         for (model, weight) in &config.weights {
             book.set_weight(model, weight.as_milli());
@@ -125,6 +130,8 @@ impl Engine {
             promised: BTreeSet::new(),
             inventory: Inventory::default(),
             book,
+            usage: Usage::new(half_life.unwrap_or(Span::MAX)),
+            counts_usage: half_life.is_some(),
             queue: Queue::default(),
             fifo,
             timers: Timers::default(),

@@ -60,6 +60,8 @@ impl Engine {
             told: None,
             queued: Derived::default(),
             account: Derived::default(),
+            usage: Derived::default(),
+            attained: 0,
             found: None,
         };
         self.tasks.insert(id, task);
@@ -364,6 +366,9 @@ impl Engine {
         self.ended_runs.push(run.view(id, Some((now, end.clone()))));
         let task = self.task_mut(run.task);
         task.ran = task.ran + run.elapsed(now);
+        let devices: Amount = (0..run.workers.len()).map(|rank| run.devices(rank)).sum();
+        let had = devices.times(run.elapsed(now).as_ms()).as_milli() / 1000;
+        task.attained = task.attained.saturating_add(had);
         // In no queue and without a run, until it is known what becomes of it.
         task.status = Status::Held;
         let stays_held = std::mem::take(&mut task.hold);

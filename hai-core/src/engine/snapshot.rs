@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::inventory::Stage;
 use crate::model::{NodeName, NodeSpec, RightRow, RunId, TaskId, Team, Time};
 
+use crate::queue::order::Usage;
 use super::state::{Derived, Phase, Run, Status, Task};
 use super::timers::Timer;
 use super::{Engine, EngineConfig};
@@ -28,6 +29,9 @@ pub struct EngineState {
     /// Tasks that ended without success, as far as they are remembered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     failed: Vec<TaskId>,
+    /// What users used, if the order looks at that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
     /// Nodes that refused starts: how often in a row, and until when they get no other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     cooling: Vec<(NodeName, u32, Time)>,
@@ -46,6 +50,7 @@ pub(super) fn take(engine: &Engine) -> EngineState {
         tasks: engine.tasks.iter().map(|(id, task)| (id, task.clone())).collect(),
         runs: engine.runs.iter().map(|(id, run)| (id, run.clone())).collect(),
         failed: engine.after.failed().collect(),
+        usage: engine.counts_usage.then(|| engine.usage.clone()),
         cooling: engine.cooling.iter().map(|(name, &(times, until))| (name.clone(), times, until)).collect(),
     }
 }
@@ -65,7 +70,7 @@ pub(super) fn restore(config: EngineConfig, state: EngineState) -> Engine {
     }
     // What was worked out by another engine may not be true of this one.
     for (id, task) in state.tasks {
-        engine.tasks.insert(id, Task { queued: Derived::default(), account: Derived::default(), ..task });
+        engine.tasks.insert(id, Task { queued: Derived::default(), account: Derived::default(), usage: Derived::default(), ..task });
     }
     for (id, run) in state.runs {
         engine.runs.insert(id, Run { bill: Derived::default(), ..run });
@@ -83,8 +88,14 @@ pub(super) fn restore(config: EngineConfig, state: EngineState) -> Engine {
             engine.inventory.remove(ix);
         }
     }
+    // What runs hold is part of it, so it takes the place of what was counted just now.
+    if let (true, Some(mut usage)) = (engine.counts_usage, state.usage) {
+        usage.set_half_life(engine.usage.half_life(), engine.now);
+        engine.usage = usage;
+    }
     let tasks: Vec<TaskId> = engine.tasks.keys().collect();
     for id in tasks {
+        engine.task_mut(id).usage = Derived::default();
         restore_task(&mut engine, id);
     }
     engine.set_expiry_timer();

@@ -7,9 +7,10 @@ use smallvec::SmallVec;
 
 use crate::inventory::NodeIx;
 use crate::model::{
-    Charge, NodeName, Placement, Priority, RefusalCause, RunEnd, RunId, RunPhase, RunView, Span, TaskId, TaskSpec, Time,
+    Amount, Charge, NodeName, Placement, Priority, RefusalCause, RunEnd, RunId, RunPhase, RunView, Span, TaskId, TaskSpec, Time,
     WorkerFate, WorkerState, WorkerView, Yielded,
 };
+use crate::queue::order::AccountIx;
 use crate::queue::{ClassId, Member, Want};
 use crate::rights::book::Waiter;
 use crate::rights::{Bill, BucketIx, GroupIx, Part, UserIx};
@@ -41,6 +42,9 @@ pub(super) struct Task {
     /// How many tasks it waits for that are not over.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) awaits: u32,
+    /// What its ended runs had, in device-milliseconds.
+    #[serde(default)]
+    pub(super) attained: u64,
     /// How often it was suspended for others.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) suspensions: u32,
@@ -58,6 +62,9 @@ pub(super) struct Task {
     /// Its owner and its group in the book of rights.
     #[serde(skip)]
     pub(super) account: Derived<Option<(UserIx, GroupIx)>>,
+    /// Where its owner's use is summed up, if the order looks at that.
+    #[serde(skip)]
+    pub(super) usage: Derived<Option<AccountIx>>,
     /// Strict order only: what the last round found.
     #[serde(skip)]
     pub(super) found: Option<Found>,
@@ -209,6 +216,13 @@ impl Run {
     pub(super) fn bill(&self) -> Option<(BucketIx, Bill)> {
         let (bucket, bills) = self.bill.0.as_ref()?;
         Some((*bucket, self.alive().filter_map(|rank| bills.get(rank)).sum()))
+    }
+
+    /// How many devices one of its workers has.
+    pub(super) fn devices(&self, rank: usize) -> Amount {
+        let place = &self.placement.workers[rank];
+        let milli = place.part.map_or(1000, |part| u64::from(part.milli));
+        Amount::from_milli(milli).times(place.devices.len() as u64)
     }
 
     /// Under which part of its bucket's use it stands.

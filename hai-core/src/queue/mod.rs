@@ -5,6 +5,7 @@
 //! with one ask, of whatever owner and level, stand together: a freed node is held against every ask once, not against
 //! every class.
 
+pub mod order;
 mod shape;
 
 use std::cmp::Reverse;
@@ -51,19 +52,16 @@ pub enum Want {
     Room,
 }
 
-/// Where a task stands among those of its claim, as the ordering policy sees it; a smaller key goes first.
-pub type Key = i64;
-
-/// The place of a task in its class; the smallest goes first.
-pub type Member = (Key, Rank, TaskId);
+/// The place of a task in its class: what the ordering policy says of it, its rank, its number. The smallest goes first.
+pub type Member = (u128, Rank, TaskId);
 
 /// The place of a class among those that are to be tried; the greatest goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Turn {
-    /// Within right or not, and the level.
+    /// Within right or not, and the level that its first counts as for the order, having waited so long.
     pub claim: Claim,
-    /// Where its owner stands among owners, if the order looks at that.
-    pub owner: Reverse<Key>,
+    /// What the ordering policy says of its owner, if that changes while it waits.
+    pub owner: Reverse<u128>,
     /// The first of the class.
     pub first: Reverse<Member>,
 }
@@ -93,6 +91,7 @@ struct Armed {
 struct Blocked {
     want: Want,
     turn: Turn,
+    claim: Claim,
     since: Time,
     by_room: bool,
     lacks: Option<(Waiter, GroupIx)>,
@@ -311,7 +310,8 @@ impl Queue {
     }
 
     /// A class was tried in vain. It waits for what it wants; with `room_too` also for room, where `turn` is its place.
-    /// `lacks` tells whose right it wants, `since` is when its first began to wait.
+    /// `lacks` tells whose right it wants, `claim` is what it
+    /// has to set against runs, `since` is when its first began to wait.
     pub fn block(
         &mut self,
         id: ClassId,
@@ -319,11 +319,12 @@ impl Queue {
         lacks: Option<(Waiter, GroupIx)>,
         room_too: bool,
         turn: Turn,
+        claim: Claim,
         since: Time,
     ) {
         let turn = Turn { first: Reverse(self.first(id)), ..turn };
         if let Some(blocked) = self.class(id).blocked
-            && (blocked.want, blocked.lacks, blocked.turn, blocked.since) == (want, lacks, turn, since)
+            && (blocked.want, blocked.lacks, blocked.turn, blocked.claim, blocked.since) == (want, lacks, turn, claim, since)
             && blocked.by_room == (room_too || want == Want::Room)
         {
             return;
@@ -336,7 +337,7 @@ impl Queue {
             let group = self.class(id).shape.spec.group.clone();
             self.groups.entry(group).or_default().hopeless.insert(id);
         }
-        let blocked = Blocked { want, turn, since, by_room, lacks };
+        let blocked = Blocked { want, turn, claim, since, by_room, lacks };
         self.class_mut(id).blocked = Some(blocked);
         if by_room {
             self.list_for_room(id, blocked);
@@ -369,7 +370,7 @@ impl Queue {
             group.asks.insert(ask);
         }
         let entry = (blocked.since, blocked.turn.first.0.2, id);
-        group.by_wait.entry(blocked.turn.claim).or_default().insert(entry);
+        group.by_wait.entry(blocked.claim).or_default().insert(entry);
     }
 
     fn unlist_for_room(&mut self, id: ClassId, blocked: Blocked) {
@@ -382,10 +383,10 @@ impl Queue {
         if last_of_ask {
             group.asks.remove(&ask);
         }
-        if let Some(waiting) = group.by_wait.get_mut(&blocked.turn.claim) {
+        if let Some(waiting) = group.by_wait.get_mut(&blocked.claim) {
             waiting.remove(&(blocked.since, blocked.turn.first.0.2, id));
             if waiting.is_empty() {
-                group.by_wait.remove(&blocked.turn.claim);
+                group.by_wait.remove(&blocked.claim);
             }
         }
     }
@@ -454,6 +455,24 @@ impl Queue {
         match ask.armed.and_then(|armed| armed.below) {
             Some(below) => ask.waiting.range(..below).next_back().copied(),
             None => ask.waiting.last().copied(),
+        }
+    }
+
+    /// The classes that wait for room with this ask.
+    pub fn waiting(&self, ask: AskId) -> impl Iterator<Item = ClassId> + '_ {
+        self.asked(ask).waiting.iter().map(|&(_, class)| class)
+    }
+
+    /// The place of a class among those that are blocked.
+    #[must_use]
+    pub fn blocked_turn(&self, id: ClassId) -> Option<Turn> {
+        self.class(id).blocked.map(|blocked| blocked.turn)
+    }
+
+    /// Gives a blocked class another place, since time has changed what the order says of it.
+    pub fn reorder(&mut self, id: ClassId, turn: Turn) {
+        if let Some(blocked) = self.class(id).blocked.filter(|blocked| blocked.turn != turn) {
+            self.place_blocked(id, Blocked { turn, ..blocked });
         }
     }
 

@@ -232,3 +232,29 @@ fn the_greatest_amounts_are_given_back_exactly() {
     assert_eq!(book.over(), []);
     assert_eq!(book.standing(ann, &devices(4)), Standing::Now);
 }
+
+#[test]
+fn only_who_can_help_gives_back_and_who_is_furthest_beyond_its_own_first() {
+    // Both parts may borrow what the lab has beside them; b lends nothing.
+    let (mut book, [ann, _, bob]) = lab(pool(2, None, None), pool(4, None, Some(0)), vec![pool(12, None, None)]);
+    let [lab, a, b] = ["lab", "a", "b"].map(|name| book.find_team(&team(name)).expect("it was put in"));
+    let group = book.find_group(&gpus()).expect("it was named");
+    book.add(ann, Part::Borrowed, &devices(5));
+    book.add(bob, Part::Borrowed, &devices(6));
+    assert_eq!(book.over(), []);
+    // a is 3 beyond its own, b 2.
+    set_team(&mut book, "lab", None, &[], vec![pool(10, None, None)]);
+    assert_eq!(book.over(), [Over::Borrowed { team: a, group, by: devices(1).charge }]);
+    book.add(bob, Part::Borrowed, &devices(2));
+    assert_eq!(book.over(), [Over::Borrowed { team: b, group, by: devices(3).charge }]);
+    book.subtract(ann, Part::Borrowed, &devices(5));
+    book.subtract(bob, Part::Borrowed, &devices(4));
+    // b holds the 4 that it keeps anyway: who gives back there helps nobody.
+    set_team(&mut book, "lab", None, &["cid"], vec![pool(10, None, None)]);
+    let cid = book.bucket(&user("cid"), &gpus(), LEVEL);
+    book.add(cid, Part::Staying, &devices(7));
+    assert_eq!(book.over(), []);
+    book.add(cid, Part::Borrowed, &devices(1));
+    assert_eq!(book.over(), [Over::Borrowed { team: lab, group, by: devices(2).charge }]);
+    assert!(book.is_charged_directly(cid, lab) && !book.is_charged_directly(bob, lab));
+}
