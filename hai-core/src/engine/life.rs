@@ -236,7 +236,7 @@ impl Engine {
         let doubled = self.config.cool_down.as_ms().saturating_mul(1_u64.checked_shl(times.min(40)).unwrap_or(u64::MAX));
         let until = self.now + Span::from_ms(doubled).min(self.config.cool_down_max);
         self.cooling.insert(name.clone(), (times.saturating_add(1), until));
-        self.inventory.set_cooling(ix, true);
+        self.inventory.cool(ix, Some(until));
         self.timers.set(Timer::CoolDown(ix), until);
         // Promises on it are broken.
         self.agenda.promises = true;
@@ -244,8 +244,8 @@ impl Engine {
 
     /// The node may be tried again. How often it refused is remembered until it takes a start.
     pub(super) fn cooled_down(&mut self, ix: NodeIx) {
-        if self.inventory.is_known(ix) {
-            self.inventory.set_cooling(ix, false);
+        if self.inventory.get(ix).is_some() {
+            self.inventory.cool(ix, None);
             self.room_freed(ix);
         }
     }

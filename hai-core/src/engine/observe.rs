@@ -360,6 +360,7 @@ impl Engine {
         self.yielders.unlist(id);
         self.cancel_run_timers(id);
         self.cancel_life_timers(id);
+        self.crossing.remove(&id);
         let Some(run) = self.runs.remove(id) else { return };
         let end = run.verdict_at_end();
         let steady = self.config.back_off_max;

@@ -106,6 +106,7 @@ pub(super) enum Reason {
     Wants(Want),
     Behind,
     Blocked(TaskId),
+    Reserved,
     Promised(RunId),
     After,
     NotBefore,

@@ -22,7 +22,8 @@ use trial::Trial;
 pub use yielders::{Listed, Loss, OnNode, Owner, Yielders};
 
 use crate::inventory::{Inventory, NodeIx};
-use crate::model::{Claim, Placement, RunId, TaskSpec};
+use crate::model::{Claim, Placement, RunId};
+use crate::placement::{Ask, Policy, Within};
 
 /// Nodes with more runs than this are emptied greedily.
 const EXACT_RUNS_MAX: usize = 8;
@@ -40,6 +41,19 @@ pub struct Yielder {
     pub loss: u64,
     /// The nodes it is on, each once.
     pub nodes: SmallVec<[NodeIx; 1]>,
+}
+
+/// What room is to be made for, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// All machines.
+    pub inventory: &'a Inventory,
+    /// What is asked for.
+    pub ask: &'a Ask,
+    /// How places are chosen.
+    pub policy: &'a Policy,
+    /// What the place must keep within; it is always one for later.
+    pub within: Within<'a>,
 }
 
 /// Who leaves, and where the task then goes.
@@ -62,13 +76,12 @@ pub fn sort_cheapest_first(yielders: &mut [Yielder]) {
 /// greedy sets is looked at. `None` if the task would not fit even if all left.
 #[must_use]
 pub fn plan(
-    inventory: &Inventory,
-    spec: &TaskSpec,
+    question: &Question<'_>,
     yielders: &[Yielder],
     strict_order: bool,
     also: impl Fn(&[RunId]) -> bool,
 ) -> Option<Plan> {
-    let mut trial = Trial::new(inventory, spec, yielders);
+    let mut trial = Trial::new(question, yielders);
     let fits = |trial: &Trial<'_>| trial.fits() && also(&trial.runs());
     let prefix = (0..yielders.len()).find(|&next| {
         trial.let_leave(next);
