@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::{Inventory, NodeIx};
 use crate::model::{Placement, Priority, RunId, TaskSpec};
-use crate::placement::Hypothesis;
+use crate::placement::{Hypothesis, Policy};
 
 /// Nodes with more runs than this are emptied greedily.
 const EXACT_RUNS_MAX: usize = 8;
@@ -68,7 +68,8 @@ pub fn plan(
     also: impl Fn(&BTreeSet<RunId>) -> bool,
 ) -> Option<Plan> {
     let touched: BTreeSet<NodeIx> = yielders.iter().flat_map(|yielder| yielder.nodes.iter().copied()).collect();
-    let hypothesis = Hypothesis::new(inventory, spec, &touched);
+    let policy = Policy::default();
+    let hypothesis = Hypothesis::new(inventory, spec, &touched, &policy);
     let by_run: BTreeMap<RunId, &Yielder> = yielders.iter().map(|yielder| (yielder.run, yielder)).collect();
     let fits = |set: &BTreeSet<RunId>| {
         let nodes = set.iter().flat_map(|run| by_run[run].nodes.iter().copied()).collect();
