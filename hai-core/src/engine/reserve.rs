@@ -44,7 +44,7 @@ impl Engine {
                 if free == 0 {
                     break;
                 }
-                if claim.entitled && since + after <= self.now && !self.reservations.contains_key(&task) {
+                if claim.entitled && since + after <= self.now && self.can_starve(task) {
                     due.push(task);
                     free -= 1;
                 }
@@ -55,12 +55,24 @@ impl Engine {
         }
     }
 
+    /// Whether nodes should be kept for a task: smaller work could take every place that is freed, one after the other.
+    fn can_starve(&self, task: TaskId) -> bool {
+        let spec = &self.task_ref(task).spec;
+        let is_smallest = spec.workers_min() == 1
+            && match spec.request.devices {
+                Devices::WholeNode => false,
+                Devices::Count(count) => count <= 1,
+                Devices::Share(_) | Devices::Memory(_) => true,
+            };
+        !is_smallest && !self.reservations.contains_key(&task)
+    }
+
     /// When the next reservation is due.
     pub(super) fn next_reservation(&self) -> Option<Time> {
         let after = self.config.reserve_after?;
         let waiting = self.queue.groups().flat_map(|group| self.queue.longest_waiting(group));
         let due = |(claim, since, task): (Claim, Time, TaskId)| {
-            (claim.entitled && !self.reservations.contains_key(&task)).then_some(since + after)
+            (claim.entitled && self.can_starve(task)).then_some(since + after)
         };
         waiting.filter_map(due).filter(|&at| at > self.now).min()
     }
