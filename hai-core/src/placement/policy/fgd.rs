@@ -90,7 +90,7 @@ impl Fgd {
     }
 
     /// How good it is that fragmentation falls by `gain`, in hundredths.
-    fn percent(&self, gain: i128) -> u64 {
+    pub(crate) fn percent(&self, gain: i128) -> u64 {
         if self.weight == 0 {
             return 50;
         }
