@@ -148,6 +148,7 @@ impl Engine {
         run.phase = Phase::Starting;
         run.decided_at = now;
         self.count_usage(id, true);
+        self.list(id);
         self.set_stage(id, Stage::Staying);
     }
 

@@ -128,7 +128,7 @@ impl Engine {
         };
         let may_cross_zones = self.may_cross_zones();
         let ready = &self.asks[ask.index()].as_ref().expect("an ask is made ready before it is looked at").ask;
-        let within = Within { when, kinds, avoid, workers_most, may_cross_zones };
+        let within = Within { when, kinds, avoid, workers_most, may_cross_zones, salt: id.0 };
         let spoilt = self.nodes_avoided(id, avoid);
         if let Some(avoid) = &spoilt
             && let Some(places) = self.placer.place(&self.inventory, ready, &Within { avoid, ..within })
@@ -164,6 +164,7 @@ impl Engine {
                 avoid,
                 workers_most: stand.workers.1,
                 may_cross_zones: self.may_cross_zones(),
+                salt: 0,
             },
         }
     }
