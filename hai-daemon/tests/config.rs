@@ -98,7 +98,7 @@ fn every_value_arrives() {
     assert_eq!(config.tasks.default_priority, Priority::Low);
     let right = &config.rights[0];
     assert_eq!((config.rights.len(), right.key.user.as_ref().map(ToString::to_string)), (1, Some("ada".to_owned())));
-    assert_eq!(right.allowance, Allowance { nodes: Limit::AtMost(2), devices: Limit::Unlimited });
+    assert_eq!(right.allowance, Allowance { nodes: Limit::at_most(2), devices: Limit::Unlimited });
     let node = &config.nodes[0];
     assert_eq!((node.cpu_milli, node.memory_mib, node.cordoned, node.ready), (500, 1024, true, true));
     assert_eq!(node.taints.iter().collect::<Vec<_>>(), ["slow"]);

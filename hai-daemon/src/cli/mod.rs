@@ -6,6 +6,7 @@
 pub mod access;
 mod admin;
 pub mod args;
+pub mod ask;
 pub mod client;
 pub mod error;
 pub mod generate;

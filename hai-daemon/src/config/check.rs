@@ -121,7 +121,10 @@ fn rights(found: &mut Found<'_>) {
         }
         if let Some(first) = seen.insert(&right.key, index) {
             let at = config.origin(&format!("right.{first}"));
-            let message = format!("a right for the same user, group and priority stands at {at} already; keep one");
+            let key = &right.key;
+            let more = key.team.is_some() || key.model.is_some() || key.cap;
+            let whom = if more { "user, team, group, priority, model and cap" } else { "user, group and priority" };
+            let message = format!("a right for the same {whom} stands at {at} already; keep one");
             found.add(&[&name], message);
         }
     }
