@@ -119,6 +119,10 @@ fn rights(found: &mut Found<'_>) {
             let message = "priority: a right is for a fixed level; AUTO takes the best of those".to_owned();
             found.add(&[&name], message);
         }
+        if right.key.user.is_some() && right.key.team.is_some() {
+            let message = "a right is for a user or for each member of a team; give one of user and team".to_owned();
+            found.add(&[&name], message);
+        }
         if let Some(first) = seen.insert(&right.key, index) {
             let at = config.origin(&format!("right.{first}"));
             let key = &right.key;
