@@ -13,6 +13,7 @@ pub mod placement;
 pub mod preemption;
 pub mod queue;
 pub mod rights;
+mod table;
 
 /// The README's example is run with the tests.
 #[cfg(doctest)]

@@ -1,33 +1,38 @@
 //! Keeping the books straight: the queue, the charges and the list of who may have to yield, as tasks and runs change.
 
-use crate::inventory::Stage;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::inventory::{NodeIx, Stage};
 use crate::model::*;
-use crate::preemption::Claim;
-use crate::queue::{Shape, Timer};
-use crate::rights::{Bucket, Part};
+use crate::queue::order::{AccountIx, Order, Waiting};
+use crate::queue::{Member, Shape};
+use crate::rights::{Bill, BucketIx, GroupIx, Held, ModelIx, UserIx};
 
 use super::state::{Phase, Run, Status, Task};
+use super::timers::Timer;
 use super::{Engine, FactError, Policy};
 
 impl Engine {
     pub(super) fn known(&self, id: TaskId) -> Result<&Task, FactError> {
-        self.tasks.get(&id).ok_or(FactError::UnknownTask { task: id })
+        self.tasks.get(id).ok_or(FactError::UnknownTask { task: id })
     }
 
     pub(super) fn task_ref(&self, id: TaskId) -> &Task {
-        self.tasks.get(&id).expect("the books only name unfinished tasks")
+        self.tasks.get(id).expect("the books only name unfinished tasks")
     }
 
     pub(super) fn task_mut(&mut self, id: TaskId) -> &mut Task {
-        self.tasks.get_mut(&id).expect("the books only name unfinished tasks")
+        self.tasks.get_mut(id).expect("the books only name unfinished tasks")
     }
 
     pub(super) fn run_ref(&self, id: RunId) -> &Run {
-        self.runs.get(&id).expect("the books only name unended runs")
+        self.runs.get(id).expect("the books only name unended runs")
     }
 
     pub(super) fn run_mut(&mut self, id: RunId) -> &mut Run {
-        self.runs.get_mut(&id).expect("the books only name unended runs")
+        self.runs.get_mut(id).expect("the books only name unended runs")
     }
 
     /// The task changed: whoever keeps a view of it wants to know, and its verdict may differ.
@@ -43,19 +48,48 @@ impl Engine {
     }
 
     fn shape(&self, id: TaskId) -> Shape {
-        Shape::of(&self.task_ref(id).spec, self.demoted(id))
+        let task = self.task_ref(id);
+        let alone = (!task.avoids.is_empty()).then_some(id);
+        Shape { spec: Arc::clone(&task.spec), demoted: self.demoted(id), alone }
+    }
+
+    /// A waiting task's place in its class. Where the order looks at the owner alone that is the same for all of a class.
+    fn member(&mut self, id: TaskId) -> Member {
+        let key = if self.config.order.is_static() { self.order_key(id) } else { 0 };
+        (key, self.task_ref(id).spec.rank(id), id)
+    }
+
+    /// What the ordering policy says of a task.
+    pub(super) fn order_key(&mut self, id: TaskId) -> u128 {
+        let account = self.usage_account(id);
+        let task = self.task_ref(id);
+        let waiting = Waiting { task: id, spec: &task.spec, account, ran: task.ran, attained: task.attained };
+        self.config.order.key(&waiting, &self.usage, self.now).value
+    }
+
+    /// Where the use of a task's owner is summed up.
+    fn usage_account(&mut self, id: TaskId) -> AccountIx {
+        if !self.counts_usage {
+            return AccountIx::default();
+        }
+        let task = self.tasks.get_mut(id).expect("the books only name unfinished tasks");
+        *task.usage.0.get_or_insert_with(|| self.usage.account(&task.spec.user, &task.spec.group))
     }
 
     /// Puts a waiting task into the queue.
     pub(super) fn enqueue(&mut self, id: TaskId) {
-        let task = self.task_ref(id);
-        let (rank, group) = (task.spec.rank(id), task.spec.group.clone());
         match self.config.policy {
             Policy::Hai => {
                 let shape = self.shape(id);
-                self.queue.insert(shape, rank, id);
+                let member = self.member(id);
+                let task = self.task_ref(id);
+                let class = self.queue.insert(shape, member, task.waiting_since);
+                self.task_mut(id).queued.0 = Some((class, member));
             }
-            Policy::HaiFifo => self.fifo.insert(&group, id),
+            Policy::HaiFifo => {
+                let group = self.task_ref(id).spec.group.clone();
+                self.fifo.insert(&group, id);
+            }
         }
         self.touch(id);
     }
@@ -71,30 +105,25 @@ impl Engine {
     /// Takes a task out of the queue, wherever it waits.
     pub(super) fn dequeue(&mut self, id: TaskId) {
         self.timers.cancel(Timer::BackOff(id));
+        self.timers.cancel(Timer::NotBefore(id));
         let task = self.task_ref(id);
         if task.status != Status::Waiting {
             return;
         }
-        let rank = task.spec.rank(id);
-        let group = task.spec.group.clone();
-        match self.config.policy {
-            Policy::Hai => {
-                let shape = self.shape(id);
-                if let Some(first) = self.queue.remove(&shape, rank, id) {
+        match task.queued.0 {
+            Some((class, member)) => {
+                let tasks = &self.tasks;
+                let since = |other| tasks.get(other).map_or(Time::ZERO, |task| task.waiting_since);
+                if let Some(first) = self.queue.remove(class, member, since) {
                     self.agenda.verdicts.insert(first);
                 }
+                self.task_mut(id).queued.0 = None;
             }
-            Policy::HaiFifo => self.fifo.set_dirty(&group),
+            None => {
+                let group = task.spec.group.clone();
+                self.fifo.set_dirty(&group);
+            }
         }
-    }
-
-    /// A task that had a run, or was held, waits again, in its old place.
-    pub(super) fn requeue(&mut self, id: TaskId) {
-        let now = self.now;
-        let task = self.task_mut(id);
-        task.status = Status::Waiting;
-        task.waiting_since = now;
-        self.enqueue(id);
     }
 
     pub(super) fn finish(&mut self, id: TaskId, outcome: Outcome) {
@@ -109,97 +138,175 @@ impl Engine {
         };
         let group = view.spec.group.clone();
         self.fifo.remove(&group, id);
-        self.tasks.remove(&id);
-        self.changed_tasks.remove(&id);
-        self.agenda.verdicts.remove(&id);
+        let succeeded = view.outcome == Some(Outcome::Succeeded);
+        self.tasks.remove(id);
         self.finished_tasks.push(view);
+        self.release_followers(id, succeeded);
     }
 
-    pub(super) fn bucket(&self, run: &Run) -> Bucket {
-        let spec = &self.task_ref(run.task).spec;
-        Bucket { user: spec.user.clone(), group: spec.group.clone(), level: run.level }
+    /// The bucket of a user's right in a group at a level.
+    pub(super) fn bucket_at(&mut self, task: TaskId, level: Priority) -> BucketIx {
+        let (user, group) = self.account(task);
+        self.book.bucket_of(user, group, level)
     }
 
-    pub(super) fn charge(&mut self, id: RunId, part: Part, charge: Charge) {
+    pub(super) fn account(&mut self, id: TaskId) -> (UserIx, GroupIx) {
+        let task = self.tasks.get_mut(id).expect("the books only name unfinished tasks");
+        *task.account.0.get_or_insert_with(|| (self.book.user(&task.spec.user), self.book.group(&task.spec.group)))
+    }
+
+    /// What one worker uses, given its place.
+    fn bill_of(&mut self, place: &WorkerPlacement) -> Bill {
+        let node = self.inventory.find(&place.node).map(|ix| self.inventory.node(ix).spec());
+        let devices = node.map_or(&[][..], |node| &node.devices);
+        let mut models: SmallVec<[ModelIx; 8]> = SmallVec::new();
+        if place.whole_node {
+            models.extend(devices.iter().map(|device| self.book.model(&device.model)));
+            return self.book.bill_of([Held::Node { models: &models }]);
+        }
+        for id in &place.devices {
+            match devices.iter().find(|device| device.id == *id) {
+                Some(device) => models.push(self.book.model(&device.model)),
+                // A replayed place of which nothing is known any more: its devices count in full.
+                None => {
+                    let count = u32::try_from(place.devices.len()).unwrap_or(u32::MAX);
+                    return Bill::of_charge(Charge::of_worker(Devices::Count(count)));
+                }
+            }
+        }
+        let milli = place.part.map_or(1000, |part| part.milli);
+        let held: SmallVec<[Held<'_>; 8]> = models.iter().map(|&model| Held::Device { model, milli }).collect();
+        self.book.bill_of(held)
+    }
+
+    /// Works out what a run uses, and of which right. Background work needs none.
+    pub(super) fn write_bill(&mut self, id: RunId) {
         let run = self.run_ref(id);
-        if run.entitled {
-            let bucket = self.bucket(run);
-            self.ledger.add(&bucket, part, charge);
+        let (task, level) = (run.task, run.level);
+        if self.task_ref(task).spec.kind.is_background() {
+            return;
+        }
+        let bucket = self.bucket_at(task, level);
+        let bills = match self.run_mut(id).bill.0.take() {
+            Some((_, bills)) => bills,
+            None => {
+                let placement = self.run_ref(id).placement.clone();
+                placement.workers.iter().map(|place| self.bill_of(place)).collect()
+            }
+        };
+        self.run_mut(id).bill.0 = Some((bucket, bills));
+    }
+
+    /// Adds what a run uses to the book.
+    pub(super) fn charge(&mut self, id: RunId) {
+        let run = self.runs.get(id).expect("the books only name unended runs");
+        let Some((bucket, bills)) = &run.bill.0 else { return };
+        for rank in run.alive() {
+            self.book.add(*bucket, run.part(), &bills[rank]);
+        }
+        self.count_usage(id, true);
+    }
+
+    /// What a run that is more than promised has counts as used by its owner, from now on or no longer.
+    pub(super) fn count_usage(&mut self, id: RunId, begins: bool) {
+        let run = self.run_ref(id);
+        if !self.counts_usage || run.phase == Phase::Promised || run.bill.0.is_none() {
+            return;
+        }
+        let (task, devices) = (run.task, run.alive().map(|rank| run.devices(rank)).sum());
+        let account = self.usage_account(task);
+        if begins {
+            self.usage.hold(account, devices, self.now);
+        } else {
+            self.usage.release(account, devices, self.now);
         }
     }
 
-    /// Gives back a part of a run's charge; whoever waits for that right is looked at again.
-    pub(super) fn uncharge(&mut self, id: RunId, part: Part, charge: Charge) {
-        let run = self.run_ref(id);
-        if run.entitled {
-            let bucket = self.bucket(run);
-            self.ledger.subtract(&bucket, part, charge);
-            self.queue.wake_right(&bucket.user, &bucket.group);
+    /// Takes what a run uses out of the book.
+    pub(super) fn uncharge(&mut self, id: RunId) {
+        self.count_usage(id, false);
+        let run = self.runs.get(id).expect("the books only name unended runs");
+        let Some((bucket, bills)) = &run.bill.0 else { return };
+        for rank in run.alive() {
+            self.book.subtract(*bucket, run.part(), &bills[rank]);
+        }
+        let bucket = *bucket;
+        self.right_freed(bucket);
+    }
+
+    /// The same for one worker.
+    pub(super) fn uncharge_worker(&mut self, id: RunId, rank: usize) {
+        let run = self.runs.get(id).expect("the books only name unended runs");
+        let Some((bucket, bills)) = &run.bill.0 else { return };
+        self.book.subtract(*bucket, run.part(), &bills[rank]);
+        let bucket = *bucket;
+        if self.counts_usage {
+            let (task, devices) = (run.task, run.devices(rank));
+            let account = self.usage_account(task);
+            self.usage.release(account, devices, self.now);
+        }
+        self.right_freed(bucket);
+    }
+
+    /// A right is used less: whoever waits for it is looked at again.
+    pub(super) fn right_freed(&mut self, bucket: BucketIx) {
+        let group = self.book.bucket_group(bucket);
+        for waiter in self.book.freed(bucket) {
+            self.agenda.rights.insert((waiter, group));
         }
         self.agenda.rights_freed = true;
+        self.agenda.rights_cut |= !self.noticed.is_empty();
     }
 
-    /// Something of the kind that the task used was freed.
+    /// Something changed for the tasks of this task's group, as strict order sees it.
     pub(super) fn freed(&mut self, task: TaskId) {
-        let group = self.task_ref(task).spec.group.clone();
-        self.capacity_changed(&group);
-    }
-
-    /// The same for the groups that its nodes belong to now, which may be others than when it was placed.
-    pub(super) fn freed_on(&mut self, placement: &Placement) {
-        let groups: std::collections::BTreeSet<GroupName> = placement
-            .workers
-            .iter()
-            .filter_map(|place| Some(self.inventory.node(self.inventory.find(&place.node)?).spec().group.clone()))
-            .collect();
-        for group in groups {
-            self.capacity_changed(&group);
-        }
-    }
-
-    pub(super) fn capacity_changed(&mut self, group: &GroupName) {
+        let group = &self.tasks.get(task).expect("the books only name unfinished tasks").spec.group;
         self.agenda.promises = true;
-        self.queue.wake_group(group);
         self.fifo.set_dirty(group);
     }
 
-    /// Adds a run that stays, or is promised, to those who may have to yield.
-    pub(super) fn list(&mut self, id: RunId) {
+    /// A run's place has more room for others, or it yields it more easily.
+    pub(super) fn freed_by(&mut self, id: RunId) {
         let run = self.run_ref(id);
-        let claim = Claim { entitled: run.entitled, level: run.counts_as() };
-        let group = self.task_ref(run.task).spec.group.clone();
-        self.yielders.entry(group).or_default().insert((claim, id));
+        let nodes: SmallVec<[NodeIx; 4]> =
+            run.placement.workers.iter().filter_map(|place| self.inventory.find(&place.node)).collect();
+        for ix in nodes {
+            self.room_freed(ix);
+        }
     }
 
-    /// The opposite of [`Engine::list`].
-    pub(super) fn unlist(&mut self, id: RunId) {
-        let run = self.run_ref(id);
-        let claim = Claim { entitled: run.entitled, level: run.counts_as() };
-        let group = self.task_ref(run.task).spec.group.clone();
-        if let Some(runs) = self.yielders.get_mut(&group) {
-            runs.remove(&(claim, id));
-            if runs.is_empty() {
-                self.yielders.remove(&group);
-            }
-        }
+    /// A node has more room for new work, or somebody on it yields more easily.
+    pub(super) fn room_freed(&mut self, ix: NodeIx) {
+        self.agenda.promises = true;
+        self.agenda.nodes.insert(ix);
+        self.freed_version += 1;
+        self.fifo.set_dirty(&self.inventory.node(ix).spec().group);
+    }
+
+    /// Nodes of a group came, went or changed.
+    pub(super) fn capacity_changed(&mut self, group: &GroupName) {
+        self.agenda.promises = true;
+        self.freed_version += 1;
+        self.queue.wake_group(group);
+        self.fifo.set_dirty(group);
     }
 
     /// Frees a promised place. The task is in no queue then; what becomes of it is up to the caller.
     pub(super) fn drop_promise(&mut self, id: RunId) {
         let run = self.run_ref(id);
         let (task, nodes) = (run.task, run.placement.clone());
-        let charge = run.charge(&self.task_ref(task).spec);
-        self.uncharge(id, Part::Promised, charge);
-        self.unlist(id);
+        self.uncharge(id);
+        self.yielders.unlist(id);
         self.promised.remove(&id);
-        self.runs.remove(&id);
-        self.changed_runs.remove(&id);
+        self.runs.remove(id);
         self.task_mut(task).status = Status::Held;
         for (rank, place) in (0..).zip(&nodes.workers) {
             self.inventory.release(&place.node, id, rank);
+            if let Some(ix) = self.inventory.find(&place.node) {
+                self.room_freed(ix);
+            }
         }
         self.freed(task);
-        self.freed_on(&nodes);
         self.touch(task);
     }
 
@@ -216,6 +323,7 @@ impl Engine {
         let run = self.run_ref(id);
         let Some(start) = run.started_at.filter(|_| run.phase == Phase::Running && !self.fifo.enabled) else { return };
         let timing = self.config.timing(run.level);
+        let (protected, slice) = (self.protected(id), self.slice(id));
         let task = self.task_ref(run.task);
         let (ran, group) = (task.ran, task.spec.group.clone());
         if run.level == Priority::AboveNormal && !run.demoted {
@@ -225,10 +333,10 @@ impl Engine {
             self.timers.cancel(Timer::Demotion(id));
         }
         let turns = self.turns.entry(group).or_default();
-        if timing.protected > Span::ZERO {
-            turns.set(Timer::Protected(id), start + timing.protected);
+        if protected > Span::ZERO {
+            turns.set(Timer::Protected(id), start + protected);
         }
-        turns.set(Timer::Slice(id), start + timing.slice);
+        turns.set(Timer::Slice(id), start + slice);
     }
 
     /// Time changes nothing more about a run: it is leaving, or over.
@@ -249,7 +357,13 @@ impl Engine {
         self.now = self.now.max(now);
         while let Some(timer) = self.timers.pop_due(self.now) {
             match timer {
-                Timer::BackOff(task) => self.requeue(task),
+                Timer::BackOff(task) | Timer::NotBefore(task) => self.admit(task),
+                Timer::Limit(run) => self.limit_reached(run),
+                Timer::Lease(run) => self.lease_over(run),
+                Timer::Idle(run) => self.idle_too_long(run),
+                Timer::Notice(_) => self.agenda.rights_cut = true,
+                Timer::CoolDown(ix) => self.cooled_down(ix),
+                Timer::RightExpiry => self.expire_rights(),
                 Timer::Demotion(run) => self.demote(run),
                 Timer::Protected(_) | Timer::Slice(_) => {}
             }
@@ -257,29 +371,35 @@ impl Engine {
         let mut due = Vec::new();
         for (group, turns) in &mut self.turns {
             while let Some(timer) = turns.pop_due(self.now) {
-                if let Timer::Slice(run) = timer {
-                    self.over_slice.entry(group.clone()).or_default().insert(run);
+                match timer {
+                    Timer::Slice(run) => {
+                        self.over_slice.entry(group.clone()).or_default().insert(run);
+                        self.agenda.slices.insert(run);
+                    }
+                    Timer::Protected(run) => due.push(run),
+                    _ => {}
                 }
-                due.push(group.clone());
+                self.fifo.set_dirty(group);
             }
         }
-        for group in due {
-            self.capacity_changed(&group);
+        for run in due {
+            self.freed_by(run);
         }
     }
 
     fn demote(&mut self, id: RunId) {
-        self.unlist(id);
+        self.yielders.unlist(id);
         self.run_mut(id).demoted = true;
         if self.run_ref(id).is_staying() {
             self.list(id);
         }
         self.freed(self.run_ref(id).task);
+        self.freed_by(id);
     }
 
     /// When time alone could change a decision. Slices and protection matter only to those who want room.
     pub(super) fn earliest_timer(&self) -> Option<Time> {
-        let wanted = self.turns.iter().filter(|(group, _)| self.queue.wanting_room(group).next().is_some());
+        let wanted = self.turns.iter().filter(|(group, _)| self.queue.wants_room(group));
         wanted.filter_map(|(_, turns)| turns.next()).chain(self.timers.next()).min()
     }
 }

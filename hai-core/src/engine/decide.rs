@@ -4,7 +4,7 @@ use crate::inventory::Stage;
 use crate::model::*;
 use crate::rights::Part;
 
-use super::state::{Phase, Run, Status};
+use super::state::{Derived, Phase, Run, Status};
 use super::{Engine, FactError};
 
 impl Engine {
@@ -31,7 +31,7 @@ impl Engine {
             | Decision::Stop { run, .. }
             | Decision::Recharge { run, .. }
             | Decision::Notice { run, .. } => {
-                if !self.runs.contains_key(run) {
+                if !self.runs.contains(*run) {
                     return Err(FactError::UnknownWorker { run: *run, rank: 0 });
                 }
             }
@@ -67,12 +67,17 @@ impl Engine {
             }
             Decision::Suspend { run, task, reason } => {
                 let at = self.now;
+                if matches!(reason, YieldReason::For { .. }) {
+                    let task = self.task_mut(*task);
+                    task.suspensions = task.suspensions.saturating_add(1);
+                }
                 self.task_mut(*task).yielded = Some(Yielded { at, reason: reason.clone() });
                 self.vacate(*run, false);
             }
             Decision::Stop { run, .. } => self.vacate(*run, true),
             Decision::Recharge { run, level, entitled } => self.recharge(*run, *level, *entitled),
-            Decision::Reserve { .. } | Decision::Unreserve { .. } | Decision::Notice { .. } => {}
+            Decision::Notice { run, until } => self.give_notice(*run, *until),
+            Decision::Reserve { .. } | Decision::Unreserve { .. } => {}
         }
     }
 
@@ -109,34 +114,38 @@ impl Engine {
             declared_done: false,
             interrupted: false,
             cancelled: false,
+            hopeless: false,
+            failed_on: None,
+            idle_since: None,
+            leased_at: None,
+            notice: None,
+            told_at: None,
+            bill: Derived::default(),
         };
-        let charge = run.charge(&task.spec);
         self.runs.insert(run_id, run);
         self.next_run = self.next_run.max(RunId(run_id.0 + 1));
-        let (stage, part) = match phase {
-            Phase::Promised => (Stage::Promised, Part::Promised),
-            _ => (Stage::Staying, Part::Staying),
-        };
+        let stage = if phase == Phase::Promised { Stage::Promised } else { Stage::Staying };
         for (rank, place) in (0..).zip(&placement.workers) {
             self.inventory.hold(place, run_id, rank, stage);
         }
-        self.charge(run_id, part, charge);
+        self.write_bill(run_id);
+        self.charge(run_id);
         self.list(run_id);
     }
 
     fn keep_promise(&mut self, id: RunId) {
         let now = self.now;
-        let run = self.run_ref(id);
-        let charge = run.charge(&self.task_ref(run.task).spec);
-        if run.entitled {
+        let run = self.runs.get_mut(id).expect("the books only name unended runs");
+        if let (Some((bucket, bills)), true) = (&run.bill.0, run.entitled) {
             // Moved within the bucket: nothing is freed, nobody needs to be woken.
-            let bucket = self.bucket(run);
-            self.ledger.subtract(&bucket, Part::Promised, charge);
-            self.ledger.add(&bucket, Part::Staying, charge);
+            for bill in bills {
+                self.book.move_part(*bucket, Part::Promised, Part::Staying, bill);
+            }
         }
         let run = self.run_mut(id);
         run.phase = Phase::Starting;
         run.decided_at = now;
+        self.count_usage(id, true);
         self.set_stage(id, Stage::Staying);
     }
 
@@ -147,21 +156,19 @@ impl Engine {
         if let Phase::Vacating { until, .. } = run.phase {
             self.run_mut(id).phase = Phase::Vacating { until, stopping };
         } else {
-            self.unlist(id);
-            let charge = self.run_ref(id).charge(&self.task_ref(task).spec);
-            let run = self.run_ref(id);
-            if run.entitled {
-                let bucket = self.bucket(run);
-                self.ledger.subtract(&bucket, Part::Staying, charge);
-                self.ledger.add(&bucket, Part::Leaving, charge);
-                self.queue.wake_right(&bucket.user, &bucket.group);
-            }
-            self.run_mut(id).phase = Phase::Vacating { until, stopping };
+            self.yielders.unlist(id);
+            self.uncharge(id);
+            let now = self.now;
+            let run = self.run_mut(id);
+            run.phase = Phase::Vacating { until, stopping };
+            run.told_at = Some(now);
+            run.notice = None;
+            self.charge(id);
             self.set_stage(id, Stage::Vacating);
             self.freed(task);
-            let placement = self.run_ref(id).placement.clone();
-            self.freed_on(&placement);
+            self.freed_by(id);
             self.cancel_run_timers(id);
+            self.cancel_life_timers(id);
         }
         self.changed_runs.insert(id);
         self.touch(task);
@@ -170,22 +177,22 @@ impl Engine {
     fn recharge(&mut self, id: RunId, level: Priority, entitled: bool) {
         let run = self.run_ref(id);
         let task = run.task;
-        let part = if run.phase == Phase::Promised { Part::Promised } else { Part::Staying };
-        let charge = run.charge(&self.task_ref(task).spec);
-        self.unlist(id);
+        self.yielders.unlist(id);
         // The new level has its own times.
         self.cancel_run_timers(id);
-        self.uncharge(id, part, charge);
+        self.uncharge(id);
         let ran = self.task_ref(task).ran + self.run_ref(id).elapsed(self.now);
         let demoted = level == Priority::AboveNormal && ran >= self.config.timing(level).demote_after;
         let run = self.run_mut(id);
         run.level = level;
         run.entitled = entitled;
         run.demoted |= demoted;
-        self.charge(id, part, charge);
+        self.write_bill(id);
+        self.charge(id);
         self.list(id);
         self.set_run_timers(id);
         self.freed(task);
+        self.freed_by(id);
         self.touch(task);
     }
 }

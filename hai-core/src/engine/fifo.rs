@@ -10,12 +10,14 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::model::*;
 use crate::placement;
-use crate::preemption::{self, Claim, Yielder};
+use crate::preemption::{self, Yielder};
 use crate::queue::Want;
-use crate::rights::{self, Bucket, Standing};
+use crate::rights::BucketIx;
+use crate::rights::book::Standing;
 
 use super::Engine;
 use super::state::{Found, Phase, Status};
@@ -64,7 +66,7 @@ impl Fifo {
 }
 
 /// A running task that may have to yield; the first in order yields first.
-type Later = (Reverse<usize>, Reverse<(Rank, TaskId)>, RunId, Claim);
+type Later = (Reverse<usize>, Reverse<(Rank, TaskId)>, RunId);
 
 /// A task that was dealt a right, at a level; the order is the queue's.
 type Place = (Reverse<Priority>, Rank, TaskId);
@@ -127,7 +129,7 @@ impl Engine {
     fn gives_way(&self, task: TaskId) -> bool {
         matches!(
             self.task_ref(task).yielded,
-            Some(Yielded { reason: YieldReason::For { task: other }, .. }) if self.tasks.contains_key(&other)
+            Some(Yielded { reason: YieldReason::For { task: other }, .. }) if self.tasks.contains(other)
         )
     }
 
@@ -145,7 +147,7 @@ impl Engine {
             let task = self.task_ref(id);
             let takes_part = match task.status {
                 Status::Waiting => true,
-                Status::BackOff { .. } | Status::Held => false,
+                Status::BackOff { .. } | Status::Held | Status::After | Status::NotBefore => false,
                 Status::Run(run) => {
                     let run = self.run_ref(run);
                     !run.cancelled && !task.hold && !matches!(run.phase, Phase::Vacating { stopping: true, .. })
@@ -156,26 +158,26 @@ impl Engine {
             }
         }
         ranked.sort_unstable();
-        let mut dealt: BTreeMap<(UserName, Priority), Charge> = BTreeMap::new();
+        let mut dealt: BTreeMap<BucketIx, Charge> = BTreeMap::new();
         let mut order = Vec::new();
         for (rank, id) in ranked {
-            let spec = self.task_ref(id).spec.clone();
+            let spec = Arc::clone(&self.task_ref(id).spec);
             let charge = match self.task_ref(id).run() {
-                Some(run) => self.run_ref(run).charge(&spec),
+                Some(run) => self.run_ref(run).charge(),
                 None => Charge::of(&spec),
             };
-            let mut has_room = |level: Priority| {
-                let taken = dealt.entry((spec.user.clone(), level)).or_default();
-                let fits = rights::covers(self.rights.allowance(&spec.user, group, level), &[*taken, charge]);
+            let mut has_room = |engine: &mut Self, level: Priority| {
+                let bucket = engine.bucket_at(id, level);
+                let taken = dealt.entry(bucket).or_default();
+                let fits = engine.book.allowance(bucket).covers(*taken + charge);
                 if fits {
-                    taken.nodes += charge.nodes;
-                    taken.devices += charge.devices;
+                    *taken += charge;
                 }
                 fits
             };
             let level = match spec.priority {
-                Priority::Auto => Priority::LEVELS.into_iter().find(|&level| has_room(level)),
-                level => has_room(level).then_some(level),
+                Priority::Auto => Priority::LEVELS.into_iter().find(|&level| has_room(self, level)),
+                level => has_room(self, level).then_some(level),
             };
             match level {
                 Some(level) => order.push((Reverse(level), rank, id)),
@@ -183,7 +185,8 @@ impl Engine {
                     let want = self.right_lack(&spec, charge);
                     let found = match want {
                         Want::RightInUse if spec.priority != Priority::Auto => {
-                            Found::Dealt(dealt.get(&(spec.user.clone(), spec.priority)).copied().unwrap_or_default())
+                            let bucket = self.bucket_at(id, spec.priority);
+                            Found::Dealt(dealt.get(&bucket).copied().unwrap_or_default())
                         }
                         want => Found::Wants(want),
                     };
@@ -196,11 +199,8 @@ impl Engine {
     }
 
     fn right_lack(&self, spec: &TaskSpec, charge: Charge) -> Want {
-        let allowance = match spec.priority {
-            Priority::Auto => self.rights.best_allowance(&spec.user, &spec.group),
-            level => self.rights.allowance(&spec.user, &spec.group, level),
-        };
-        if rights::covers(allowance, &[charge]) { Want::RightInUse } else { Want::Right }
+        let allowance = self.allowed(&spec.user, &spec.group, spec.priority);
+        if allowance.covers(charge) { Want::RightInUse } else { Want::Right }
     }
 
     /// A running AUTO task is charged to the level that it was dealt, as soon as that has room in fact.
@@ -210,10 +210,9 @@ impl Engine {
         if run.level == level || matches!(run.phase, Phase::Vacating { .. }) {
             return;
         }
-        let spec = &self.task_ref(task).spec;
-        let bucket = Bucket { user: spec.user.clone(), group: spec.group.clone(), level };
-        let allowance = self.rights.allowance(&bucket.user, &bucket.group, level);
-        if self.ledger.standing(&bucket, allowance, run.charge(spec)) == Standing::Now {
+        let bucket = self.bucket_at(task, level);
+        let Some((_, bill)) = self.run_ref(id).bill() else { return };
+        if self.book.standing(bucket, &bill) == Standing::Now {
             self.decide(Decision::Recharge { run: id, level, entitled: true });
         }
     }
@@ -225,7 +224,7 @@ impl Engine {
         if want != Want::Room {
             return Some(Found::Wants(want));
         }
-        let standing = self.standing(&spec, level);
+        let standing = self.standing(id, level);
         if standing == Standing::Now
             && let Some(placement) = placement::place_now(&self.inventory, &spec)
         {
@@ -235,15 +234,16 @@ impl Engine {
         if matches!(standing, Standing::Now | Standing::Later)
             && let Some(placement) = placement::place_later(&self.inventory, &spec)
         {
-            self.promise(id, placement, level);
+            self.promise(id, placement, level, true);
             return None;
         }
         let yielders = self.later_tasks(id, &spec.group, position);
+        let bucket = self.bucket_at(id, level);
         let plan =
-            preemption::plan(&self.inventory, &spec, &yielders, true, |leave| self.right_without(&spec, level, leave));
+            preemption::plan(&self.inventory, &spec, &yielders, true, |leave| self.right_without(&spec, bucket, leave));
         match plan {
             Some(plan) => {
-                self.carry_out(id, plan, level);
+                self.carry_out(id, plan, level, true);
                 None
             }
             None => Some(Found::Wants(Want::Room)),
@@ -254,25 +254,26 @@ impl Engine {
     fn later_tasks(&self, id: TaskId, group: &GroupName, position: &BTreeMap<TaskId, usize>) -> Vec<Yielder> {
         let mine = position.get(&id).copied().unwrap_or(usize::MAX);
         let mut later: Vec<Later> = Vec::new();
-        for &(claim, run) in self.yielders.get(group).into_iter().flatten() {
+        for run in self.yielders.range(group, ..) {
             let task = self.run_ref(run).task;
             let at = position.get(&task).copied().unwrap_or(usize::MAX);
             if at > mine {
-                later.push((Reverse(at), Reverse((self.task_ref(task).spec.rank(task), task)), run, claim));
+                later.push((Reverse(at), Reverse((self.task_ref(task).spec.rank(task), task)), run));
             }
         }
         later.sort_unstable();
-        later.into_iter().map(|(_, _, run, claim)| self.yielder(run, claim)).collect()
+        later.into_iter().filter_map(|(_, _, run)| self.yielders.yielder(run, self.now)).collect()
     }
 
     /// Whether the task would be within its right if these runs left.
-    fn right_without(&self, spec: &TaskSpec, level: Priority, leave: &BTreeSet<RunId>) -> bool {
-        let bucket = Bucket { user: spec.user.clone(), group: spec.group.clone(), level };
-        let mut used = self.ledger.used(&bucket).committed();
-        for run in leave.iter().map(|&id| self.run_ref(id)).filter(|run| run.entitled && self.bucket(run) == bucket) {
-            let freed = run.charge(&self.task_ref(run.task).spec);
-            used = used.minus(freed);
+    fn right_without(&self, spec: &TaskSpec, bucket: BucketIx, leave: &[RunId]) -> bool {
+        let used = self.book.used(bucket);
+        let mut used = used.staying + used.promised;
+        for run in leave.iter().map(|&id| self.run_ref(id)).filter(|run| run.entitled) {
+            if run.bill.0.as_ref().is_some_and(|(of, _)| *of == bucket) {
+                used = used.minus(run.charge());
+            }
         }
-        rights::covers(self.rights.allowance(&bucket.user, &bucket.group, level), &[used, Charge::of(spec)])
+        self.book.allowance(bucket).covers(used + Charge::of(spec))
     }
 }

@@ -1,11 +1,8 @@
 //! What has to happen whatever the policy says: stops, holds, lost nodes, cut rights; and promises that are kept or
 //! broken.
 
-use std::cmp::Reverse;
-
 use crate::model::*;
-use crate::preemption::Claim;
-use crate::rights::{self, Bucket, Standing};
+use crate::rights::book::Standing;
 
 use super::Engine;
 use super::state::Phase;
@@ -13,14 +10,14 @@ use super::state::Phase;
 impl Engine {
     /// Tells runs to leave or end that have no choice.
     pub(super) fn force(&mut self) {
-        for id in std::mem::take(&mut self.agenda.runs) {
-            if self.runs.contains_key(&id) {
+        let looked_at = self.agenda.runs.take();
+        for &id in &looked_at {
+            if self.runs.contains(id) {
                 self.force_run(id);
             }
         }
-        if std::mem::take(&mut self.agenda.rights_cut) {
-            self.cut_rights();
-        }
+        self.agenda.runs.reuse(looked_at);
+        self.cut_rights();
         if std::mem::take(&mut self.agenda.rights_freed) && self.config.borrow {
             self.entitle_borrowed();
         }
@@ -45,7 +42,9 @@ impl Engine {
             return;
         }
         if task.hold {
-            self.decide(Decision::Suspend { run: id, task: task_id, reason: YieldReason::Held });
+            let idle = self.is_idle_too_long(id);
+            let reason = if idle { YieldReason::Idle } else { YieldReason::Held };
+            self.decide(Decision::Suspend { run: id, task: task_id, reason });
         } else if let Some(reason) = self.loss(id) {
             self.decide(Decision::Suspend { run: id, task: task_id, reason });
         } else if task.spec.priority != run.level && task.spec.priority != Priority::Auto {
@@ -62,6 +61,9 @@ impl Engine {
         if let Some(place) = run.alive().map(|rank| &run.placement.workers[rank]).find(dead) {
             return Some(YieldReason::NodeLost { node: place.node.clone() });
         }
+        if let Some(reason) = self.device_to_leave(id) {
+            return Some(reason);
+        }
         let lost = |state: &WorkerState| {
             matches!(state, WorkerState::Ended { exit, .. }
                 if matches!(exit.fate, WorkerFate::Lost { .. } | WorkerFate::Refused { .. }))
@@ -70,96 +72,37 @@ impl Engine {
         Some(YieldReason::WorkerLost { rank })
     }
 
+    /// A device under a run that is being drained, or broke.
+    fn device_to_leave(&self, id: RunId) -> Option<YieldReason> {
+        let run = self.run_ref(id);
+        run.alive().find_map(|rank| {
+            let place = &run.placement.workers[rank];
+            let node = self.inventory.node(self.inventory.find(&place.node)?).spec();
+            let bad = |device: &&DeviceSpec| device.health.must_be_left() && place.devices.contains(&device.id);
+            let device = node.devices.iter().find(bad)?.id.clone();
+            Some(YieldReason::DeviceLost { node: node.name.clone(), device })
+        })
+    }
+
+    fn is_idle_too_long(&self, id: RunId) -> bool {
+        let run = self.run_ref(id);
+        match (self.task_ref(run.task).spec.kind, run.idle_since) {
+            (TaskKind::Interactive { idle_after: Some(longest), .. }, Some(since)) => self.now.since(since) >= longest,
+            _ => false,
+        }
+    }
+
     /// A running task was given another priority: it is charged to that from now on, if its owner's right allows;
     /// otherwise it goes on under the old one, and the new one counts when it next waits.
     fn follow_priority(&mut self, id: RunId, level: Priority) {
+        let task = self.run_ref(id).task;
+        let bucket = self.bucket_at(task, level);
         let run = self.run_ref(id);
-        let spec = &self.task_ref(run.task).spec;
-        let bucket = Bucket { user: spec.user.clone(), group: spec.group.clone(), level };
-        let allowance = self.rights.allowance(&bucket.user, &bucket.group, level);
-        let entitled = self.ledger.standing(&bucket, allowance, run.charge(spec)) == Standing::Now;
+        let Some((_, bill)) = run.bill() else { return };
+        let entitled = self.book.standing(bucket, &bill) == Standing::Now;
         // What borrows needs no right to change its level.
         if entitled || !run.entitled {
             self.decide(Decision::Recharge { run: id, level, entitled });
-        }
-    }
-
-    /// Where more is used than is allowed, the last in rank lose their place (or borrow it from now on).
-    fn cut_rights(&mut self) {
-        let over: Vec<Bucket> = self
-            .ledger
-            .buckets()
-            .filter(|(bucket, used)| {
-                let allowance = self.rights.allowance(&bucket.user, &bucket.group, bucket.level);
-                !rights::covers(allowance, &[used.committed()])
-            })
-            .map(|(bucket, _)| bucket.clone())
-            .collect();
-        for bucket in over {
-            self.cut_bucket(&bucket);
-        }
-    }
-
-    fn cut_bucket(&mut self, bucket: &Bucket) {
-        let allowance = self.rights.allowance(&bucket.user, &bucket.group, bucket.level);
-        // Promises first, then the last in rank.
-        let mut members: Vec<_> = self
-            .yielders
-            .get(&bucket.group)
-            .into_iter()
-            .flatten()
-            .map(|&(_, id)| (id, self.run_ref(id)))
-            .filter(|(_, run)| run.entitled && self.bucket(run) == *bucket)
-            .map(|(id, run)| {
-                let rank = self.task_ref(run.task).spec.rank(run.task);
-                (run.phase != Phase::Promised, Reverse((rank, run.task)), id)
-            })
-            .collect();
-        members.sort_unstable();
-        for (holds_place, _, id) in members {
-            if rights::covers(allowance, &[self.ledger.used(bucket).committed()]) {
-                return;
-            }
-            let run = self.run_ref(id);
-            // Taking back what is not charged helps nobody.
-            if run.charge(&self.task_ref(run.task).spec) == Charge::default() {
-                continue;
-            }
-            let task = run.task;
-            if !holds_place {
-                self.decide(Decision::Withdraw { task });
-            } else if self.config.borrow {
-                let level = match self.task_ref(task).spec.priority {
-                    Priority::Auto => bucket.level,
-                    level => level,
-                };
-                self.decide(Decision::Recharge { run: id, level, entitled: false });
-            } else {
-                self.decide(Decision::Suspend { run: id, task, reason: YieldReason::RightLost });
-            }
-        }
-    }
-
-    /// Borrowed work becomes entitled where rights became free, in the order of its rank.
-    fn entitle_borrowed(&mut self) {
-        let borrowed = (Claim { entitled: false, level: Priority::Auto }, RunId(0))
-            ..(Claim { entitled: true, level: Priority::Auto }, RunId(0));
-        let mut runs: Vec<((Rank, TaskId), RunId)> = Vec::new();
-        for group in self.yielders.values() {
-            for &(_, id) in group.range(borrowed.clone()) {
-                let run = self.run_ref(id);
-                runs.push(((self.task_ref(run.task).spec.rank(run.task), run.task), id));
-            }
-        }
-        runs.sort_unstable();
-        for (_, id) in runs {
-            let run = self.run_ref(id);
-            let bucket = self.bucket(run);
-            let allowance = self.rights.allowance(&bucket.user, &bucket.group, bucket.level);
-            let charge = run.charge(&self.task_ref(run.task).spec);
-            if self.ledger.standing(&bucket, allowance, charge) == Standing::Now {
-                self.decide(Decision::Recharge { run: id, level: bucket.level, entitled: true });
-            }
         }
     }
 
@@ -238,15 +181,10 @@ impl Engine {
     /// Whether everybody who had to leave for a promise has left, its owner's own leaving runs included.
     fn may_start(&self, id: RunId) -> bool {
         let run = self.run_ref(id);
-        if run.entitled {
-            let bucket = self.bucket(run);
-            let used = self.ledger.used(&bucket);
-            let allowance = self.rights.allowance(&bucket.user, &bucket.group, bucket.level);
-            // Other promises of the bucket are not yet used.
-            let charge = run.charge(&self.task_ref(run.task).spec);
-            if !rights::covers(allowance, &[used.staying, used.leaving, charge]) {
-                return false;
-            }
+        if let (Some((bucket, bill)), true) = (run.bill(), run.entitled)
+            && !self.book.may_start(bucket, &bill)
+        {
+            return false;
         }
         self.places(id, |node, _| {
             let mut room = node.room_unheld();

@@ -4,33 +4,42 @@
 //! decides: what is forced (`forced.rs`), then what the policy says (`hai.rs` or `fifo.rs`). Every decision is made true
 //! in one place (`decide.rs`), which a replayed log uses too.
 
+mod after;
 mod books;
 mod config;
+mod cut;
 mod decide;
 mod error;
 mod fifo;
 mod forced;
 mod hai;
+mod life;
 mod observe;
 mod snapshot;
 mod state;
+mod timers;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use config::{EngineConfig, Policy, Timing};
+pub use config::{Churn, EngineConfig, Policy, Timing};
 pub use error::FactError;
 pub use snapshot::EngineState;
 
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, NodeIx};
 use crate::model::{
-    Decision, Fact, GroupName, NodeView, RightRow, Round, RunId, RunView, TaskId, TaskView, Time, Verdict,
+    Charge, Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView, Span, TaskId, TaskView, Team, Time, UserName, Verdict,
 };
-use crate::preemption::Claim;
-use crate::queue::{Queue, Timers};
-use crate::rights::{Ledger, Rights};
+use crate::preemption::{Owner, Yielders};
+use crate::queue::order::Usage;
+use crate::queue::{AskId, ClassId, Queue};
+use crate::rights::BucketIx;
+use crate::rights::book::Book;
+use crate::table::Table;
+use after::After;
 use fifo::Fifo;
-use state::{Agenda, Reason, Run, Task};
+use state::{Agenda, Marked, Reason, Run, Task};
+use timers::Timers;
 
 /// The scheduler.
 ///
@@ -43,27 +52,48 @@ pub struct Engine {
     now: Time,
     last_task: TaskId,
     next_run: RunId,
-    tasks: BTreeMap<TaskId, Task>,
-    runs: BTreeMap<RunId, Run>,
+    tasks: Table<TaskId, Task>,
+    runs: Table<RunId, Run>,
     /// Runs that have a promise and no place yet.
     promised: BTreeSet<RunId>,
     inventory: Inventory,
-    rights: Rights,
-    ledger: Ledger,
+    book: Book,
+    usage: Usage,
+    /// Whether the order looks at what users used.
+    counts_usage: bool,
     queue: Queue,
     fifo: Fifo,
     timers: Timers,
+    after: After,
+    /// Tasks that can not start any more, and the one whose success they waited for.
+    doomed: Vec<(TaskId, TaskId)>,
+    /// Runs that are beyond their right and have a notice.
+    noticed: BTreeSet<RunId>,
+    /// Runs that count as leaving while it is worked out who has to leave.
+    pending_cut: BTreeSet<RunId>,
+    /// How often in a row nodes refused a start through no fault of the task, and until when they get no other.
+    cooling: BTreeMap<NodeName, (u32, Time)>,
     /// When protection and slices of runs are over, by group.
     turns: BTreeMap<GroupName, Timers>,
     /// Runs whose slice is over, by group.
     over_slice: BTreeMap<GroupName, BTreeSet<RunId>>,
-    /// Runs that stay or are promised, by group, those with the least claim first.
-    yielders: BTreeMap<GroupName, BTreeSet<(Claim, RunId)>>,
+    /// Runs that stay or are promised.
+    yielders: Yielders,
+    /// Users at priorities, as numbers.
+    owners: BTreeMap<(UserName, Priority), Owner>,
     agenda: Agenda,
+    /// Counts whenever something is freed or somebody yields more easily.
+    freed_version: u64,
+    /// Nodes that were freed, as far as this round has taken them in.
+    freed_nodes: Vec<NodeIx>,
+    /// Classes that this round found to lack room.
+    newly_blocked: Vec<ClassId>,
+    asks_buffer: Vec<AskId>,
+    classes_buffer: Vec<ClassId>,
     /// The round that is being made.
     decisions: Vec<Decision>,
-    changed_tasks: BTreeSet<TaskId>,
-    changed_runs: BTreeSet<RunId>,
+    changed_tasks: Marked<TaskId>,
+    changed_runs: Marked<RunId>,
     changed_rights: bool,
     finished_tasks: Vec<TaskView>,
     ended_runs: Vec<RunView>,
@@ -85,27 +115,44 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         let fifo = Fifo::new(config.policy == Policy::HaiFifo);
+        let half_life = config.order.half_life();
+        let mut book = Book::default();
+        for (model, weight) in &config.weights {
+            book.set_weight(model, weight.as_milli());
+        }
         Engine {
             config,
             now: Time::from_ms(i64::MIN),
             last_task: TaskId(0),
             next_run: RunId(1),
-            tasks: BTreeMap::new(),
-            runs: BTreeMap::new(),
+            tasks: Table::default(),
+            runs: Table::default(),
             promised: BTreeSet::new(),
             inventory: Inventory::default(),
-            rights: Rights::default(),
-            ledger: Ledger::default(),
+            book,
+            usage: Usage::new(half_life.unwrap_or(Span::MAX)),
+            counts_usage: half_life.is_some(),
             queue: Queue::default(),
             fifo,
             timers: Timers::default(),
+            after: After::default(),
+            doomed: Vec::new(),
+            noticed: BTreeSet::new(),
+            pending_cut: BTreeSet::new(),
+            cooling: BTreeMap::new(),
             turns: BTreeMap::new(),
             over_slice: BTreeMap::new(),
-            yielders: BTreeMap::new(),
+            yielders: Yielders::default(),
+            owners: BTreeMap::new(),
             agenda: Agenda::default(),
+            freed_version: 0,
+            freed_nodes: Vec::new(),
+            newly_blocked: Vec::new(),
+            asks_buffer: Vec::new(),
+            classes_buffer: Vec::new(),
             decisions: Vec::new(),
-            changed_tasks: BTreeSet::new(),
-            changed_runs: BTreeSet::new(),
+            changed_tasks: Marked::default(),
+            changed_runs: Marked::default(),
             changed_rights: false,
             finished_tasks: Vec::new(),
             ended_runs: Vec::new(),
@@ -118,7 +165,9 @@ impl Engine {
     /// [`FactError`]; the engine is then unchanged.
     pub fn observe(&mut self, now: Time, fact: &Fact) -> Result<bool, FactError> {
         self.pass_time(now);
-        self.take_in(fact)
+        let changed = self.take_in(fact);
+        self.bury_doomed();
+        changed
     }
 
     /// Decides. The decisions hold for the engine at once; the caller has to carry out the actions among them, and to
@@ -139,8 +188,9 @@ impl Engine {
 
     fn tell_verdicts(&mut self) -> Vec<(TaskId, Verdict)> {
         let mut told = Vec::new();
-        for id in std::mem::take(&mut self.agenda.verdicts) {
-            if !self.tasks.contains_key(&id) {
+        let looked_at = self.agenda.verdicts.take();
+        for &id in &looked_at {
+            if !self.tasks.contains(id) {
                 continue;
             }
             let reason = self.reason(id);
@@ -155,6 +205,7 @@ impl Engine {
                 told.push((id, verdict));
             }
         }
+        self.agenda.verdicts.reuse(looked_at);
         told
     }
 
@@ -163,21 +214,18 @@ impl Engine {
         if !cfg!(debug_assertions) {
             return;
         }
-        let mut ledger = Ledger::default();
-        for (id, run) in &self.runs {
-            let task = &self.tasks[&run.task];
-            assert_eq!(task.run(), Some(*id), "task {} has another run than {id}", run.task);
-            if run.entitled {
-                let part = match run.phase {
-                    state::Phase::Promised => crate::rights::Part::Promised,
-                    state::Phase::Vacating { .. } => crate::rights::Part::Leaving,
-                    _ => crate::rights::Part::Staying,
-                };
-                ledger.add(&self.bucket(run), part, run.charge(&task.spec));
+        let mut used: BTreeMap<BucketIx, [Charge; 5]> = BTreeMap::new();
+        for (id, run) in self.runs.iter() {
+            assert_eq!(self.task_ref(run.task).run(), Some(id), "task {} has another run than {id}", run.task);
+            if let Some((bucket, bill)) = run.bill() {
+                used.entry(bucket).or_default()[run.part() as usize] += bill.charge;
             }
         }
-        for (bucket, used) in ledger.buckets() {
-            assert_eq!(self.ledger.used(bucket), *used, "the ledger is wrong about {bucket:?}");
+        for bucket in self.book.buckets() {
+            let used = used.remove(&bucket).unwrap_or_default();
+            let known = self.book.used(bucket);
+            let known = [known.staying, known.leaving, known.promised, known.borrowed, known.returning];
+            assert_eq!(known, used, "the book is wrong about {:?}", self.book.bucket_name(bucket));
         }
         for node in self.inventory.nodes() {
             let mut taken = 0_u64;
@@ -209,12 +257,12 @@ impl Engine {
     /// An unfinished task.
     #[must_use]
     pub fn task(&self, task: TaskId) -> Option<TaskView> {
-        self.tasks.contains_key(&task).then(|| self.view_of(task))
+        self.tasks.contains(task).then(|| self.view_of(task))
     }
 
     /// All unfinished tasks, by number.
     pub fn tasks(&self) -> impl Iterator<Item = TaskView> + '_ {
-        self.tasks.keys().map(|&id| self.view_of(id))
+        self.tasks.keys().map(|id| self.view_of(id))
     }
 
     /// A run that was started and has not ended.
@@ -225,7 +273,7 @@ impl Engine {
 
     /// All runs that were started and have not ended, by number.
     pub fn runs(&self) -> impl Iterator<Item = RunView> + '_ {
-        self.runs.keys().filter_map(|&id| self.run_view(id))
+        self.runs.keys().filter_map(|id| self.run_view(id))
     }
 
     /// All nodes, by name.
@@ -233,9 +281,14 @@ impl Engine {
         self.inventory.nodes().map(|node| self.node_view(node))
     }
 
+    /// All teams, by name.
+    pub fn teams(&self) -> impl Iterator<Item = &Team> + '_ {
+        self.book.teams()
+    }
+
     /// All rights, by key.
     pub fn rights(&self) -> impl Iterator<Item = RightRow> + '_ {
-        self.rights.rows()
+        self.book.rows()
     }
 
     /// The number for the next submission.
@@ -247,12 +300,16 @@ impl Engine {
     /// What changed since the last call; finished tasks and ended runs appear here for the last time.
     pub fn drain_changes(&mut self) -> Changes {
         let mut tasks = std::mem::take(&mut self.finished_tasks);
-        tasks.extend(std::mem::take(&mut self.changed_tasks).into_iter().map(|id| self.view_of(id)));
+        let changed = self.changed_tasks.take();
+        tasks.extend(changed.iter().filter(|&&id| self.tasks.contains(id)).map(|&id| self.view_of(id)));
+        self.changed_tasks.reuse(changed);
         tasks.sort_by_key(|task| task.id);
         let mut runs = std::mem::take(&mut self.ended_runs);
-        runs.extend(std::mem::take(&mut self.changed_runs).into_iter().filter_map(|id| self.run_view(id)));
+        let changed = self.changed_runs.take();
+        runs.extend(changed.iter().filter_map(|&id| self.run_view(id)));
+        self.changed_runs.reuse(changed);
         runs.sort_by_key(|run| run.id);
-        let rights = std::mem::take(&mut self.changed_rights).then(|| self.rights.rows().collect());
+        let rights = std::mem::take(&mut self.changed_rights).then(|| self.book.rows().collect());
         Changes { tasks, runs, rights }
     }
 

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use crate::model::*;
-use crate::queue::Timer;
-use crate::rights::Part;
 
-use super::state::{Phase, Run, Status, Task};
+use super::state::{Derived, Phase, Run, Status, Task};
+use super::timers::Timer;
 use super::{Engine, FactError};
 
 impl Engine {
@@ -24,11 +23,11 @@ impl Engine {
             Fact::DeviceChanged { node, device, health } => self.device_changed(node, device, health),
             Fact::WorkerStarted { run, rank } => self.worker_started(*run, *rank),
             Fact::WorkerEnded { run, rank, exit } => self.worker_ended(*run, *rank, exit),
-            Fact::MustFollow { .. }
-            | Fact::Renewed { .. }
-            | Fact::Idle { .. }
-            | Fact::TeamSet { .. }
-            | Fact::TeamRemoved { .. } => Ok(false),
+            Fact::MustFollow { task, after } => self.must_follow(*task, after),
+            Fact::Renewed { task } => self.renewed(*task),
+            Fact::Idle { run, idle } => self.idle(*run, *idle),
+            Fact::TeamSet { team } => self.team_set(team),
+            Fact::TeamRemoved { team } => self.team_removed(team),
             Fact::Checkpointed { run, whole_life_state } => self.checkpointed(*run, *whole_life_state),
         }
     }
@@ -38,6 +37,7 @@ impl Engine {
             return Err(FactError::StaleTaskId { task: id, last: self.last_task });
         }
         spec.check()?;
+        self.after.check(id, &spec.after, |other| self.tasks.contains(other))?;
         self.last_task = id;
         let task = Task {
             spec: Arc::clone(spec),
@@ -50,13 +50,23 @@ impl Engine {
             ran: Span::ZERO,
             refusals: 0,
             losses: 0,
+            retried: 0,
+            avoids: Vec::new(),
+            awaits: 0,
+            suspensions: 0,
+            swap_cost: Span::ZERO,
             hold: false,
             yielded: None,
             told: None,
+            queued: Derived::default(),
+            account: Derived::default(),
+            usage: Derived::default(),
+            attained: 0,
             found: None,
         };
         self.tasks.insert(id, task);
-        self.enqueue(id);
+        self.follow(id, &spec.after);
+        self.admit(id);
         Ok(true)
     }
 
@@ -86,11 +96,11 @@ impl Engine {
         let task = self.known(id)?;
         match task.status {
             Status::Held => return Ok(false),
-            Status::Waiting | Status::BackOff { .. } => {
+            Status::Waiting | Status::After | Status::NotBefore | Status::BackOff { .. } => {
                 self.dequeue(id);
                 self.task_mut(id).status = Status::Held;
             }
-            Status::Run(run) if self.runs[&run].phase == Phase::Promised => {
+            Status::Run(run) if self.run_ref(run).phase == Phase::Promised => {
                 self.drop_promise(run);
                 self.task_mut(id).status = Status::Held;
             }
@@ -110,7 +120,7 @@ impl Engine {
     fn released(&mut self, id: TaskId) -> Result<bool, FactError> {
         let task = self.known(id)?;
         if task.status == Status::Held {
-            self.requeue(id);
+            self.admit(id);
         } else if task.hold {
             self.task_mut(id).hold = false;
             let group = self.task_ref(id).spec.group.clone();
@@ -132,7 +142,7 @@ impl Engine {
             self.dequeue(id);
         }
         let run = self.known(id)?.run();
-        if let Some(run) = run.filter(|run| self.runs[run].phase == Phase::Promised) {
+        if let Some(run) = run.filter(|&run| self.run_ref(run).phase == Phase::Promised) {
             // Its promise was made to the old claim.
             self.drop_promise(run);
             self.task_mut(id).status = Status::Waiting;
@@ -146,6 +156,7 @@ impl Engine {
         }
         if let Some(run) = self.known(id)?.run() {
             self.agenda.runs.insert(run);
+            self.freed_by(run);
         }
         self.freed(id);
         self.touch(id);
@@ -153,10 +164,7 @@ impl Engine {
     }
 
     fn right_set(&mut self, right: &RightRow) -> Result<bool, FactError> {
-        if right.key.priority == Some(Priority::Auto) {
-            return Err(FactError::RightForAuto);
-        }
-        let changed = self.rights.set(right.clone());
+        let changed = self.book.set(right.clone())?;
         if changed {
             self.rights_changed();
         }
@@ -164,14 +172,46 @@ impl Engine {
     }
 
     fn right_removed(&mut self, key: &RightKey) -> Result<bool, FactError> {
-        if !self.rights.remove(key) {
+        if !self.book.remove(key) {
             return Err(FactError::UnknownRight);
         }
         self.rights_changed();
         Ok(true)
     }
 
+    fn team_set(&mut self, team: &Team) -> Result<bool, FactError> {
+        let changed = self.book.set_team(team.clone())?;
+        if changed {
+            self.rights_changed();
+        }
+        Ok(changed)
+    }
+
+    fn team_removed(&mut self, name: &TeamName) -> Result<bool, FactError> {
+        if !self.book.remove_team(name) {
+            return Err(FactError::UnknownTeam { team: name.clone() });
+        }
+        self.rights_changed();
+        Ok(true)
+    }
+
+    pub(super) fn expire_rights(&mut self) {
+        if self.book.expire(self.now) {
+            self.rights_changed();
+        } else {
+            self.set_expiry_timer();
+        }
+    }
+
+    pub(super) fn set_expiry_timer(&mut self) {
+        match self.book.next_expiry() {
+            Some(at) => self.timers.set(Timer::RightExpiry, at),
+            None => self.timers.cancel(Timer::RightExpiry),
+        }
+    }
+
     fn rights_changed(&mut self) {
+        self.set_expiry_timer();
         self.changed_rights = true;
         self.agenda.rights_cut = true;
         self.agenda.rights_freed = true;
@@ -193,7 +233,7 @@ impl Engine {
         let ix = self.inventory.set(spec.clone());
         // A device that had vanished may be back, with whom it was given to still on it.
         let runs = &self.runs;
-        self.inventory.retake(ix, |run, rank| Some(runs.get(&run)?.placement.workers.get(rank as usize)?.clone()));
+        self.inventory.retake(ix, |run, rank| Some(runs.get(run)?.placement.workers.get(rank as usize)?.clone()));
         self.look_at_runs_on(ix);
         self.capacity_changed(&spec.group);
         Ok(true)
@@ -228,12 +268,13 @@ impl Engine {
 
     fn look_at_runs_on(&mut self, ix: crate::inventory::NodeIx) {
         self.agenda.promises = true;
-        let runs = self.inventory.node(ix).holds().iter().map(|hold| hold.run);
-        self.agenda.runs.extend(runs);
+        for hold in self.inventory.node(ix).holds() {
+            self.agenda.runs.insert(hold.run);
+        }
     }
 
-    fn worker(&mut self, run: RunId, rank: u32) -> Result<&mut Run, FactError> {
-        match self.runs.get_mut(&run) {
+    pub(super) fn worker(&mut self, run: RunId, rank: u32) -> Result<&mut Run, FactError> {
+        match self.runs.get_mut(run) {
             Some(known) if known.phase != Phase::Promised && (rank as usize) < known.workers.len() => Ok(known),
             _ => Err(FactError::UnknownWorker { run, rank }),
         }
@@ -264,11 +305,17 @@ impl Engine {
         if run.phase == Phase::Starting {
             run.phase = Phase::Running;
         }
-        let id_of_task = run.task;
+        let (id_of_task, loading) = (run.task, now.since(run.decided_at));
         let task = self.task_mut(id_of_task);
         task.refusals = 0;
+        task.swap_cost = task.swap_cost + loading;
         task.started_at.get_or_insert(now);
+        self.took_start(id);
+        if self.run_ref(id).is_staying() {
+            self.list(id);
+        }
         self.set_run_timers(id);
+        self.set_life_timers(id);
     }
 
     fn worker_ended(&mut self, id: RunId, rank: u32, exit: &WorkerExit) -> Result<bool, FactError> {
@@ -280,7 +327,6 @@ impl Engine {
         run.note_exit(rank, exit);
         run.workers[rank as usize] = WorkerState::Ended { at: now, exit: exit.clone() };
         let task = run.task;
-        let part = if run.is_staying() { Part::Staying } else { Part::Leaving };
         let place = run.placement.workers[rank as usize].node.clone();
         let over = run.alive().next().is_none();
         // The first worker's end without success ends the others too; a worker that is done only frees its place.
@@ -289,16 +335,17 @@ impl Engine {
         if complete && run.started_at.is_none() {
             self.run_started(id);
         }
-        let each = Run::charge_each(&self.known(task)?.spec);
-        self.uncharge(id, part, each);
+        self.uncharge_worker(id, rank as usize);
+        if let WorkerFate::Refused { cause: RefusalCause::Node, .. } = exit.fate {
+            self.cool_down(&place);
+        }
         self.inventory.release(&place, id, rank);
         self.agenda.promises = true;
         self.agenda.runs.insert(id);
         self.changed_runs.insert(id);
         self.freed(task);
         if let Some(ix) = self.inventory.find(&place) {
-            let group = self.inventory.node(ix).spec().group.clone();
-            self.capacity_changed(&group);
+            self.room_freed(ix);
         }
         if over {
             self.end_run(id);
@@ -310,26 +357,37 @@ impl Engine {
 
     fn end_run(&mut self, id: RunId) {
         let now = self.now;
-        self.unlist(id);
-        self.agenda.runs.remove(&id);
+        self.yielders.unlist(id);
         self.cancel_run_timers(id);
-        let Some(run) = self.runs.remove(&id) else { return };
+        self.cancel_life_timers(id);
+        let Some(run) = self.runs.remove(id) else { return };
         let end = run.verdict_at_end();
         let steady = self.config.back_off_max;
-        self.changed_runs.remove(&id);
         self.ended_runs.push(run.view(id, Some((now, end.clone()))));
         let task = self.task_mut(run.task);
         task.ran = task.ran + run.elapsed(now);
+        let devices: Amount = (0..run.workers.len()).map(|rank| run.devices(rank)).sum();
+        let had = devices.times(run.elapsed(now).as_ms()).as_milli() / 1000;
+        task.attained = task.attained.saturating_add(had);
         // In no queue and without a run, until it is known what becomes of it.
         task.status = Status::Held;
         let stays_held = std::mem::take(&mut task.hold);
+        task.swap_cost = run.told_at.map_or(Span::ZERO, |told_at| now.since(told_at));
         let refused = run.loss.as_ref().is_some_and(|loss| loss.refused);
         if !matches!(end, RunEnd::Lost { .. }) || run.elapsed(now) >= steady {
             task.losses = 0;
         }
         match end {
             RunEnd::Completed => self.finish(run.task, Outcome::Succeeded),
-            RunEnd::Failed { reason } => self.finish(run.task, Outcome::Failed { reason }),
+            RunEnd::Failed { reason } if run.hopeless || run.cancelled => {
+                self.finish(run.task, Outcome::Failed { reason });
+            }
+            RunEnd::Failed { .. } if stays_held && task.spec.retries.is_some_and(|retries| task.retried < retries.limit) => {
+                task.retried += 1;
+                task.status = Status::Held;
+                self.touch(run.task);
+            }
+            RunEnd::Failed { reason } => self.retry(run.task, run.failed_on.clone(), reason),
             RunEnd::Stopped => self.finish(run.task, Outcome::Stopped),
             RunEnd::Suspended | RunEnd::Lost { .. } if run.cancelled => self.finish(run.task, Outcome::Stopped),
             RunEnd::Suspended | RunEnd::Lost { .. } if stays_held => {
@@ -338,31 +396,18 @@ impl Engine {
             }
             // One loss may be anybody's bad luck; a second in a row may be the task's own doing.
             RunEnd::Lost { reason } if refused => {
-                task.refusals += 1;
-                let before = task.refusals - 1;
-                self.back_off(run.task, before, reason);
+                let by_node = run.loss.as_ref().and_then(|loss| loss.by_node.as_ref());
+                self.refused(run.task, by_node, reason);
             }
             RunEnd::Lost { reason } => {
                 task.losses += 1;
                 match task.losses - 1 {
-                    0 => self.requeue(run.task),
+                    0 => self.admit(run.task),
                     before => self.back_off(run.task, before - 1, reason),
                 }
             }
-            RunEnd::Suspended => self.requeue(run.task),
+            RunEnd::Suspended => self.admit(run.task),
         }
-    }
-
-    /// The task waits, twice as long for every time `before` in a row that it had to.
-    fn back_off(&mut self, id: TaskId, before: u32, reason: String) {
-        let config = (self.config.back_off, self.config.back_off_max);
-        let now = self.now;
-        let task = self.task_mut(id);
-        let doubled = config.0.as_ms().saturating_mul(1_u64.checked_shl(before.min(40)).unwrap_or(u64::MAX));
-        let until = now + Span::from_ms(doubled).min(config.1);
-        task.status = Status::BackOff { until, reason };
-        self.timers.set(Timer::BackOff(id), until);
-        self.touch(id);
     }
 
     fn checkpointed(&mut self, id: RunId, whole_life_state: i64) -> Result<bool, FactError> {
@@ -371,6 +416,9 @@ impl Engine {
         run.checkpointed_at = Some(now);
         let task = run.task;
         self.task_mut(task).whole_life_state = whole_life_state;
+        if self.run_ref(id).is_staying() {
+            self.list(id);
+        }
         self.changed_runs.insert(id);
         self.touch(task);
         Ok(true)

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::Stage;
-use crate::model::{NodeSpec, RightRow, RunId, TaskId, Time};
-use crate::queue::Timer;
-use crate::rights::Part;
+use crate::model::{NodeName, NodeSpec, RightRow, RunId, TaskId, Team, Time};
 
-use super::state::{Phase, Run, Status, Task};
+use crate::queue::order::Usage;
+use super::state::{Derived, Phase, Run, Status, Task};
+use super::timers::Timer;
 use super::{Engine, EngineConfig};
 
 /// All of an engine's state, to be kept and restored. Its inside may change between versions; an older version's state
@@ -22,8 +22,19 @@ pub struct EngineState {
     /// Of those, the ones that were removed and still have somebody on them.
     gone: Vec<usize>,
     rights: Vec<RightRow>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    teams: Vec<Team>,
     tasks: Vec<(TaskId, Task)>,
     runs: Vec<(RunId, Run)>,
+    /// Tasks that ended without success, as far as they are remembered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    failed: Vec<TaskId>,
+    /// What users used, if the order looks at that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
+    /// Nodes that refused starts: how often in a row, and until when they get no other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    cooling: Vec<(NodeName, u32, Time)>,
 }
 
 pub(super) fn take(engine: &Engine) -> EngineState {
@@ -34,9 +45,13 @@ pub(super) fn take(engine: &Engine) -> EngineState {
         next_run: engine.next_run,
         nodes: nodes().map(|node| node.spec().clone()).collect(),
         gone: nodes().enumerate().filter(|(_, node)| node.is_gone()).map(|(index, _)| index).collect(),
-        rights: engine.rights.rows().collect(),
-        tasks: engine.tasks.iter().map(|(id, task)| (*id, task.clone())).collect(),
-        runs: engine.runs.iter().map(|(id, run)| (*id, run.clone())).collect(),
+        rights: engine.book.rows().collect(),
+        teams: engine.book.teams().cloned().collect(),
+        tasks: engine.tasks.iter().map(|(id, task)| (id, task.clone())).collect(),
+        runs: engine.runs.iter().map(|(id, run)| (id, run.clone())).collect(),
+        failed: engine.after.failed().collect(),
+        usage: engine.counts_usage.then(|| engine.usage.clone()),
+        cooling: engine.cooling.iter().map(|(name, &(times, until))| (name.clone(), times, until)).collect(),
     }
 }
 
@@ -46,12 +61,25 @@ pub(super) fn restore(config: EngineConfig, state: EngineState) -> Engine {
     engine.last_task = state.last_task;
     engine.next_run = state.next_run;
     let nodes: Vec<_> = state.nodes.into_iter().map(|spec| engine.inventory.set(spec)).collect();
-    for right in state.rights {
-        engine.rights.set(right);
+    for team in state.teams {
+        let _ = engine.book.set_team(team);
     }
-    engine.tasks = state.tasks.into_iter().collect();
-    engine.runs = state.runs.into_iter().collect();
-    let runs: Vec<RunId> = engine.runs.keys().copied().collect();
+    for right in state.rights {
+        // What was good when it was stored is good now.
+        let _ = engine.book.set(right);
+    }
+    // What was worked out by another engine may not be true of this one.
+    for (id, task) in state.tasks {
+        engine.tasks.insert(id, Task { queued: Derived::default(), account: Derived::default(), usage: Derived::default(), ..task });
+    }
+    for (id, run) in state.runs {
+        engine.runs.insert(id, Run { bill: Derived::default(), ..run });
+    }
+    engine.after.remember_failed(state.failed);
+    for (name, times, until) in state.cooling {
+        restore_cooling(&mut engine, name, times, until);
+    }
+    let runs: Vec<RunId> = engine.runs.keys().collect();
     for id in runs {
         restore_run(&mut engine, id);
     }
@@ -60,10 +88,17 @@ pub(super) fn restore(config: EngineConfig, state: EngineState) -> Engine {
             engine.inventory.remove(ix);
         }
     }
-    let tasks: Vec<TaskId> = engine.tasks.keys().copied().collect();
+    // What runs hold is part of it, so it takes the place of what was counted just now.
+    if let (true, Some(mut usage)) = (engine.counts_usage, state.usage) {
+        usage.set_half_life(engine.usage.half_life(), engine.now);
+        engine.usage = usage;
+    }
+    let tasks: Vec<TaskId> = engine.tasks.keys().collect();
     for id in tasks {
+        engine.task_mut(id).usage = Derived::default();
         restore_task(&mut engine, id);
     }
+    engine.set_expiry_timer();
     // Everything is looked at once more; what has not changed is decided as before.
     engine.agenda.promises = true;
     engine.agenda.rights_cut = true;
@@ -75,19 +110,19 @@ pub(super) fn restore(config: EngineConfig, state: EngineState) -> Engine {
 
 fn restore_run(engine: &mut Engine, id: RunId) {
     let run = engine.run_ref(id);
-    let (stage, part) = match run.phase {
-        Phase::Promised => (Stage::Promised, Part::Promised),
-        Phase::Starting | Phase::Running => (Stage::Staying, Part::Staying),
-        Phase::Vacating { .. } => (Stage::Vacating, Part::Leaving),
+    let stage = match run.phase {
+        Phase::Promised => Stage::Promised,
+        Phase::Starting | Phase::Running => Stage::Staying,
+        Phase::Vacating { .. } => Stage::Vacating,
     };
     let places: Vec<_> = run.alive().map(|rank| (rank, run.placement.workers[rank].clone())).collect();
-    let charge = run.charge(&engine.task_ref(run.task).spec);
-    let (is_promised, listed) = (run.phase == Phase::Promised, part != Part::Leaving);
+    let (is_promised, listed) = (run.phase == Phase::Promised, stage != Stage::Vacating);
     for (rank, place) in places {
         let rank = u32::try_from(rank).expect("ranks are bounded by `WORKERS_MAX`");
         engine.inventory.hold(&place, id, rank, stage);
     }
-    engine.charge(id, part, charge);
+    engine.write_bill(id);
+    engine.charge(id);
     if is_promised {
         engine.promised.insert(id);
     }
@@ -95,17 +130,37 @@ fn restore_run(engine: &mut Engine, id: RunId) {
         engine.list(id);
     }
     engine.set_run_timers(id);
+    engine.set_life_timers(id);
+    if let Some(until) = engine.run_ref(id).notice {
+        engine.give_notice(id, Some(until));
+    }
     engine.agenda.runs.insert(id);
+}
+
+fn restore_cooling(engine: &mut Engine, name: NodeName, times: u32, until: Time) {
+    if let Some(ix) = engine.inventory.find(&name).filter(|_| until > engine.now) {
+        engine.inventory.set_cooling(ix, true);
+        engine.timers.set(Timer::CoolDown(ix), until);
+    }
+    engine.cooling.insert(name, (times, until));
 }
 
 fn restore_task(engine: &mut Engine, id: TaskId) {
     engine.agenda.verdicts.insert(id);
+    let spec = std::sync::Arc::clone(&engine.task_ref(id).spec);
+    engine.task_mut(id).awaits = 0;
+    engine.follow(id, &spec.after);
     match engine.task_ref(id).status.clone() {
         Status::Waiting => engine.enqueue(id),
         Status::BackOff { until, .. } => {
             engine.fifo_register(id);
             engine.timers.set(Timer::BackOff(id), until);
         }
-        Status::Held | Status::Run(_) => engine.fifo_register(id),
+        Status::NotBefore => {
+            engine.fifo_register(id);
+            let at = engine.task_ref(id).spec.not_before.unwrap_or(engine.now);
+            engine.timers.set(Timer::NotBefore(id), at);
+        }
+        Status::After | Status::Held | Status::Run(_) => engine.fifo_register(id),
     }
 }

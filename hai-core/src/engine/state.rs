@@ -1,15 +1,19 @@
 //! What the engine remembers of a task and of a run.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
+use crate::inventory::NodeIx;
 use crate::model::{
-    Charge, Placement, Priority, RunEnd, RunId, RunPhase, RunView, Span, TaskId, TaskSpec, Time, WorkerFate,
-    WorkerState, WorkerView, Yielded,
+    Amount, Charge, NodeName, Placement, Priority, RefusalCause, RunEnd, RunId, RunPhase, RunView, Span, TaskId, TaskSpec, Time,
+    WorkerFate, WorkerState, WorkerView, Yielded,
 };
-use crate::queue::Want;
+use crate::queue::order::AccountIx;
+use crate::queue::{ClassId, Member, Want};
+use crate::rights::book::Waiter;
+use crate::rights::{Bill, BucketIx, GroupIx, Part, UserIx};
 
 /// An unfinished task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,14 +33,52 @@ pub(super) struct Task {
     /// Runs in a row that were lost before long.
     #[serde(default)]
     pub(super) losses: u32,
+    /// Failures after which it was tried again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) retried: u32,
+    /// Nodes where it failed, which it would rather not see again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) avoids: Vec<NodeName>,
+    /// How many tasks it waits for that are not over.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) awaits: u32,
+    /// What its ended runs had, in device-milliseconds.
+    #[serde(default)]
+    pub(super) attained: u64,
+    /// How often it was suspended for others.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) suspensions: u32,
+    /// What its last suspension and its last start took together.
+    #[serde(default)]
+    pub(super) swap_cost: Span,
     /// It is to be held once its run has left.
     pub(super) hold: bool,
     pub(super) yielded: Option<Yielded>,
     /// The reason in the last verdict that a round told.
     pub(super) told: Option<Reason>,
+    /// Where it waits.
+    #[serde(skip)]
+    pub(super) queued: Derived<Option<(ClassId, Member)>>,
+    /// Its owner and its group in the book of rights.
+    #[serde(skip)]
+    pub(super) account: Derived<Option<(UserIx, GroupIx)>>,
+    /// Where its owner's use is summed up, if the order looks at that.
+    #[serde(skip)]
+    pub(super) usage: Derived<Option<AccountIx>>,
     /// Strict order only: what the last round found.
     #[serde(skip)]
     pub(super) found: Option<Found>,
+}
+
+/// What follows from the rest and is worked out again when an engine is restored. Two engines may number things
+/// differently, so it makes no difference between them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Derived<T>(pub(super) T);
+
+impl<T> PartialEq for Derived<T> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// Where a task is.
@@ -44,6 +86,9 @@ pub(super) struct Task {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Status {
     Waiting,
+    /// For other tasks to end.
+    After,
+    NotBefore,
     BackOff {
         until: Time,
         reason: String,
@@ -62,6 +107,8 @@ pub(super) enum Reason {
     Behind,
     Blocked(TaskId),
     Promised(RunId),
+    After,
+    NotBefore,
     BackOff(Time),
     Held,
     Leaving(RunId),
@@ -101,6 +148,32 @@ pub(super) struct Run {
     pub(super) interrupted: bool,
     /// Somebody wants the task stopped.
     pub(super) cancelled: bool,
+    /// It failed in a way that trying again does not help.
+    #[serde(default)]
+    pub(super) hopeless: bool,
+    /// The node of the first worker that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) failed_on: Option<NodeName>,
+    /// Since when its devices are idle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) idle_since: Option<Time>,
+    /// When its lease began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) leased_at: Option<Time>,
+    /// It is beyond its right, and has to leave then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) notice: Option<Time>,
+    /// When it was told to leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) told_at: Option<Time>,
+    /// What each worker uses, and of whose right; `None` for work that needs none.
+    #[serde(skip)]
+    pub(super) bill: Derived<Option<(BucketIx, SmallVec<[Bill; 1]>)>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 /// Why a run could not go on through no fault of its task.
@@ -108,6 +181,9 @@ pub(super) struct Run {
 pub(super) struct Loss {
     pub(super) refused: bool,
     pub(super) reason: String,
+    /// The node that refused it through no fault of the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) by_node: Option<NodeName>,
 }
 
 /// What a run is doing.
@@ -130,16 +206,34 @@ impl Task {
 }
 
 impl Run {
-    /// What one worker of the task is charged.
-    pub(super) fn charge_each(spec: &TaskSpec) -> Charge {
-        Charge::of_worker(spec.request.devices)
+    /// What its workers that have not ended use together.
+    pub(super) fn charge(&self) -> Charge {
+        let Some((_, bills)) = &self.bill.0 else { return Charge::NOTHING };
+        self.alive().filter_map(|rank| bills.get(rank)).map(|bill| bill.charge).sum()
     }
 
-    /// What its workers that have not ended are charged together.
-    pub(super) fn charge(&self, spec: &TaskSpec) -> Charge {
-        let each = Self::charge_each(spec);
-        let alive = u32::try_from(self.alive().count()).unwrap_or(u32::MAX);
-        each.times(u64::from(alive))
+    /// The same, by model too.
+    pub(super) fn bill(&self) -> Option<(BucketIx, Bill)> {
+        let (bucket, bills) = self.bill.0.as_ref()?;
+        Some((*bucket, self.alive().filter_map(|rank| bills.get(rank)).sum()))
+    }
+
+    /// How many devices one of its workers has.
+    pub(super) fn devices(&self, rank: usize) -> Amount {
+        let place = &self.placement.workers[rank];
+        let milli = place.part.map_or(1000, |part| u64::from(part.milli));
+        Amount::from_milli(milli).times(place.devices.len() as u64)
+    }
+
+    /// Under which part of its bucket's use it stands.
+    pub(super) fn part(&self) -> Part {
+        match (self.phase, self.entitled) {
+            (Phase::Promised, true) => Part::Promised,
+            (Phase::Vacating { .. }, true) => Part::Leaving,
+            (_, true) => Part::Staying,
+            (Phase::Vacating { .. }, false) => Part::Returning,
+            (_, false) => Part::Borrowed,
+        }
     }
 
     /// Ranks that have not ended.
@@ -191,13 +285,18 @@ impl Run {
             WorkerFate::Exited { .. } | WorkerFate::Killed { .. } if exit.signalled => self.interrupted = true,
             WorkerFate::Exited { code: 0 } => {}
             WorkerFate::Exited { .. } | WorkerFate::Killed { .. } | WorkerFate::NotExecuted { .. } => {
-                self.failure.get_or_insert_with(|| self_of(rank, &self.workers, &exit.fate));
+                if self.failure.is_none() {
+                    self.failure = Some(self_of(rank, &self.workers, &exit.fate));
+                    self.failed_on = self.placement.workers.get(rank as usize).map(|place| place.node.clone());
+                }
             }
-            WorkerFate::Refused { reason, .. } => {
-                self.loss.get_or_insert_with(|| Loss { refused: true, reason: reason.clone() });
+            WorkerFate::Refused { reason, cause } => {
+                let node = || self.placement.workers.get(rank as usize).map(|place| place.node.clone());
+                let by_node = (*cause == RefusalCause::Node).then(node).flatten();
+                self.loss.get_or_insert_with(|| Loss { refused: true, reason: reason.clone(), by_node });
             }
             WorkerFate::Lost { reason } => {
-                self.loss.get_or_insert_with(|| Loss { refused: false, reason: reason.clone() });
+                self.loss.get_or_insert_with(|| Loss { refused: false, reason: reason.clone(), by_node: None });
             }
         }
     }
@@ -238,13 +337,62 @@ fn self_of(rank: u32, workers: &[WorkerState], fate: &WorkerFate) -> String {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Agenda {
     /// Runs that may have to be told something, whatever the policy says.
-    pub(super) runs: BTreeSet<RunId>,
+    pub(super) runs: Marked<RunId>,
+    /// Nodes that have more room for new work, or from which somebody yields more easily.
+    pub(super) nodes: Marked<NodeIx>,
+    /// Runs whose slice ended.
+    pub(super) slices: Marked<RunId>,
     /// Something changed that may let a promise be kept, or break it.
     pub(super) promises: bool,
+    /// Whose rights are used less.
+    pub(super) rights: Marked<(Waiter, GroupIx)>,
     /// Rights were cut somewhere.
     pub(super) rights_cut: bool,
     /// Rights became free, so that borrowed work may become entitled.
     pub(super) rights_freed: bool,
     /// Tasks whose verdict may have changed.
-    pub(super) verdicts: BTreeSet<TaskId>,
+    pub(super) verdicts: Marked<TaskId>,
+}
+
+/// A set that is filled one by one and emptied at once, in order. It keeps its memory.
+#[derive(Clone, Debug)]
+pub(super) struct Marked<T> {
+    marked: Vec<T>,
+}
+
+impl<T> Default for Marked<T> {
+    fn default() -> Self {
+        Marked { marked: Vec::new() }
+    }
+}
+
+impl<T: Ord + Copy> Marked<T> {
+    pub(super) fn insert(&mut self, item: T) {
+        if self.marked.last() != Some(&item) {
+            self.marked.push(item);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.marked.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.marked.clear();
+    }
+
+    /// Takes all out, in order and each once. Hand the memory back with [`Marked::reuse`].
+    pub(super) fn take(&mut self) -> Vec<T> {
+        let mut taken = std::mem::take(&mut self.marked);
+        taken.sort_unstable();
+        taken.dedup();
+        taken
+    }
+
+    pub(super) fn reuse(&mut self, mut taken: Vec<T>) {
+        if self.marked.is_empty() {
+            taken.clear();
+            self.marked = taken;
+        }
+    }
 }

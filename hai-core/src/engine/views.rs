@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::inventory::Stage;
 use crate::model::*;
 use crate::placement;
-use crate::queue::{Shape, Want};
-use crate::rights::Bucket;
+use crate::queue::Want;
+use crate::rights::Bill;
+use crate::rights::book::Standing;
 
 use super::state::{Found, Phase, Reason, Status};
 use super::{Engine, Policy};
@@ -48,7 +49,7 @@ impl Engine {
     }
 
     pub(super) fn run_view(&self, id: RunId) -> Option<RunView> {
-        let run = self.runs.get(&id)?;
+        let run = self.runs.get(id)?;
         (run.phase != Phase::Promised).then(|| run.view(id, None))
     }
 
@@ -85,9 +86,11 @@ impl Engine {
 
     /// Why a task is not running, worked out anew so that the numbers are those of this moment.
     pub(super) fn explain(&self, id: TaskId) -> Option<Verdict> {
-        let task = self.tasks.get(&id)?;
+        let task = self.tasks.get(id)?;
         match &task.status {
             Status::Held => Some(Verdict::Held),
+            Status::After => Some(Verdict::After { tasks: self.after.awaited(id) }),
+            Status::NotBefore => Some(Verdict::NotBefore { at: task.spec.not_before.unwrap_or(self.now) }),
             Status::BackOff { until, reason } => Some(Verdict::BackOff { until: *until, reason: reason.clone() }),
             Status::Run(run) => self.explain_run(*run),
             Status::Waiting => Some(match self.config.policy {
@@ -112,6 +115,8 @@ impl Engine {
         let task = self.task_ref(id);
         match &task.status {
             Status::Held => Some(Reason::Held),
+            Status::After => Some(Reason::After),
+            Status::NotBefore => Some(Reason::NotBefore),
             Status::BackOff { until, .. } => Some(Reason::BackOff(*until)),
             Status::Run(run) => match self.run_ref(*run).phase {
                 Phase::Promised => Some(Reason::Promised(*run)),
@@ -124,10 +129,9 @@ impl Engine {
                 (Policy::HaiFifo, Some(Found::Blocked(by))) => Reason::Blocked(by),
                 (Policy::HaiFifo, None) => Reason::NotYetSeen,
                 (Policy::Hai, _) => {
-                    let class = self.queue.find(&Shape::of(&task.spec, self.demoted(id)));
-                    match class {
-                        Some(class) if self.queue.first(class).1 != id => Reason::Behind,
-                        Some(class) => self.queue.want(class).map_or(Reason::NotYetSeen, Reason::Wants),
+                    match task.queued.0 {
+                        Some((class, _)) if self.queue.first(class).2 != id => Reason::Behind,
+                        Some((class, _)) => self.queue.want(class).map_or(Reason::NotYetSeen, Reason::Wants),
                         None => Reason::NotYetSeen,
                     }
                 }
@@ -136,10 +140,10 @@ impl Engine {
     }
 
     fn explain_in_class(&self, id: TaskId) -> Verdict {
-        let spec = &self.task_ref(id).spec;
-        let shape = Shape::of(spec, self.demoted(id));
-        let Some(class) = self.queue.find(&shape) else { return Verdict::NotYetSeen };
-        let (_, head) = self.queue.first(class);
+        let task = self.task_ref(id);
+        let spec = &task.spec;
+        let Some((class, _)) = task.queued.0 else { return Verdict::NotYetSeen };
+        let (_, _, head) = self.queue.first(class);
         match self.queue.want(class) {
             _ if head != id => Verdict::Behind { head },
             Some(want) => self.with_numbers(want, spec),
@@ -151,29 +155,59 @@ impl Engine {
         let (user, group) = (spec.user.clone(), spec.group.clone());
         let priority = spec.priority;
         let asked = Charge::of(spec);
-        let allowed = match priority {
-            Priority::Auto => self.rights.best_allowance(&user, &group),
-            level => self.rights.allowance(&user, &group, level),
-        };
+        let allowed = self.allowed(&user, &group, priority);
         match want {
             Want::Right => Verdict::NoRight { user, group, priority, asked, allowed },
             Want::RightInUse => {
-                let levels = match priority {
-                    Priority::Auto => &Priority::LEVELS[..],
-                    _ => std::slice::from_ref(&spec.priority),
-                };
-                let mut used = Charge::default();
-                for &level in levels {
-                    let bucket = Bucket { user: user.clone(), group: group.clone(), level };
-                    let committed = self.ledger.used(&bucket).committed();
-                    used += committed;
-                }
+                let used = self.levels(priority).map(|level| self.committed(&user, &group, level)).sum();
                 Verdict::RightUsed { user, group, priority, asked, used, allowed }
             }
+            Want::TeamInUse => match self.team_in_use(spec) {
+                Some((team, pool, used)) => Verdict::TeamUsed { team, group, asked, used, allowed: pool },
+                None => {
+                    let used = self.levels(priority).map(|level| self.committed(&user, &group, level)).sum();
+                    Verdict::RightUsed { user, group, priority, asked, used, allowed }
+                }
+            },
             Want::Group => Verdict::NoSuchGroup { group },
             Want::Nodes => Verdict::NeverFits { lack: placement::lack(&self.inventory, spec) },
             Want::Room => Verdict::NoRoom { lack: placement::lack(&self.inventory, spec) },
         }
+    }
+
+    /// The levels that a priority may be charged to.
+    fn levels(&self, priority: Priority) -> impl Iterator<Item = Priority> + use<> {
+        Priority::LEVELS.into_iter().filter(move |&level| priority == Priority::Auto || priority == level)
+    }
+
+    pub(super) fn allowed(&self, user: &UserName, group: &GroupName, priority: Priority) -> Allowance {
+        self.levels(priority)
+            .map(|level| self.book.allowance_of(user, group, level))
+            .fold(Allowance::NOTHING, Allowance::max)
+    }
+
+    /// What runs of a bucket that stay or are promised use within right.
+    fn committed(&self, user: &UserName, group: &GroupName, level: Priority) -> Charge {
+        let Some(bucket) = self.book.find_bucket(user, group, level) else { return Charge::NOTHING };
+        let used = self.book.used(bucket);
+        used.staying + used.promised
+    }
+
+    /// The team whose pool is in the way of a task, what that may hold, and what it does.
+    fn team_in_use(&self, spec: &TaskSpec) -> Option<(TeamName, Allowance, Charge)> {
+        let bill = Bill::of_charge(Charge::of(spec));
+        self.levels(spec.priority).find_map(|level| {
+            let bucket = self.book.find_bucket(&spec.user, &spec.group, level)?;
+            let team = match self.book.standing(bucket, &bill) {
+                Standing::TeamUsed(team) => team,
+                _ => self.book.may_borrow(bucket, &bill).err()?,
+            };
+            let name = self.book.team_name(team).clone();
+            let used = self.book.pool_use(team, self.book.bucket_group(bucket))?;
+            let team = self.book.teams().find(|known| known.name == name)?;
+            let pool = team.pools.iter().find(|pool| pool.group == spec.group)?;
+            Some((name, pool.own, used.committed + used.borrowed))
+        })
     }
 
     fn explain_run(&self, id: RunId) -> Option<Verdict> {
@@ -216,12 +250,13 @@ impl Engine {
                 }
             }
         }
-        if others.is_empty() && run.entitled {
-            let bucket = self.bucket(run);
+        if let (true, true, Some((bucket, _))) = (others.is_empty(), run.entitled, run.bill()) {
             let leaving = |other: &super::state::Run| {
-                other.entitled && matches!(other.phase, Phase::Vacating { .. }) && self.bucket(other) == bucket
+                other.entitled
+                    && matches!(other.phase, Phase::Vacating { .. })
+                    && other.bill.0.as_ref().is_some_and(|(of, _)| *of == bucket)
             };
-            others.extend(self.runs.iter().filter(|(_, other)| leaving(other)).map(|(id, _)| *id));
+            others.extend(self.runs.iter().filter(|(_, other)| leaving(other)).map(|(id, _)| id));
         }
         others
     }

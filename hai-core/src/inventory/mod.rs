@@ -16,6 +16,14 @@ use crate::model::{Devices, GroupName, NodeName, NodeSpec, RunId, WorkerPlacemen
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeIx(u32);
 
+impl NodeIx {
+    /// The place as a number; numbers are dense and never used twice.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Whether a part of a node is held for good, until its holder has left, or not before others have left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -46,6 +54,8 @@ pub struct Node {
     spec: NodeSpec,
     /// It was removed; it is kept only until the last worker on it has ended.
     gone: bool,
+    /// It refused a start, and gets no other for a while.
+    cooling: bool,
     holds: Vec<Hold>,
     now: Room,
     later: Room,
@@ -89,7 +99,7 @@ impl Node {
     /// New work may be placed here.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        self.spec.ready && !self.spec.cordoned && !self.gone
+        self.spec.ready && !self.spec.cordoned && !self.gone && !self.cooling
     }
 
     /// What runs here may stay.
@@ -245,7 +255,7 @@ impl Inventory {
         let room = Room::of_empty(&spec);
         self.by_name.insert(spec.name.clone(), ix);
         self.groups.entry(spec.group.clone()).or_default().nodes.insert(ix);
-        self.nodes.push(Some(Node { spec, gone: false, holds: Vec::new(), now: room, later: room, indexed: None }));
+        self.nodes.push(Some(Node { spec, gone: false, cooling: false, holds: Vec::new(), now: room, later: room, indexed: None }));
         self.refresh(ix);
         ix
     }
@@ -255,6 +265,18 @@ impl Inventory {
         self.node_mut(ix).gone = true;
         self.refresh(ix);
         self.bury(ix);
+    }
+
+    /// Whether an index still is a node's.
+    #[must_use]
+    pub fn is_known(&self, ix: NodeIx) -> bool {
+        self.nodes.get(ix.0 as usize).is_some_and(Option::is_some)
+    }
+
+    /// Lets a node have no new work for a while, or again.
+    pub fn set_cooling(&mut self, ix: NodeIx, cooling: bool) {
+        self.node_mut(ix).cooling = cooling;
+        self.refresh(ix);
     }
 
     fn bury(&mut self, ix: NodeIx) {

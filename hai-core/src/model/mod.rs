@@ -4,6 +4,7 @@
 //! asks, at [`Fact`] for what the engine is told and at [`Decision`] for what it answers.
 
 mod amount;
+mod claim;
 mod decision;
 mod fact;
 mod name;
@@ -18,6 +19,7 @@ mod verdict;
 mod view;
 
 pub use amount::Amount;
+pub use claim::Claim;
 pub use decision::{Decision, Round, YieldReason};
 pub use fact::{Fact, RefusalCause, WorkerExit, WorkerFate};
 pub use name::{DeviceId, GroupName, MigProfile, ModelName, NameError, NodeName, PlaceName, TeamName, UserName};

@@ -33,8 +33,6 @@ pub struct Hypothesis<'a> {
     spec: &'a TaskSpec,
     /// Nodes with at least one of the runs on them, and how many workers fit there as things are.
     touched: BTreeMap<NodeIx, usize>,
-    /// Workers that fit on touched nodes as things are.
-    fitting_touched: usize,
     /// Workers that fit elsewhere, whoever leaves.
     elsewhere: Vec<WorkerPlacement>,
 }
@@ -46,25 +44,18 @@ impl<'a> Hypothesis<'a> {
         let mut elsewhere = Vec::new();
         let others = inventory.candidates(&spec.group, &spec.request).filter(|ix| !touched.contains(ix));
         fill(inventory, spec, others, Node::room_later, &mut elsewhere);
-        let mut hypothesis = Hypothesis { inventory, spec, touched: BTreeMap::new(), fitting_touched: 0, elsewhere };
+        let mut hypothesis = Hypothesis { inventory, spec, touched: BTreeMap::new(), elsewhere };
         for &ix in touched.iter().filter(|&&ix| takes_new_work(inventory.node(ix), spec)) {
             let fitting = hypothesis.on_node(ix, |_| false);
-            hypothesis.fitting_touched += fitting;
             hypothesis.touched.insert(ix, fitting);
         }
         hypothesis
     }
 
-    /// Whether all workers would fit if the runs for which `leaves` is true left; those are on `nodes` alone.
+    /// How many workers fit on other nodes, at most as many as are needed.
     #[must_use]
-    pub fn fits(&self, nodes: &BTreeSet<NodeIx>, leaves: impl Fn(RunId) -> bool + Copy) -> bool {
-        let mut fitting = self.elsewhere.len() + self.fitting_touched;
-        for ix in nodes {
-            if let Some(as_things_are) = self.touched.get(ix) {
-                fitting = fitting - as_things_are + self.on_node(*ix, leaves);
-            }
-        }
-        fitting >= self.spec.workers as usize
+    pub fn elsewhere(&self) -> usize {
+        self.elsewhere.len()
     }
 
     /// Where all workers would be if the runs for which `leaves` is true left; `None` if they would not fit.
@@ -152,6 +143,12 @@ pub fn lack(inventory: &Inventory, spec: &TaskSpec) -> Lack {
         lack.placeable += u32::try_from(here).expect("at most `missing`, which fits");
     }
     lack
+}
+
+/// Whether one worker fits on a node with so much room.
+#[must_use]
+pub fn fits_on(node: &Node, spec: &TaskSpec, room: Room) -> bool {
+    takes_new_work(node, spec) && room.take(node.spec(), &spec.request).is_some()
 }
 
 /// Whether the node may get new workers of this task, room left aside.

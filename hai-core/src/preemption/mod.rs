@@ -1,32 +1,33 @@
 //! Who yields: the cheapest set of runs whose leaving makes room for a task.
 //!
-//! See [`plan`] for the primary entry point.
+//! See [`Yielders`] for who may have to, and [`plan`] for who then does.
 //!
 //! Choosing victims exactly is a covering problem (NP-hard for gangs), so two greedy sets are made and the better one
 //! is taken: the shortest prefix of all candidates in yield order, and the cheapest nodes first (on each node the exact
-//! best set, as long as there are few). Both are pruned until no victim can be spared. A set is better if it is cheaper in its most valuable class, then in the next; within a
-//! class by work lost, then by number, then by age (the newest leave).
+//! best set, as long as there are few). Both are pruned until no victim can be spared. A set is better if it is cheaper
+//! in its most valuable class, then in the next; within a class by work lost, then by number, then by age (the newest
+//! leave). On a large cluster the candidates are first cut down to a short list (`shortlist.rs`).
+
+mod shortlist;
+mod trial;
+mod yielders;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use smallvec::SmallVec;
+
+pub use shortlist::{Winner, candidates};
+use trial::Trial;
+pub use yielders::{Listed, Loss, OnNode, Owner, Yielders};
+
 use crate::inventory::{Inventory, NodeIx};
-use crate::model::{Placement, Priority, RunId, TaskSpec};
-use crate::placement::Hypothesis;
+use crate::model::{Claim, Placement, RunId, TaskSpec};
 
 /// Nodes with more runs than this are emptied greedily.
 const EXACT_RUNS_MAX: usize = 8;
 /// With more nodes than this in question, all of them are.
 const EXACT_NODES_MAX: usize = 64;
-
-/// How good a run's claim to its place is; a smaller one yields to a greater one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Claim {
-    /// Within its right. Borrowed work yields to all that is.
-    pub entitled: bool,
-    /// The level it counts as.
-    pub level: Priority,
-}
 
 /// A run that may be told to leave.
 #[derive(Clone, Debug)]
@@ -37,8 +38,8 @@ pub struct Yielder {
     pub claim: Claim,
     /// What its leaving would cost, in device-milliseconds.
     pub loss: u64,
-    /// The nodes it is on.
-    pub nodes: Vec<NodeIx>,
+    /// The nodes it is on, each once.
+    pub nodes: SmallVec<[NodeIx; 1]>,
 }
 
 /// Who leaves, and where the task then goes.
@@ -65,136 +66,112 @@ pub fn plan(
     spec: &TaskSpec,
     yielders: &[Yielder],
     strict_order: bool,
-    also: impl Fn(&BTreeSet<RunId>) -> bool,
+    also: impl Fn(&[RunId]) -> bool,
 ) -> Option<Plan> {
-    let touched: BTreeSet<NodeIx> = yielders.iter().flat_map(|yielder| yielder.nodes.iter().copied()).collect();
-    let hypothesis = Hypothesis::new(inventory, spec, &touched);
-    let by_run: BTreeMap<RunId, &Yielder> = yielders.iter().map(|yielder| (yielder.run, yielder)).collect();
-    let fits = |set: &BTreeSet<RunId>| {
-        let nodes = set.iter().flat_map(|run| by_run[run].nodes.iter().copied()).collect();
-        hypothesis.fits(&nodes, |run| set.contains(&run)) && also(set)
-    };
-
-    let prefix = shortest_prefix(yielders, &fits)?;
-    let mut best = pruned(yielders, prefix, &fits);
-    if !strict_order
-        && best.len() > 1
-        && let Some(set) = cheapest_nodes(&hypothesis, yielders, &fits)
-    {
-        let other = pruned(yielders, set, &fits);
-        if cost(yielders.iter(), &other) < cost(yielders.iter(), &best) {
-            best = other;
+    let mut trial = Trial::new(inventory, spec, yielders);
+    let fits = |trial: &Trial<'_>| trial.fits() && also(&trial.runs());
+    let prefix = (0..yielders.len()).find(|&next| {
+        trial.let_leave(next);
+        fits(&trial)
+    });
+    prefix?;
+    prune(&mut trial, &fits);
+    let mut best = trial.leaving();
+    if !strict_order && best.len() > 1 {
+        trial.let_all_stay();
+        if empty_cheapest_nodes(&mut trial, &fits) {
+            prune(&mut trial, &fits);
+            let other = trial.leaving();
+            if cost(yielders, &other) < cost(yielders, &best) {
+                best = other;
+            }
         }
     }
-    let placement = hypothesis.place(|run| best.contains(&run))?;
-    let victims = yielders.iter().map(|yielder| yielder.run).filter(|run| best.contains(run)).collect();
-    Some(Plan { victims, placement })
-}
-
-/// The shortest prefix that fits. Fitting is monotone, and mostly a few are enough: doubling finds a length that is,
-/// halving the shortest.
-fn shortest_prefix(yielders: &[Yielder], fits: &impl Fn(&BTreeSet<RunId>) -> bool) -> Option<BTreeSet<RunId>> {
-    let prefix = |len: usize| -> BTreeSet<RunId> { yielders[..len].iter().map(|yielder| yielder.run).collect() };
-    let (mut too_short, mut enough) = (0, 1.min(yielders.len()));
-    while !fits(&prefix(enough)) {
-        if enough == yielders.len() {
-            return None;
-        }
-        too_short = enough + 1;
-        enough = (enough * 2).min(yielders.len());
+    trial.let_all_stay();
+    for &at in &best {
+        trial.let_leave(at);
     }
-    while too_short < enough {
-        let middle = usize::midpoint(too_short, enough);
-        if fits(&prefix(middle)) {
-            enough = middle;
-        } else {
-            too_short = middle + 1;
-        }
-    }
-    Some(prefix(enough))
+    let placement = trial.place()?;
+    Some(Plan { victims: best.into_iter().map(|at| yielders[at].run).collect(), placement })
 }
 
 /// Spares everybody who can be spared, the dearest first.
-fn pruned(yielders: &[Yielder], mut set: BTreeSet<RunId>, fits: &impl Fn(&BTreeSet<RunId>) -> bool) -> BTreeSet<RunId> {
-    for yielder in yielders.iter().rev() {
-        if set.remove(&yielder.run) && !fits(&set) {
-            set.insert(yielder.run);
+fn prune(trial: &mut Trial<'_>, fits: &impl Fn(&Trial<'_>) -> bool) {
+    for at in trial.leaving().into_iter().rev() {
+        trial.let_stay(at);
+        if !fits(trial) {
+            trial.let_leave(at);
         }
     }
-    set
 }
 
-/// Empties nodes, the cheapest first, until the task fits.
-fn cheapest_nodes(
-    hypothesis: &Hypothesis<'_>,
-    yielders: &[Yielder],
-    fits: &impl Fn(&BTreeSet<RunId>) -> bool,
-) -> Option<BTreeSet<RunId>> {
-    let mut on_node: BTreeMap<NodeIx, Vec<&Yielder>> = BTreeMap::new();
-    for yielder in yielders {
-        for &ix in &yielder.nodes {
-            on_node.entry(ix).or_default().push(yielder);
-        }
-    }
+/// Empties nodes, the cheapest first, until the task fits. False if it does not even then.
+fn empty_cheapest_nodes(trial: &mut Trial<'_>, fits: &impl Fn(&Trial<'_>) -> bool) -> bool {
     let mut offers = Vec::new();
-    for ix in hypothesis.touched() {
-        let Some(here) = on_node.get(&ix) else { continue };
-        let exact = here.len() <= EXACT_RUNS_MAX && hypothesis.touched().len() <= EXACT_NODES_MAX;
-        let leaving = if exact { best_on_node(hypothesis, ix, here) } else { first_on_node(hypothesis, ix, here) };
+    let exact_nodes = trial.nodes().len() <= EXACT_NODES_MAX;
+    for ix in trial.nodes() {
+        let here = trial.candidates_on(ix);
+        let leaving =
+            if exact_nodes && here.len() <= EXACT_RUNS_MAX { best_on_node(trial, ix) } else { first_on_node(trial, ix) };
         if let Some(leaving) = leaving {
-            offers.push((cost(here.iter().copied(), &leaving), ix, leaving));
+            offers.push((cost(trial.yielders(), &leaving), ix, leaving));
         }
     }
     offers.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
-    let mut set = BTreeSet::new();
     for (_, _, leaving) in offers {
-        set.extend(leaving);
-        if fits(&set) {
-            return Some(set);
+        for at in leaving {
+            trial.let_leave(at);
+        }
+        if fits(trial) {
+            return true;
         }
     }
-    None
+    false
 }
 
-/// The first runs in yield order that make room for one worker on a node, those spared that can be.
-fn first_on_node(hypothesis: &Hypothesis<'_>, ix: NodeIx, here: &[&Yielder]) -> Option<BTreeSet<RunId>> {
-    let mut leaving = BTreeSet::new();
-    let fits = |leaving: &BTreeSet<RunId>| hypothesis.on_node(ix, |run| leaving.contains(&run)) > 0;
-    for yielder in here {
-        if fits(&leaving) {
-            break;
-        }
-        leaving.insert(yielder.run);
-    }
-    for yielder in here.iter().rev() {
-        if leaving.remove(&yielder.run) && !fits(&leaving) {
-            leaving.insert(yielder.run);
+/// The first candidates in yield order that make room for one worker on a node, those spared that can be.
+fn first_on_node(trial: &Trial<'_>, ix: NodeIx) -> Option<Vec<usize>> {
+    let here = trial.candidates_on(ix);
+    let fits = |leaving: &[usize]| trial.would_fit_on(ix, leaving) > 0;
+    let enough = (0..=here.len()).find(|&count| fits(&here[..count]))?;
+    let mut leaving = here[..enough].to_vec();
+    for at in here[..enough].iter().rev() {
+        let without: Vec<usize> = leaving.iter().copied().filter(|other| other != at).collect();
+        if fits(&without) {
+            leaving = without;
         }
     }
-    fits(&leaving).then_some(leaving)
+    Some(leaving)
 }
 
-/// The cheapest runs that make room for one worker on a node, all sets looked at.
-fn best_on_node(hypothesis: &Hypothesis<'_>, ix: NodeIx, here: &[&Yielder]) -> Option<BTreeSet<RunId>> {
-    let subsets = (0_u32..1 << here.len()).map(|bits| -> BTreeSet<RunId> {
-        here.iter().enumerate().filter(|(at, _)| bits & (1 << at) != 0).map(|(_, yielder)| yielder.run).collect()
+/// The cheapest candidates that make room for one worker on a node, all sets looked at.
+fn best_on_node(trial: &Trial<'_>, ix: NodeIx) -> Option<Vec<usize>> {
+    let here = trial.candidates_on(ix);
+    let subsets = (0_u32..1 << here.len()).map(|bits| -> Vec<usize> {
+        here.iter().enumerate().filter(|(at, _)| bits & (1 << at) != 0).map(|(_, candidate)| *candidate).collect()
     });
     subsets
-        .filter(|leaving| hypothesis.on_node(ix, |run| leaving.contains(&run)) > 0)
-        .min_by_key(|leaving| cost(here.iter().copied(), leaving))
+        .filter(|leaving| trial.would_fit_on(ix, leaving) > 0)
+        .min_by_key(|leaving| cost(trial.yielders(), leaving))
 }
 
 /// What a set of victims costs, by class from the most valuable down: work lost, number; at last its newest run, which
 /// should be as new as can be.
-type Cost = (Vec<(Claim, u64, usize)>, Reverse<Option<RunId>>);
+type Cost = (SmallVec<[(Claim, u64, usize); 2]>, Reverse<Option<RunId>>);
 
-fn cost<'a>(yielders: impl Iterator<Item = &'a Yielder>, set: &BTreeSet<RunId>) -> Cost {
+/// `set` holds places in `yielders`, which stand in yield order.
+fn cost(yielders: &[Yielder], set: &[usize]) -> Cost {
     let mut classes: BTreeMap<Claim, (u64, usize)> = BTreeMap::new();
-    for yielder in yielders.filter(|yielder| set.contains(&yielder.run)) {
+    for yielder in set.iter().map(|&at| &yielders[at]) {
         let (loss, count) = classes.entry(yielder.claim).or_default();
         *loss = loss.saturating_add(yielder.loss);
         *count += 1;
     }
-    let classes = classes.into_iter().rev().map(|(claim, (loss, count))| (claim, loss, count)).collect();
-    (classes, Reverse(set.last().copied()))
+    let newest = set.iter().map(|&at| yielders[at].run).max();
+    (classes.into_iter().rev().map(|(claim, (loss, count))| (claim, loss, count)).collect(), Reverse(newest))
+}
+
+/// Nodes that any of these are on, in order.
+fn nodes_of(yielders: &[Yielder]) -> BTreeSet<NodeIx> {
+    yielders.iter().flat_map(|yielder| yielder.nodes.iter().copied()).collect()
 }

@@ -104,6 +104,7 @@ fn config(policy: Policy) -> impl Strategy<Value = EngineConfig> {
             slice: Span::from_secs(60),
             demote_after: Span::from_secs(120),
         },
+        slice_swaps: 0,
         ..EngineConfig::default()
     })
 }

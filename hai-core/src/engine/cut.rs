@@ -1,0 +1,203 @@
+//! Rights that were cut below what is used: who has to give back, in which order, and when.
+//!
+//! Where more is used than is allowed, promises are taken back first, then the last in rank lose their claim, until what is
+//! left is within the right. What runs is given a notice, and leaves (or borrows from then on, where that is allowed) when
+//! its time is over, unless the right is enough again by then. Work that can not be suspended stays until it ends. A notice
+//! is a decision, so it is stored, and counts across restarts.
+
+use std::cmp::Reverse;
+
+use crate::model::*;
+use crate::rights::Part;
+use crate::rights::book::{Over, Standing};
+
+use super::Engine;
+use super::state::Phase;
+use super::timers::Timer;
+
+impl Engine {
+    /// Takes back what is beyond rights, and takes back notices that are not needed any more.
+    pub(super) fn cut_rights(&mut self) {
+        let asked = std::mem::take(&mut self.agenda.rights_cut);
+        let mut on_notice: Vec<RunId> = Vec::new();
+        'again: loop {
+            let over = self.book.over();
+            if over.is_empty() {
+                break;
+            }
+            for over in over {
+                let Some(id) = self.last_of(&over) else { continue };
+                if self.must_wait(id) {
+                    // As if it had left already, so that the next is looked for.
+                    let before = self.run_ref(id).part();
+                    self.move_bill(id, before, leaving(before));
+                    on_notice.push(id);
+                } else {
+                    self.take_right(id, &over);
+                }
+                continue 'again;
+            }
+            break;
+        }
+        for &id in &on_notice {
+            let part = self.run_ref(id).part();
+            self.move_bill(id, leaving(part), part);
+            if self.run_ref(id).notice.is_none() {
+                let until = Some(self.now + self.config.cut_grace);
+                self.decide(Decision::Notice { run: id, until });
+            }
+        }
+        if asked || !on_notice.is_empty() {
+            for run in self.noticed.clone() {
+                if !on_notice.contains(&run) {
+                    self.decide(Decision::Notice { run, until: None });
+                }
+            }
+        }
+    }
+
+    /// Who loses its right first: promises, then the last in rank. Only who uses something of what there is too much of.
+    fn last_of(&self, over: &Over) -> Option<RunId> {
+        let group = match over {
+            Over::Bucket { bucket, .. } => self.book.bucket_name(*bucket).1.clone(),
+            Over::Own { group, .. } | Over::Borrowed { group, .. } => self.book.group_name(*group).clone(),
+        };
+        self.yielders
+            .range(&group, ..)
+            .filter(|&id| self.is_charged(id, over))
+            .map(|id| {
+                let run = self.run_ref(id);
+                let rank = self.task_ref(run.task).spec.rank(run.task);
+                (run.phase != Phase::Promised, Reverse((rank, run.task)), id)
+            })
+            .min()
+            .map(|(_, _, id)| id)
+    }
+
+    /// Whether a run's leaving, or its loss of the right, would help.
+    fn is_charged(&self, id: RunId, over: &Over) -> bool {
+        let run = self.run_ref(id);
+        let Some((bucket, bill)) = run.bill() else { return false };
+        let part = if self.pending_cut.contains(&id) { leaving(run.part()) } else { run.part() };
+        if matches!(part, Part::Leaving | Part::Returning) {
+            return false;
+        }
+        if run.phase != Phase::Promised && !self.task_ref(run.task).spec.suspendable {
+            return false;
+        }
+        let uses = |charge: Charge, of: Charge| {
+            (!of.nodes.is_zero() && !charge.nodes.is_zero()) || (!of.devices.is_zero() && !charge.devices.is_zero())
+        };
+        match over {
+            Over::Bucket { bucket: of, model, by } => {
+                let charge = match model {
+                    Some(model) => bill.by_model.iter().find(|(of, _)| of == model).map_or(Charge::NOTHING, |&(_, charge)| charge),
+                    None => bill.charge,
+                };
+                run.entitled && bucket == *of && uses(charge, *by)
+            }
+            Over::Own { team, group, by } => {
+                run.entitled
+                    && self.book.bucket_group(bucket) == *group
+                    && self.book.is_charged_to(bucket, *team)
+                    && uses(bill.charge, *by)
+            }
+            Over::Borrowed { team, group, by } => {
+                !run.entitled
+                    && self.book.bucket_group(bucket) == *group
+                    && self.book.is_charged_directly(bucket, *team)
+                    && uses(bill.charge, *by)
+            }
+        }
+    }
+
+    /// Whether a run may stay for now, on notice.
+    fn must_wait(&mut self, id: RunId) -> bool {
+        let run = self.run_ref(id);
+        let waits = run.phase != Phase::Promised
+            && self.config.cut_grace > Span::ZERO
+            && run.notice.is_none_or(|until| until > self.now);
+        if waits {
+            self.pending_cut.insert(id);
+        }
+        waits
+    }
+
+    fn move_bill(&mut self, id: RunId, from: Part, to: Part) {
+        if let Some((bucket, bill)) = self.run_ref(id).bill() {
+            self.book.move_part(bucket, from, to, &bill);
+        }
+        if matches!(from, Part::Leaving | Part::Returning) {
+            self.pending_cut.remove(&id);
+        }
+    }
+
+    fn take_right(&mut self, id: RunId, over: &Over) {
+        let run = self.run_ref(id);
+        let (task, level, entitled) = (run.task, run.level, run.entitled);
+        if run.phase == Phase::Promised {
+            self.decide(Decision::Withdraw { task });
+            return;
+        }
+        let borrows = entitled
+            && self.config.borrow
+            && !matches!(over, Over::Borrowed { .. })
+            && run.bill().is_some_and(|(bucket, bill)| self.book.may_borrow(bucket, &bill).is_ok());
+        if borrows {
+            let level = match self.task_ref(task).spec.priority {
+                Priority::Auto => level,
+                level => level,
+            };
+            self.decide(Decision::Recharge { run: id, level, entitled: false });
+        } else {
+            self.decide(Decision::Suspend { run: id, task, reason: YieldReason::RightLost });
+        }
+    }
+
+    /// What the decision changes.
+    pub(super) fn give_notice(&mut self, id: RunId, until: Option<Time>) {
+        self.run_mut(id).notice = until;
+        match until {
+            Some(until) => {
+                self.noticed.insert(id);
+                self.timers.set(Timer::Notice(id), until);
+            }
+            None => self.forget_notice(id),
+        }
+        self.changed_runs.insert(id);
+    }
+
+    pub(super) fn forget_notice(&mut self, id: RunId) {
+        self.noticed.remove(&id);
+        self.timers.cancel(Timer::Notice(id));
+    }
+
+    /// Borrowed work becomes entitled where rights became free, in the order of its rank.
+    pub(super) fn entitle_borrowed(&mut self) {
+        let borrowed = Claim { entitled: false, level: Priority::Low }..=Claim { entitled: false, level: Priority::ExtremeHigh };
+        let mut runs: Vec<((Rank, TaskId), RunId)> = Vec::new();
+        for group in self.yielders.groups() {
+            for id in self.yielders.range(group, borrowed.clone()) {
+                let run = self.run_ref(id);
+                runs.push(((self.task_ref(run.task).spec.rank(run.task), run.task), id));
+            }
+        }
+        runs.sort_unstable();
+        for (_, id) in runs {
+            let run = self.run_ref(id);
+            let level = run.level;
+            let Some((bucket, bill)) = run.bill() else { continue };
+            if self.book.standing(bucket, &bill) == Standing::Now {
+                self.decide(Decision::Recharge { run: id, level, entitled: true });
+            }
+        }
+    }
+}
+
+/// The part of its bucket's use that a run's bill moves to when the run is told to leave.
+fn leaving(part: Part) -> Part {
+    match part {
+        Part::Staying | Part::Promised | Part::Leaving => Part::Leaving,
+        Part::Borrowed | Part::Returning => Part::Returning,
+    }
+}

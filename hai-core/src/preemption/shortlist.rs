@@ -1,0 +1,137 @@
+//! The candidates that a plan is made from: all that may yield if they are few, the promising ones if they are many.
+//!
+//! For one worker the cheapest victims mostly are among the first in yield order. Where many of one node have to leave,
+//! as for whole nodes and gangs, they are not: then the nodes are compared by what emptying them would cost, which takes
+//! a look at every node of the group but none at the runs in their order.
+
+use std::collections::BTreeSet;
+
+use super::{OnNode, Owner, Yielder, Yielders, sort_cheapest_first};
+use crate::inventory::{Inventory, NodeIx};
+use crate::model::{Claim, Devices, RunId, TaskSpec, Time};
+use crate::placement;
+
+/// Up to so many, all are candidates.
+const ALL_MAX: usize = 512;
+/// So many of the first in yield order are tried before nodes are compared.
+const FIRST_MAX: usize = 256;
+/// So many nodes more than workers are candidates, since a plan can do better than the estimate.
+const SPARE_NODES: usize = 32;
+
+/// For whom room is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Winner<'a> {
+    /// What it asks.
+    pub spec: &'a TaskSpec,
+    /// Runs with a lesser claim than this yield.
+    pub below: Claim,
+    /// The winner's: its own work of the same priority never yields to it.
+    pub owner: Owner,
+    /// When that is.
+    pub now: Time,
+}
+
+/// Candidates for leaving, in yield order. The flag tells whether some were left out that yield to others than this winner.
+///
+/// `may_yield` tells whether a run may be asked at all.
+pub fn candidates(
+    inventory: &Inventory,
+    yielders: &Yielders,
+    winner: &Winner<'_>,
+    may_yield: impl Fn(RunId) -> bool + Copy,
+) -> (Vec<Yielder>, bool) {
+    let group = &winner.spec.group;
+    let mut spared = false;
+    let mut first = Vec::new();
+    let few = yielders.count(group) <= ALL_MAX;
+    let most = if few { ALL_MAX } else { FIRST_MAX };
+    for yielder in yielders.cheapest_first(group, winner.below, winner.now) {
+        let is_own = yielders.get(yielder.run).is_some_and(|listed| listed.owner == winner.owner);
+        if is_own || !may_yield(yielder.run) {
+            spared = true;
+            continue;
+        }
+        first.push(yielder);
+        if first.len() == most {
+            break;
+        }
+    }
+    if few || first.len() < most || (winner.spec.workers == 1 && makes_room(inventory, winner, &first)) {
+        return (first, spared);
+    }
+    (on_cheapest_nodes(inventory, yielders, winner, may_yield), spared)
+}
+
+/// Whether one worker would fit on some node if all of these left.
+fn makes_room(inventory: &Inventory, winner: &Winner<'_>, leaving: &[Yielder]) -> bool {
+    let runs: BTreeSet<RunId> = leaving.iter().map(|yielder| yielder.run).collect();
+    super::nodes_of(leaving).into_iter().any(|ix| {
+        let node = inventory.node(ix);
+        placement::fits_on(node, winner.spec, node.room_later_without(|run| runs.contains(&run)))
+    })
+}
+
+/// All who may yield on the nodes that are cheapest to make room on.
+fn on_cheapest_nodes(
+    inventory: &Inventory,
+    yielders: &Yielders,
+    winner: &Winner<'_>,
+    may_yield: impl Fn(RunId) -> bool,
+) -> Vec<Yielder> {
+    let mut nodes: Vec<((Claim, u64), NodeIx)> = Vec::new();
+    let may_leave = |there: &OnNode| there.claim < winner.below && there.owner != winner.owner && may_yield(there.run);
+    for ix in inventory.group(&winner.spec.group) {
+        let here = yielders.on_node(ix);
+        if here.is_empty() {
+            continue;
+        }
+        let node = inventory.node(ix);
+        let room = node.room_later_without(|run| here.iter().any(|there| there.run == run && may_leave(there)));
+        if placement::fits_on(node, winner.spec, room) {
+            let free = node.room_later().devices.count_ones();
+            nodes.push((estimate(here, winner, free, &may_leave), ix));
+        }
+    }
+    let wanted = winner.spec.workers as usize + SPARE_NODES;
+    if nodes.len() > wanted {
+        nodes.select_nth_unstable(wanted);
+        nodes.truncate(wanted);
+    }
+    let runs: BTreeSet<RunId> = nodes
+        .iter()
+        .flat_map(|&(_, ix)| yielders.on_node(ix).iter().filter(|there| may_leave(there)).map(|there| there.run))
+        .collect();
+    let mut found: Vec<Yielder> = runs.into_iter().filter_map(|run| yielders.yielder(run, winner.now)).collect();
+    sort_cheapest_first(&mut found);
+    found
+}
+
+/// What making room for one worker on a node would cost at the least: the greatest claim among those who leave, and their
+/// loss.
+fn estimate(
+    here: &[OnNode],
+    winner: &Winner<'_>,
+    free: u32,
+    may_leave: impl Fn(&OnNode) -> bool,
+) -> (Claim, u64) {
+    let mut leaving: smallvec::SmallVec<[(Claim, u64, u32); 16]> = here
+        .iter()
+        .filter(|there| may_leave(there))
+        .map(|there| (there.claim, there.loss.at(winner.now, there.devices), there.devices))
+        .collect();
+    leaving.sort_unstable();
+    let mut missing = match winner.spec.request.devices {
+        Devices::WholeNode => u32::MAX,
+        devices => devices.count().saturating_sub(free).max(1),
+    };
+    let (mut claim, mut loss) = (Claim::BACKGROUND, 0_u64);
+    for (theirs, lost, devices) in leaving {
+        if missing == 0 {
+            break;
+        }
+        claim = claim.max(theirs);
+        loss = loss.saturating_add(lost);
+        missing = missing.saturating_sub(devices);
+    }
+    (claim, loss)
+}

@@ -1,0 +1,272 @@
+//! Who may have to yield, in the order in which they should, and who of them is on which node.
+//!
+//! What a run loses grows with time, by its number of devices every moment. So runs with the same number of devices keep
+//! their order for ever: those that saved their work last come first. A list for each number of devices, and a merge of
+//! these lists by what the runs lose now, gives the order of all without ever sorting them.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use smallvec::SmallVec;
+
+use super::Yielder;
+use crate::inventory::NodeIx;
+use crate::model::{Claim, GroupName, RunId, Span, Time};
+use crate::table::Table;
+
+/// What a run would lose if it left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Loss {
+    /// So much on each device, whatever the time: it has not done anything yet.
+    Fixed(Span),
+    /// All it did since then, on each device. The cost of the next start is counted in, as work done before.
+    WorkSince(Time),
+}
+
+/// A run that may have to yield.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The group of its task.
+    pub group: GroupName,
+    /// Its claim.
+    pub claim: Claim,
+    /// Whose it is, and at which priority: nobody yields to the same.
+    pub owner: Owner,
+    /// How many devices it has, at least one.
+    pub devices: u32,
+    /// What it would lose.
+    pub loss: Loss,
+    /// The nodes it is on.
+    pub nodes: SmallVec<[NodeIx; 1]>,
+}
+
+/// A user at a priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner(pub u32);
+
+/// The part of a run that is on one node.
+#[derive(Clone, Copy, Debug)]
+pub struct OnNode {
+    /// The run.
+    pub run: RunId,
+    /// Its claim.
+    pub claim: Claim,
+    /// Whose it is.
+    pub owner: Owner,
+    /// All its devices, on whatever node.
+    pub devices: u32,
+    /// What it would lose.
+    pub loss: Loss,
+}
+
+/// Runs that lose at the same rate: by devices, and by how they lose.
+type Rate = (u32, bool);
+/// The order within a rate: who loses least first, then the newest.
+type Place = (Reverse<Loss>, Reverse<RunId>);
+
+#[derive(Clone, Debug, Default)]
+struct Group {
+    by_claim: BTreeMap<Claim, BTreeMap<Rate, BTreeSet<Place>>>,
+    count: usize,
+}
+
+/// All runs that stay or are promised a place.
+#[derive(Clone, Debug, Default)]
+pub struct Yielders {
+    groups: BTreeMap<GroupName, Group>,
+    runs: Table<RunId, Listed>,
+    on_node: Vec<SmallVec<[OnNode; 2]>>,
+}
+
+impl Loss {
+    /// What it is at `now`, in device-milliseconds.
+    #[must_use]
+    pub fn at(self, now: Time, devices: u32) -> u64 {
+        let each = match self {
+            Loss::Fixed(cost) => cost.as_ms(),
+            Loss::WorkSince(since) => now.since(since).as_ms(),
+        };
+        each.saturating_mul(u64::from(devices))
+    }
+}
+
+impl Listed {
+    fn rate(&self) -> Rate {
+        (self.devices, matches!(self.loss, Loss::WorkSince(_)))
+    }
+
+    /// The smallest loss first: of those with unsaved work, who saved it last.
+    fn place(&self, run: RunId) -> Place {
+        let loss = match self.loss {
+            // Reversed twice: the least first.
+            Loss::Fixed(cost) => Loss::Fixed(Span::from_ms(u64::MAX - cost.as_ms())),
+            loss => loss,
+        };
+        (Reverse(loss), Reverse(run))
+    }
+}
+
+impl Yielders {
+    /// Adds a run, or changes what is known of it.
+    pub fn list(&mut self, run: RunId, listed: Listed) {
+        self.unlist(run);
+        if !self.groups.contains_key(&listed.group) {
+            self.groups.insert(listed.group.clone(), Group::default());
+        }
+        let group = self.groups.get_mut(&listed.group).expect("put in above");
+        group.count += 1;
+        let claim = group.by_claim.entry(listed.claim).or_default();
+        claim.entry(listed.rate()).or_default().insert(listed.place(run));
+        for &ix in &listed.nodes {
+            if self.on_node.len() <= ix.index() {
+                self.on_node.resize_with(ix.index() + 1, SmallVec::new);
+            }
+            self.on_node[ix.index()].push(OnNode {
+                run,
+                claim: listed.claim,
+                owner: listed.owner,
+                devices: listed.devices,
+                loss: listed.loss,
+            });
+        }
+        self.runs.insert(run, listed);
+    }
+
+    /// Takes a run out.
+    pub fn unlist(&mut self, run: RunId) {
+        let Some(listed) = self.runs.remove(run) else { return };
+        for ix in &listed.nodes {
+            self.on_node[ix.index()].retain(|there| there.run != run);
+        }
+        let Some(group) = self.groups.get_mut(&listed.group) else { return };
+        group.count -= 1;
+        // Empty lists stay: they are few, and filled again soon.
+        if let Some(runs) = group.by_claim.get_mut(&listed.claim).and_then(|claim| claim.get_mut(&listed.rate())) {
+            runs.remove(&listed.place(run));
+        }
+    }
+
+    /// What is known of a run.
+    #[must_use]
+    pub fn get(&self, run: RunId) -> Option<&Listed> {
+        self.runs.get(run)
+    }
+
+    /// Runs on a node.
+    #[must_use]
+    pub fn on_node(&self, ix: NodeIx) -> &[OnNode] {
+        self.on_node.get(ix.index()).map_or(&[], |runs| runs)
+    }
+
+    /// Groups that had a run.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupName> {
+        self.groups.keys()
+    }
+
+    /// How many runs a group has.
+    #[must_use]
+    pub fn count(&self, group: &GroupName) -> usize {
+        self.groups.get(group).map_or(0, |group| group.count)
+    }
+
+    /// All runs of a group with these claims, in no useful order.
+    pub fn range<'a>(
+        &'a self,
+        group: &GroupName,
+        claims: impl std::ops::RangeBounds<Claim> + Clone + 'a,
+    ) -> impl Iterator<Item = RunId> + 'a {
+        let group = self.groups.get(group).into_iter();
+        group
+            .flat_map(move |group| group.by_claim.range(claims.clone()))
+            .flat_map(|(_, rates)| rates.values())
+            .flat_map(|runs| runs.iter().map(|&(_, Reverse(run))| run))
+    }
+
+    /// Whether a group has a run with a lesser claim.
+    #[must_use]
+    pub fn any_below(&self, group: &GroupName, claim: Claim) -> bool {
+        self.range(group, ..claim).next().is_some()
+    }
+
+    /// The run in the form in which plans are made.
+    #[must_use]
+    pub fn yielder(&self, run: RunId, now: Time) -> Option<Yielder> {
+        let listed = self.runs.get(run)?;
+        let loss = listed.loss.at(now, listed.devices);
+        Some(Yielder { run, claim: listed.claim, loss, nodes: listed.nodes.clone() })
+    }
+
+    /// The runs of a group with a lesser claim in yield order: the least claim first, then who loses least, then the
+    /// newest. Costs nothing for those that are not asked for.
+    pub fn cheapest_first(&self, group: &GroupName, below: Claim, now: Time) -> impl Iterator<Item = Yielder> + '_ {
+        let group = self.groups.get(group).into_iter();
+        let claims = group.flat_map(move |group| group.by_claim.range(..below));
+        claims.flat_map(move |(_, rates)| self.merged(rates, now))
+    }
+
+    fn merged<'a>(
+        &'a self,
+        rates: &'a BTreeMap<Rate, BTreeSet<Place>>,
+        now: Time,
+    ) -> impl Iterator<Item = Yielder> + 'a {
+        let mut lists: Vec<_> = rates.values().map(BTreeSet::iter).collect();
+        let mut heap: BinaryHeap<(Reverse<u64>, RunId, usize)> = BinaryHeap::new();
+        let loss_of = move |run: RunId| {
+            self.runs.get(run).map_or(0, |listed| listed.loss.at(now, listed.devices))
+        };
+        for (at, list) in lists.iter_mut().enumerate() {
+            if let Some(&(_, Reverse(run))) = list.next() {
+                heap.push((Reverse(loss_of(run)), run, at));
+            }
+        }
+        std::iter::from_fn(move || {
+            let (_, run, at) = heap.pop()?;
+            if let Some(&(_, Reverse(next))) = lists[at].next() {
+                heap.push((Reverse(loss_of(next)), next, at));
+            }
+            self.yielder(run, now)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::Priority;
+
+    fn listed(level: Priority, devices: u32, loss: Loss) -> Listed {
+        let group = GroupName::new("g").expect("a letter");
+        let claim = Claim { entitled: true, level };
+        Listed { group, claim, owner: Owner(0), devices, loss, nodes: SmallVec::new() }
+    }
+
+    fn any_loss() -> impl Strategy<Value = Loss> {
+        prop_oneof![
+            (0..100_u64).prop_map(|ms| Loss::Fixed(Span::from_ms(ms))),
+            (0..100_i64).prop_map(|ms| Loss::WorkSince(Time::from_ms(ms))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn merging_gives_the_order_that_sorting_gives(
+            runs in prop::collection::vec((any::<bool>(), 1..4_u32, any_loss()), 0..40),
+            now in 100..200_i64,
+        ) {
+            let now = Time::from_ms(now);
+            let mut yielders = Yielders::default();
+            for (number, (low, devices, loss)) in (0..).zip(&runs) {
+                let level = if *low { Priority::Low } else { Priority::Normal };
+                yielders.list(RunId(number), listed(level, *devices, *loss));
+            }
+            let below = Claim { entitled: true, level: Priority::High };
+            let group = GroupName::new("g").expect("a letter");
+            let merged: Vec<RunId> = yielders.cheapest_first(&group, below, now).map(|yielder| yielder.run).collect();
+            let mut sorted: Vec<Yielder> = (0..runs.len() as u64).filter_map(|n| yielders.yielder(RunId(n), now)).collect();
+            super::super::sort_cheapest_first(&mut sorted);
+            prop_assert_eq!(merged, sorted.iter().map(|yielder| yielder.run).collect::<Vec<_>>());
+        }
+    }
+}
