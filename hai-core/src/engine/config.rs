@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::queue::order::{Aging, OrderPolicy};
 use crate::model::{Amount, ModelName, Priority, Span};
+use crate::queue::order::{Aging, OrderPolicy};
 
 /// How the engine decides. Every field has a default that suits a laboratory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -479,7 +479,8 @@ impl Engine {
     }
 
     fn pass_slices_of(&mut self, group: &GroupName) -> bool {
-        let waiting: Vec<(Claim, TaskId, ClassId)> = self.queue.by_wait(group).filter(|(claim, ..)| claim.entitled).collect();
+        let waiting: Vec<(Claim, TaskId, ClassId)> =
+            self.queue.by_wait(group).filter(|(claim, ..)| claim.entitled).collect();
         let mut in_vain: BTreeSet<(AskId, Claim)> = BTreeSet::new();
         for (claim, head, class) in waiting {
             let ask = self.queue.ask(class);

@@ -28,7 +28,8 @@ pub use snapshot::EngineState;
 
 use crate::inventory::{Inventory, NodeIx};
 use crate::model::{
-    Charge, Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView, Span, TaskId, TaskView, Team, Time, UserName, Verdict,
+    Charge, Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView, Span, TaskId,
+    TaskView, Team, Time, UserName, Verdict,
 };
 use crate::preemption::{Owner, Yielders};
 use crate::queue::order::Usage;

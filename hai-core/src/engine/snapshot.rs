@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::inventory::Stage;
 use crate::model::{NodeName, NodeSpec, RightRow, RunId, TaskId, Team, Time};
 
-use crate::queue::order::Usage;
 use super::state::{Derived, Phase, Run, Status, Task};
 use super::timers::Timer;
 use super::{Engine, EngineConfig};
+use crate::queue::order::Usage;
 
 /// All of an engine's state, to be kept and restored. Its inside may change between versions; an older version's state
 /// is read by every later one.
@@ -70,7 +70,10 @@ pub(super) fn restore(config: EngineConfig, state: EngineState) -> Engine {
     }
     // What was worked out by another engine may not be true of this one.
     for (id, task) in state.tasks {
-        engine.tasks.insert(id, Task { queued: Derived::default(), account: Derived::default(), usage: Derived::default(), ..task });
+        engine.tasks.insert(
+            id,
+            Task { queued: Derived::default(), account: Derived::default(), usage: Derived::default(), ..task },
+        );
     }
     for (id, run) in state.runs {
         engine.runs.insert(id, Run { bill: Derived::default(), ..run });

@@ -255,7 +255,15 @@ impl Inventory {
         let room = Room::of_empty(&spec);
         self.by_name.insert(spec.name.clone(), ix);
         self.groups.entry(spec.group.clone()).or_default().nodes.insert(ix);
-        self.nodes.push(Some(Node { spec, gone: false, cooling: false, holds: Vec::new(), now: room, later: room, indexed: None }));
+        self.nodes.push(Some(Node {
+            spec,
+            gone: false,
+            cooling: false,
+            holds: Vec::new(),
+            now: room,
+            later: room,
+            indexed: None,
+        }));
         self.refresh(ix);
         ix
     }

@@ -85,9 +85,9 @@ impl<'a> Trial<'a> {
         for ix in &self.yielders[at].nodes {
             let Some(node) = self.nodes.get_mut(ix) else { continue };
             let (yielders, leaves) = (self.yielders, &self.leaves);
-            let now = self.hypothesis.on_node(*ix, |run| {
-                node.here.iter().any(|&other| leaves[other] && yielders[other].run == run)
-            });
+            let now = self
+                .hypothesis
+                .on_node(*ix, |run| node.here.iter().any(|&other| leaves[other] && yielders[other].run == run));
             self.fitting = self.fitting + now - node.fitting;
             node.fitting = now;
         }
@@ -115,8 +115,7 @@ impl<'a> Trial<'a> {
 
     /// Where the task would be.
     pub(super) fn place(&self) -> Option<Placement> {
-        self.hypothesis.place(|run| {
-            self.yielders.iter().enumerate().any(|(at, yielder)| self.leaves[at] && yielder.run == run)
-        })
+        self.hypothesis
+            .place(|run| self.yielders.iter().enumerate().any(|(at, yielder)| self.leaves[at] && yielder.run == run))
     }
 }

@@ -8,7 +8,7 @@ use hai_core::model::{Fact, RightRow};
 use super::ApiState;
 use super::auth::{Caller, Operator};
 use super::extract::{Body, Query};
-use super::problem::{ApiError, Kind};
+use super::problem::ApiError;
 use super::wire::{Right, RightKey, RightList};
 
 /// The rights
@@ -45,10 +45,6 @@ pub(super) async fn set(
     _: Operator,
     Body(right): Body<Right>,
 ) -> Result<Json<Right>, ApiError> {
-    if right.user.is_some() && right.team.is_some() {
-        let detail = "team: a right is for a user or for each member of a team; give one of them";
-        return Err(ApiError::new(Kind::InvalidValue, detail).at("team"));
-    }
     let row = RightRow::from(right);
     let answer = Right::from(&row);
     state.scheduler.tell(Fact::RightSet { right: row }).await?;

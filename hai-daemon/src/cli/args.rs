@@ -80,6 +80,8 @@ pub enum Command {
     Suspend(TasksArg),
     /// Let suspended tasks run again when their turn comes
     Resume(TasksArg),
+    /// Let the lease of interactive tasks begin anew
+    Renew(TasksArg),
     /// Change how urgent a task is
     Priority {
         /// The task's number

@@ -1,4 +1,4 @@
-//! `hai ls`, `show`, `stop`, `suspend`, `resume`, `priority` and `why`.
+//! `hai ls`, `show`, `stop`, `suspend`, `resume`, `renew`, `priority` and `why`.
 
 use chrono::Utc;
 use hai_core::model::{Priority, TaskId};
@@ -321,7 +321,7 @@ fn shortened(items: &[String]) -> String {
     }
 }
 
-/// `hai stop`, `suspend` and `resume`: `verb` is the path's last part, `done` what to say of each task.
+/// `hai stop`, `suspend`, `resume` and `renew`: `verb` is the path's last part, `done` what to say of each task.
 ///
 /// # Errors
 /// [`CliError::Some`] if it did not work for all; each failure was told by then.

@@ -4,6 +4,7 @@ mod accounts;
 mod commits;
 mod driver;
 mod files;
+mod old;
 mod random;
 mod readers;
 

@@ -16,6 +16,7 @@
 //! | `POST /v1/tasks/{id}/stop` | | [`Task`] |
 //! | `POST /v1/tasks/{id}/suspend` | | [`Task`]; it is held until it is resumed |
 //! | `POST /v1/tasks/{id}/resume` | | [`Task`] |
+//! | `POST /v1/tasks/{id}/renew` | | [`Task`]; its lease begins anew |
 //! | `POST /v1/tasks/{id}/priority` | [`PriorityRequest`] | [`Task`] |
 //! | `GET /v1/tasks/{id}/why` | | [`Why`] |
 //! | `GET /v1/tasks/{id}/logs` | query [`LogQuery`], `Range` | bytes; see [`header`] |
