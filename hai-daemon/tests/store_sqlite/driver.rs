@@ -14,6 +14,13 @@ use tempfile::TempDir;
 
 use super::{block_on, group, user};
 
+/// All of it as text. Of a state only what is written counts: the rest is worked out anew from that.
+fn told(saved: &Saved) -> String {
+    let Saved { fence, snapshot, records, last_event } = saved;
+    let snapshot = serde_json::to_string(snapshot).expect("plain data");
+    format!("{fence:?} {snapshot} {records:?} {last_event}")
+}
+
 /// Writes to both and answers only if both answer the same.
 struct Both {
     sqlite: SqliteStore,
@@ -26,7 +33,7 @@ impl Store for Both {
     async fn open(&mut self) -> Result<Saved, SqliteError> {
         let saved = Store::open(&mut self.sqlite).await?;
         let reference = self.memory.open().await.expect("memory does not fail");
-        assert_eq!(format!("{saved:?}"), format!("{reference:?}"));
+        assert_eq!(told(&saved), told(&reference));
         Ok(saved)
     }
 
