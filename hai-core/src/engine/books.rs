@@ -110,7 +110,9 @@ impl Engine {
         if task.status != Status::Waiting {
             return;
         }
-        match task.queued.0 {
+        let queued = task.queued.0;
+        self.give_up_nodes(id);
+        match queued {
             Some((class, member)) => {
                 let tasks = &self.tasks;
                 let since = |other| tasks.get(other).map_or(Time::ZERO, |task| task.waiting_since);
@@ -120,7 +122,7 @@ impl Engine {
                 self.task_mut(id).queued.0 = None;
             }
             None => {
-                let group = task.spec.group.clone();
+                let group = self.task_ref(id).spec.group.clone();
                 self.fifo.set_dirty(&group);
             }
         }
@@ -177,6 +179,20 @@ impl Engine {
         let milli = place.part.map_or(1000, |part| part.milli);
         let held: SmallVec<[Held<'_>; 8]> = models.iter().map(|&model| Held::Device { model, milli }).collect();
         self.book.bill_of(held)
+    }
+
+    /// Notes whether a run has workers in several zones. Nodes whose zone is not known count as one.
+    pub(super) fn note_crossing(&mut self, id: RunId) {
+        let run = self.run_ref(id);
+        let zone = |place: &WorkerPlacement| {
+            let ix = self.inventory.find(&place.node)?;
+            self.inventory.node(ix).spec().location.zone.as_ref()
+        };
+        let mut zones = run.placement.workers.iter().map(zone);
+        let first = zones.next();
+        if zones.any(|zone| Some(zone) != first) {
+            self.crossing.insert(id);
+        }
     }
 
     /// Works out what a run uses, and of which right. Background work needs none.
@@ -299,6 +315,7 @@ impl Engine {
         self.yielders.unlist(id);
         self.promised.remove(&id);
         self.runs.remove(id);
+        self.crossing.remove(&id);
         self.task_mut(task).status = Status::Held;
         for (rank, place) in (0..).zip(&nodes.workers) {
             self.inventory.release(&place.node, id, rank);
@@ -400,6 +417,7 @@ impl Engine {
     /// When time alone could change a decision. Slices and protection matter only to those who want room.
     pub(super) fn earliest_timer(&self) -> Option<Time> {
         let wanted = self.turns.iter().filter(|(group, _)| self.queue.wants_room(group));
-        wanted.filter_map(|(_, turns)| turns.next()).chain(self.timers.next()).min()
+        let kept = self.next_reservation();
+        wanted.filter_map(|(_, turns)| turns.next()).chain(self.timers.next()).chain(kept).min()
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Amount, ModelName, Priority, Span};
+use crate::placement::PlacementPolicy;
 use crate::queue::order::{Aging, OrderPolicy};
+use crate::model::{Amount, ModelName, Priority, Span};
 
 /// How the engine decides. Every field has a default that suits a laboratory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,15 @@ pub struct EngineConfig {
     pub cool_down_max: Span,
     /// How long work that is beyond its right, since that was cut, may stay. A notice tells it so.
     pub cut_grace: Span,
+    /// Which of the nodes that will do a task gets.
+    #[serde(skip_serializing_if = "is_default")]
+    pub placement: PlacementPolicy,
+    /// How many runs may have workers in several zones at a time. `None` for any number.
+    pub cross_zone_tasks: Option<u32>,
+    /// Nodes are kept for a task that has waited for room so long. `None`: never.
+    pub reserve_after: Option<Span>,
+    /// For so many tasks of one group at a time.
+    pub reservations: u32,
     /// A slice lasts at least so many times what saving and starting again took the task last. 0 for no such bound.
     pub slice_swaps: u32,
     /// How often a task may be suspended for others.
@@ -104,6 +114,10 @@ impl Default for EngineConfig {
             cool_down: Span::from_secs(10),
             cool_down_max: Span::from_mins(10),
             cut_grace: Span::ZERO,
+            placement: PlacementPolicy::default(),
+            cross_zone_tasks: None,
+            reserve_after: Some(Span::from_mins(30)),
+            reservations: 4,
             slice_swaps: 10,
             churn: None,
         }

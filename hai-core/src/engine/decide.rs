@@ -77,7 +77,8 @@ impl Engine {
             Decision::Stop { run, .. } => self.vacate(*run, true),
             Decision::Recharge { run, level, entitled } => self.recharge(*run, *level, *entitled),
             Decision::Notice { run, until } => self.give_notice(*run, *until),
-            Decision::Reserve { .. } | Decision::Unreserve { .. } => {}
+            Decision::Reserve { task, nodes, by } => self.keep_nodes(*task, nodes, *by),
+            Decision::Unreserve { task } => self.give_up_nodes(*task),
         }
     }
 
@@ -128,6 +129,7 @@ impl Engine {
         for (rank, place) in (0..).zip(&placement.workers) {
             self.inventory.hold(place, run_id, rank, stage);
         }
+        self.note_crossing(run_id);
         self.write_bill(run_id);
         self.charge(run_id);
         self.list(run_id);

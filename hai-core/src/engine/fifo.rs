@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::*;
-use crate::placement;
-use crate::preemption::{self, Yielder};
+use crate::inventory::{KindSet, When};
+use crate::placement::{self, Ask, Within};
+use crate::preemption::{self, Question, Yielder};
 use crate::queue::Want;
 use crate::rights::BucketIx;
 use crate::rights::book::Standing;
@@ -203,6 +204,17 @@ impl Engine {
         if allowance.covers(charge) { Want::RightInUse } else { Want::Right }
     }
 
+    /// What a task lacks that has the right but no place.
+    fn missing_for(&self, spec: &TaskSpec) -> Want {
+        if !self.inventory.has_group(&spec.group) {
+            Want::Group
+        } else if placement::fits_empty(&self.inventory, spec) {
+            Want::Room
+        } else {
+            Want::Nodes
+        }
+    }
+
     /// A running AUTO task is charged to the level that it was dealt, as soon as that has room in fact.
     fn redeal_running(&mut self, task: TaskId, level: Priority) {
         let Some(id) = self.task_ref(task).run() else { return };
@@ -220,11 +232,11 @@ impl Engine {
     /// Tries to start a queued task, if need be in the place of tasks that come after it. `None` if it got a place.
     fn try_queued(&mut self, id: TaskId, level: Priority, position: &BTreeMap<TaskId, usize>) -> Option<Found> {
         let spec = self.task_ref(id).spec.clone();
-        let want = self.missing(&spec);
+        let want = self.missing_for(&spec);
         if want != Want::Room {
             return Some(Found::Wants(want));
         }
-        let standing = self.standing(id, level);
+        let standing = self.stand(id, level, false).standing;
         if standing == Standing::Now
             && let Some(placement) = placement::place_now(&self.inventory, &spec)
         {
@@ -239,8 +251,10 @@ impl Engine {
         }
         let yielders = self.later_tasks(id, &spec.group, position);
         let bucket = self.bucket_at(id, level);
-        let plan =
-            preemption::plan(&self.inventory, &spec, &yielders, true, |leave| self.right_without(&spec, bucket, leave));
+        let (ask, kinds) = (Ask::of(&self.inventory, &spec), KindSet::all());
+        let within = Within::anything(When::Later, &kinds);
+        let question = Question { inventory: &self.inventory, ask: &ask, policy: self.placer.policy(), within };
+        let plan = preemption::plan(&question, &yielders, true, |leave| self.right_without(&spec, bucket, leave));
         match plan {
             Some(plan) => {
                 self.carry_out(id, plan, level, true);

@@ -11,20 +11,21 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::inventory::NodeIx;
+use crate::inventory::{KindSet, NodeIx, When};
 use crate::model::*;
-use crate::placement;
+use crate::placement::Seat;
 use crate::preemption::{self, Listed, Loss, Owner, Plan, Winner};
 use crate::queue::order::Order;
-use crate::queue::{AskId, ClassId, Turn, Want};
+use crate::queue::{AskId, ClassId, Memo, Turn, Want};
 use crate::rights::book::{Standing, Waiter};
-use crate::rights::{Bill, GroupIx};
+use crate::rights::GroupIx;
 
 use super::Engine;
+use super::place::Stand;
 use super::state::Phase;
 
 /// What came of trying to make others leave.
-enum Preempted {
+pub(super) enum Preempted {
     Yes,
     /// Not enough may be told to leave. With `spared` there were some that yield to others, but not to this task, or not
     /// yet.
@@ -45,12 +46,15 @@ impl Engine {
     pub(super) fn pass_hai(&mut self) {
         loop {
             self.try_turns();
-            if !self.pass_slices() {
+            self.slices_ended.append(&mut self.agenda.slices.take());
+            if !self.pass_reservations() && !self.pass_slices() {
                 break;
             }
         }
+        self.reserve_for_longest();
         self.queue.disarm_all();
         self.freed_nodes.clear();
+        self.slices_ended.clear();
         self.newly_blocked.clear();
     }
 
@@ -122,18 +126,16 @@ impl Engine {
         }
         let freed = self.agenda.nodes.take();
         for &ix in &freed {
-            if !self.inventory.is_known(ix) || !self.inventory.node(ix).is_usable() {
+            if !self.inventory.get(ix).is_some() || !self.inventory.node(ix).is_usable() {
                 continue;
             }
             self.freed_nodes.push(ix);
             let mut useful = std::mem::take(&mut self.asks_buffer);
-            let group = &self.inventory.node(ix).spec().group;
-            for ask in self.queue.asks(group) {
-                let Some((turn, _)) = self.queue.best_of(ask) else { continue };
-                if self.could_use(ask, ix, turn.claim) {
-                    useful.push(ask);
-                }
-            }
+            useful.extend(self.queue.asks(&self.inventory.node(ix).spec().group));
+            useful.retain(|&ask| {
+                let best = self.queue.best_of(ask);
+                best.is_some_and(|(turn, _)| self.could_use(ask, ix, turn.claim))
+            });
             for ask in useful.drain(..) {
                 self.reorder(ask);
                 self.queue.arm(ask);
@@ -156,13 +158,14 @@ impl Engine {
     /// Whether a worker of this ask would fit on the node if all that yields to such a claim left. May be true too often,
     /// never false wrongly.
     fn could_use(&self, ask: AskId, ix: NodeIx, claim: Claim) -> bool {
-        let spec = self.queue.ask_spec(ask);
-        let node = self.inventory.node(ix);
-        let room = node.room_later_without(|run| {
-            let run = self.run_ref(run);
-            self.claim(run) < claim
-        });
-        placement::fits_on(node, spec, room)
+        let (ask, node) = (self.ask(ask), self.inventory.node(ix));
+        if !ask.allows(&self.inventory, node) {
+            return false;
+        }
+        let here = self.yielders.on_node(ix);
+        let room = node.room_later_without(|run| here.iter().any(|there| there.run == run && there.claim < claim));
+        let everything = KindSet::all();
+        Seat::new(&self.inventory, ask, &everything, node, &room).capacity() > 0
     }
 
     pub(super) fn claim(&self, run: &super::state::Run) -> Claim {
@@ -173,7 +176,7 @@ impl Engine {
     }
 
     /// What a class has to set against runs.
-    fn claim_of(&mut self, class: ClassId, entitled: bool) -> Claim {
+    pub(super) fn claim_of(&mut self, class: ClassId, entitled: bool) -> Claim {
         let shape = self.queue.shape(class);
         let level = match shape.spec.priority {
             _ if shape.spec.kind.is_background() => return Claim::BACKGROUND,
@@ -213,40 +216,34 @@ impl Engine {
     }
 
     /// The best level at which an AUTO task is within its owner's right now, or will be once others have left.
-    fn auto_level(&mut self, id: TaskId) -> Option<(Priority, Standing)> {
+    fn auto_level(&mut self, id: TaskId) -> Option<(Priority, Stand)> {
         Priority::LEVELS.into_iter().find_map(|level| {
-            let standing = self.standing(id, level);
-            matches!(standing, Standing::Now | Standing::Later).then_some((level, standing))
+            let stand = self.stand(id, level, false);
+            matches!(stand.standing, Standing::Now | Standing::Later).then_some((level, stand))
         })
     }
 
-    /// How a task would stand at a level.
-    pub(super) fn standing(&mut self, id: TaskId, level: Priority) -> Standing {
-        let bucket = self.bucket_at(id, level);
-        let bill = Bill::of_charge(Charge::of(&self.task_ref(id).spec));
-        self.book.standing(bucket, &bill)
-    }
-
-    /// The level that a task would be charged to, and whether its right allows that.
-    fn right(&mut self, id: TaskId) -> Result<(Priority, Standing), Want> {
-        let (level, standing) = match self.task_ref(id).spec.priority {
-            Priority::Auto => match self.auto_level(id) {
-                Some(found) => found,
-                None => (Priority::Low, self.worst_lack(id)),
-            },
-            level => (level, self.standing(id, level)),
+    /// The level that a task would be charged to, and how it stands to that right.
+    pub(super) fn right(&mut self, id: TaskId) -> Result<(Priority, Stand), Want> {
+        let found = match self.task_ref(id).spec.priority {
+            Priority::Auto => self.auto_level(id),
+            level => Some((level, self.stand(id, level, false))),
         };
-        match standing {
-            Standing::Never => Err(Want::Right),
-            Standing::Used => Err(Want::RightInUse),
-            Standing::TeamUsed(_) => Err(Want::TeamInUse),
-            Standing::Now | Standing::Later => Ok((level, standing)),
-        }
+        let lack = match found {
+            Some((_, Stand { standing: lack @ (Standing::Never | Standing::Used | Standing::TeamUsed(_)), .. })) => lack,
+            Some(found) => return Ok(found),
+            None => self.worst_lack(id),
+        };
+        Err(match lack {
+            Standing::Never => Want::Right,
+            Standing::TeamUsed(_) => Want::TeamInUse,
+            _ => Want::RightInUse,
+        })
     }
 
     /// What an AUTO task lacks that has no right at any level: the first level at which it could ever have one tells.
     fn worst_lack(&mut self, id: TaskId) -> Standing {
-        let mut lacks = Priority::LEVELS.into_iter().map(|level| self.standing(id, level));
+        let mut lacks = Priority::LEVELS.into_iter().map(|level| self.stand(id, level, false).standing);
         lacks.find(|lack| *lack != Standing::Never).unwrap_or(Standing::Never)
     }
 
@@ -258,7 +255,7 @@ impl Engine {
                 Priority::Auto => &Priority::LEVELS[..],
                 level => &[level][..],
             };
-            levels.to_vec().into_iter().find_map(|level| match engine.standing(id, level) {
+            levels.to_vec().into_iter().find_map(|level| match engine.stand(id, level, false).standing {
                 Standing::TeamUsed(team) => Some(team),
                 _ => None,
             })
@@ -266,72 +263,79 @@ impl Engine {
         match want {
             Want::Right | Want::RightInUse => Some((Waiter::User(user), group)),
             Want::TeamInUse => Some((team(self).map_or(Waiter::User(user), Waiter::Team), group)),
-            Want::Group | Want::Nodes | Want::Room => None,
+            Want::Group | Want::Nodes | Want::Room | Want::Turn(_) => None,
         }
     }
 
     fn try_first(&mut self, id: TaskId, ask: AskId, claim: Claim) -> Tried {
-        let spec = Arc::clone(&self.task_ref(id).spec);
-        let (level, now) = if claim.entitled {
-            match self.right(id) {
-                Ok((level, standing)) => (level, standing == Standing::Now),
-                Err(want) => return Tried::Wants(want, true),
-            }
-        } else {
-            let level = if spec.priority == Priority::Auto { Priority::Low } else { spec.priority };
-            if !spec.kind.is_background() {
-                let bucket = self.bucket_at(id, level);
-                let bill = Bill::of_charge(Charge::of(&spec));
-                if self.book.may_borrow(bucket, &bill).is_err() {
-                    return Tried::Wants(Want::TeamInUse, true);
-                }
-            }
-            (level, true)
+        self.ready(ask);
+        let (level, stand) = match self.charged_to(id, claim) {
+            Ok(found) => found,
+            Err(want) => return Tried::Wants(want, true),
         };
-        let mut memo = self.queue.memo(ask, self.freed_version);
+        let now = stand.standing == Standing::Now;
+        let avoid = self.nodes_to_leave_alone(id, claim);
+        // What is in vain for a task that may not have everything may not be for others.
+        let plain = avoid.is_empty() && stand.later.is_all();
+        let mut memo = if plain { self.queue.memo(ask, self.freed_version) } else { Memo::default() };
         if now && !memo.not_now {
-            if let Some(placement) = placement::place_now(&self.inventory, &spec) {
+            if let Some(placement) = self.place(id, ask, When::Now, &avoid, &stand) {
                 self.start(id, placement, level, claim.entitled);
                 return Tried::Placed;
             }
             memo.not_now = true;
         }
         if claim.entitled && !memo.not_later {
-            if let Some(placement) = placement::place_later(&self.inventory, &spec) {
+            if let Some(placement) = self.place(id, ask, When::Later, &avoid, &stand) {
                 self.promise(id, placement, level, true);
                 return Tried::Placed;
             }
             memo.not_later = true;
         }
         if claim > Claim::BACKGROUND && memo.not_instead.is_none_or(|tried| tried < claim) {
-            match self.preempt(id, level, claim, false) {
+            match self.preempt(id, ask, level, claim, &stand, false) {
                 Preempted::Yes => return Tried::Placed,
                 // Others may be allowed to take what this one's owner's own work has.
                 Preempted::No { spared: true } => {}
                 Preempted::No { spared: false } => memo.not_instead = Some(claim),
             }
         }
-        self.queue.set_memo(ask, memo);
-        if spec.kind.is_background() {
-            return Tried::Wants(self.missing(&spec), false);
+        if plain {
+            self.queue.set_memo(ask, memo);
+        } else if let Some(holder) = self.would_delay(id, ask, &stand) {
+            return Tried::Wants(Want::Turn(holder), false);
         }
-        let want = self.missing(&spec);
+        if claim == Claim::BACKGROUND {
+            return Tried::Wants(self.missing(ask), false);
+        }
         match self.right(id) {
             // What it borrows or not depends on its right too.
             Err(right) if !claim.entitled => Tried::Wants(right, true),
-            _ => Tried::Wants(want, false),
+            _ => Tried::Wants(self.missing(ask), false),
         }
     }
 
-    /// What a task lacks that has the right but no place.
-    pub(super) fn missing(&self, spec: &TaskSpec) -> Want {
-        if !self.inventory.has_group(&spec.group) {
-            Want::Group
-        } else if placement::fits_empty(&self.inventory, spec) {
-            Want::Room
-        } else {
-            Want::Nodes
+    /// The level that a task would be charged to with such a claim, and how it stands to that right.
+    fn charged_to(&mut self, id: TaskId, claim: Claim) -> Result<(Priority, Stand), Want> {
+        if claim.entitled {
+            return self.right(id);
         }
+        let level = match self.task_ref(id).spec.priority {
+            Priority::Auto => Priority::Low,
+            level => level,
+        };
+        if claim == Claim::BACKGROUND {
+            return Ok((level, Stand::anything()));
+        }
+        let stand = self.stand(id, level, true);
+        if stand.standing == Standing::Now { Ok((level, stand)) } else { Err(Want::TeamInUse) }
+    }
+
+    /// The task whose nodes another would fit on, if it did not have to leave them alone.
+    fn would_delay(&mut self, id: TaskId, ask: AskId, stand: &Stand) -> Option<TaskId> {
+        let placement = self.place(id, ask, When::Now, &[], stand)?;
+        let nodes: Vec<NodeIx> = placement.workers.iter().filter_map(|place| self.inventory.find(&place.node)).collect();
+        self.kept_for(&nodes, id)
     }
 
     pub(super) fn start(&mut self, task: TaskId, placement: Placement, level: Priority, entitled: bool) {
@@ -347,22 +351,38 @@ impl Engine {
 
     /// Makes room for a task by letting runs with a lesser claim leave, and with `slices` also those of its own level and
     /// other users whose slice is over.
-    fn preempt(&mut self, id: TaskId, level: Priority, claim: Claim, slices: bool) -> Preempted {
-        let spec = Arc::clone(&self.task_ref(id).spec);
+    pub(super) fn preempt(
+        &mut self,
+        id: TaskId,
+        ask: AskId,
+        level: Priority,
+        claim: Claim,
+        stand: &Stand,
+        slices: bool,
+    ) -> Preempted {
         // What borrows takes nobody's place but that of background work.
         let below = if claim.entitled { claim } else { Claim { entitled: false, level: Priority::Low } };
-        let winner = Winner { spec: &spec, below, owner: self.owner(&spec), now: self.now };
-        let (mut yielders, spared) =
-            preemption::candidates(&self.inventory, &self.yielders, &winner, |run| self.may_yield(run));
+        let spec = Arc::clone(&self.task_ref(id).spec);
+        if !slices && !self.yielders.any_below(&spec.group, below) {
+            return Preempted::No { spared: false };
+        }
+        let avoid = self.nodes_to_leave_alone(id, claim);
+        let question = self.question(ask, &avoid, stand);
+        let winner = Winner { question, group: &spec.group, below, owner: self.owner(&spec), now: self.now };
+        let (mut yielders, spared) = preemption::candidates(&self.yielders, &winner, |run| self.may_yield(run));
         if slices {
-            let over: Vec<RunId> = self.over_slice(&spec.group, claim, &spec.user).collect();
+            let mut over: Vec<RunId> = self.over_slice(&spec.group, claim, &spec.user).collect();
+            over.extend(self.fillers(id));
+            over.sort_unstable();
+            over.dedup();
+            over.retain(|run| yielders.iter().all(|known| known.run != *run));
             yielders.extend(over.into_iter().filter_map(|run| self.yielders.yielder(run, self.now)));
             preemption::sort_cheapest_first(&mut yielders);
         }
         if yielders.is_empty() {
             return Preempted::No { spared };
         }
-        match preemption::plan(&self.inventory, &spec, &yielders, false, |_| true) {
+        match preemption::plan(&question, &yielders, false, |_| true) {
             Some(plan) => {
                 self.carry_out(id, plan, level, claim.entitled);
                 Preempted::Yes
@@ -371,8 +391,15 @@ impl Engine {
         }
     }
 
+    /// Runs that fill nodes which are kept for this task.
+    fn fillers(&self, id: TaskId) -> Vec<RunId> {
+        let Some(kept) = self.reservations.get(&id) else { return Vec::new() };
+        let here = kept.nodes.iter().flat_map(|&ix| self.yielders.on_node(ix)).map(|there| there.run);
+        here.filter(|&run| self.fills(self.run_ref(run), kept)).collect()
+    }
+
     /// A user at a priority, as a number.
-    fn owner(&self, spec: &TaskSpec) -> Owner {
+    pub(super) fn owner(&self, spec: &TaskSpec) -> Owner {
         self.owners.get(&(spec.user.clone(), spec.priority)).copied().unwrap_or(Owner(u32::MAX))
     }
 
@@ -459,19 +486,14 @@ impl Engine {
         for class in self.newly_blocked.iter().copied().filter(|&class| self.queue.is_known(class)) {
             groups.insert(self.queue.shape(class).spec.group.clone());
         }
-        let ended = self.agenda.slices.take();
-        for run in ended.iter().filter_map(|&run| self.runs.get(run)) {
+        for run in self.slices_ended.iter().filter_map(|&run| self.runs.get(run)) {
             groups.insert(self.task_ref(run.task).spec.group.clone());
         }
-        for &ix in self.freed_nodes.iter().filter(|&&ix| self.inventory.is_known(ix)) {
+        for &ix in self.freed_nodes.iter().filter(|&&ix| self.inventory.get(ix).is_some()) {
             groups.insert(self.inventory.node(ix).spec().group.clone());
         }
         for group in groups {
             if self.over_slice.get(&group).is_some_and(|over| !over.is_empty()) && self.pass_slices_of(&group) {
-                // What is left over may be of use to another.
-                for run in ended {
-                    self.agenda.slices.insert(run);
-                }
                 return true;
             }
         }
@@ -479,8 +501,7 @@ impl Engine {
     }
 
     fn pass_slices_of(&mut self, group: &GroupName) -> bool {
-        let waiting: Vec<(Claim, TaskId, ClassId)> =
-            self.queue.by_wait(group).filter(|(claim, ..)| claim.entitled).collect();
+        let waiting: Vec<(Claim, TaskId, ClassId)> = self.queue.by_wait(group).filter(|(claim, ..)| claim.entitled).collect();
         let mut in_vain: BTreeSet<(AskId, Claim)> = BTreeSet::new();
         for (claim, head, class) in waiting {
             let ask = self.queue.ask(class);
@@ -488,11 +509,12 @@ impl Engine {
                 continue;
             }
             let spec = Arc::clone(&self.task_ref(head).spec);
-            let Ok((level, _)) = self.right(head) else { continue };
+            let Ok((level, stand)) = self.right(head) else { continue };
             if self.over_slice(group, claim, &spec.user).next().is_none() {
                 continue;
             }
-            match self.preempt(head, level, claim, true) {
+            self.ready(ask);
+            match self.preempt(head, ask, level, claim, &stand, true) {
                 Preempted::Yes => return true,
                 Preempted::No { spared: false } if self.over_slice_is_all_others(group, claim, &spec.user) => {
                     in_vain.insert((ask, claim));

@@ -14,7 +14,9 @@ mod fifo;
 mod forced;
 mod hai;
 mod life;
+mod reserve;
 mod observe;
+mod place;
 mod snapshot;
 mod state;
 mod timers;
@@ -28,9 +30,9 @@ pub use snapshot::EngineState;
 
 use crate::inventory::{Inventory, NodeIx};
 use crate::model::{
-    Charge, Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView, Span, TaskId,
-    TaskView, Team, Time, UserName, Verdict,
+    Charge, Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView, Span, TaskId, TaskView, Team, Time, UserName, Verdict,
 };
+use crate::placement::{self, Placer};
 use crate::preemption::{Owner, Yielders};
 use crate::queue::order::Usage;
 use crate::queue::{AskId, ClassId, Queue};
@@ -39,6 +41,8 @@ use crate::rights::book::Book;
 use crate::table::Table;
 use after::After;
 use fifo::Fifo;
+use place::Ready;
+use reserve::Reservation;
 use state::{Agenda, Marked, Reason, Run, Task};
 use timers::Timers;
 
@@ -58,6 +62,11 @@ pub struct Engine {
     /// Runs that have a promise and no place yet.
     promised: BTreeSet<RunId>,
     inventory: Inventory,
+    placer: Placer,
+    /// Asks of the queue made ready, by number.
+    asks: Vec<Option<Ready>>,
+    /// Runs with workers in several zones.
+    crossing: BTreeSet<RunId>,
     book: Book,
     usage: Usage,
     /// Whether the order looks at what users used.
@@ -80,6 +89,8 @@ pub struct Engine {
     over_slice: BTreeMap<GroupName, BTreeSet<RunId>>,
     /// Runs that stay or are promised.
     yielders: Yielders,
+    /// For whom nodes are kept.
+    reservations: BTreeMap<TaskId, Reservation>,
     /// Users at priorities, as numbers.
     owners: BTreeMap<(UserName, Priority), Owner>,
     agenda: Agenda,
@@ -91,6 +102,8 @@ pub struct Engine {
     newly_blocked: Vec<ClassId>,
     asks_buffer: Vec<AskId>,
     classes_buffer: Vec<ClassId>,
+    /// Runs whose slice ended, as far as this round has taken them in.
+    slices_ended: Vec<RunId>,
     /// The round that is being made.
     decisions: Vec<Decision>,
     changed_tasks: Marked<TaskId>,
@@ -116,6 +129,7 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         let fifo = Fifo::new(config.policy == Policy::HaiFifo);
+        let placer = Placer::new(placement::Policy::of(&config.placement));
         let half_life = config.order.half_life();
         let mut book = Book::default();
         for (model, weight) in &config.weights {
@@ -130,6 +144,9 @@ impl Engine {
             runs: Table::default(),
             promised: BTreeSet::new(),
             inventory: Inventory::default(),
+            placer,
+            asks: Vec::new(),
+            crossing: BTreeSet::new(),
             book,
             usage: Usage::new(half_life.unwrap_or(Span::MAX)),
             counts_usage: half_life.is_some(),
@@ -144,6 +161,7 @@ impl Engine {
             turns: BTreeMap::new(),
             over_slice: BTreeMap::new(),
             yielders: Yielders::default(),
+            reservations: BTreeMap::new(),
             owners: BTreeMap::new(),
             agenda: Agenda::default(),
             freed_version: 0,
@@ -151,6 +169,7 @@ impl Engine {
             newly_blocked: Vec::new(),
             asks_buffer: Vec::new(),
             classes_buffer: Vec::new(),
+            slices_ended: Vec::new(),
             decisions: Vec::new(),
             changed_tasks: Marked::default(),
             changed_runs: Marked::default(),
@@ -201,7 +220,7 @@ impl Engine {
             self.task_mut(id).told = reason;
             // Who waits behind another of its shape is not told: whenever that one starts, all would have to be.
             if !matches!(reason, None | Some(Reason::Behind))
-                && let Some(verdict) = self.explain(id)
+                && let Some(verdict) = self.tell(id, reason)
             {
                 told.push((id, verdict));
             }

@@ -360,6 +360,7 @@ impl Engine {
         self.yielders.unlist(id);
         self.cancel_run_timers(id);
         self.cancel_life_timers(id);
+        self.crossing.remove(&id);
         let Some(run) = self.runs.remove(id) else { return };
         let end = run.verdict_at_end();
         let steady = self.config.back_off_max;
@@ -382,9 +383,7 @@ impl Engine {
             RunEnd::Failed { reason } if run.hopeless || run.cancelled => {
                 self.finish(run.task, Outcome::Failed { reason });
             }
-            RunEnd::Failed { .. }
-                if stays_held && task.spec.retries.is_some_and(|retries| task.retried < retries.limit) =>
-            {
+            RunEnd::Failed { .. } if stays_held && task.spec.retries.is_some_and(|retries| task.retried < retries.limit) => {
                 task.retried += 1;
                 task.status = Status::Held;
                 self.touch(run.task);

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::inventory::Stage;
 use crate::model::{NodeName, NodeSpec, RightRow, RunId, TaskId, Team, Time};
 
+use crate::queue::order::Usage;
 use super::state::{Derived, Phase, Run, Status, Task};
 use super::timers::Timer;
 use super::{Engine, EngineConfig};
-use crate::queue::order::Usage;
 
 /// All of an engine's state, to be kept and restored. Its inside may change between versions; an older version's state
 /// is read by every later one.
@@ -29,6 +29,9 @@ pub struct EngineState {
     /// Tasks that ended without success, as far as they are remembered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     failed: Vec<TaskId>,
+    /// For whom nodes are kept: which, until when, and since when.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    kept: Vec<(TaskId, Vec<NodeName>, Option<Time>, Time)>,
     /// What users used, if the order looks at that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
@@ -50,6 +53,11 @@ pub(super) fn take(engine: &Engine) -> EngineState {
         tasks: engine.tasks.iter().map(|(id, task)| (id, task.clone())).collect(),
         runs: engine.runs.iter().map(|(id, run)| (id, run.clone())).collect(),
         failed: engine.after.failed().collect(),
+        kept: engine.reservations.iter().map(|(&task, kept)| {
+            let names = kept.nodes.iter().filter(|ix| engine.inventory.get(**ix).is_some());
+            let names = names.map(|&ix| engine.inventory.node(ix).spec().name.clone()).collect();
+            (task, names, kept.by, kept.at)
+        }).collect(),
         usage: engine.counts_usage.then(|| engine.usage.clone()),
         cooling: engine.cooling.iter().map(|(name, &(times, until))| (name.clone(), times, until)).collect(),
     }
@@ -70,10 +78,7 @@ pub(super) fn restore(config: EngineConfig, state: EngineState) -> Engine {
     }
     // What was worked out by another engine may not be true of this one.
     for (id, task) in state.tasks {
-        engine.tasks.insert(
-            id,
-            Task { queued: Derived::default(), account: Derived::default(), usage: Derived::default(), ..task },
-        );
+        engine.tasks.insert(id, Task { queued: Derived::default(), account: Derived::default(), usage: Derived::default(), ..task });
     }
     for (id, run) in state.runs {
         engine.runs.insert(id, Run { bill: Derived::default(), ..run });
@@ -102,6 +107,14 @@ pub(super) fn restore(config: EngineConfig, state: EngineState) -> Engine {
         restore_task(&mut engine, id);
     }
     engine.set_expiry_timer();
+    for (task, nodes, by, at) in state.kept {
+        if engine.tasks.contains(task) {
+            engine.keep_nodes(task, &nodes, by);
+            if let Some(kept) = engine.reservations.get_mut(&task) {
+                kept.at = at;
+            }
+        }
+    }
     // Everything is looked at once more; what has not changed is decided as before.
     engine.agenda.promises = true;
     engine.agenda.rights_cut = true;
@@ -124,6 +137,7 @@ fn restore_run(engine: &mut Engine, id: RunId) {
         let rank = u32::try_from(rank).expect("ranks are bounded by `WORKERS_MAX`");
         engine.inventory.hold(&place, id, rank, stage);
     }
+    engine.note_crossing(id);
     engine.write_bill(id);
     engine.charge(id);
     if is_promised {
@@ -142,7 +156,7 @@ fn restore_run(engine: &mut Engine, id: RunId) {
 
 fn restore_cooling(engine: &mut Engine, name: NodeName, times: u32, until: Time) {
     if let Some(ix) = engine.inventory.find(&name).filter(|_| until > engine.now) {
-        engine.inventory.set_cooling(ix, true);
+        engine.inventory.cool(ix, Some(until));
         engine.timers.set(Timer::CoolDown(ix), until);
     }
     engine.cooling.insert(name, (times, until));

@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use crate::inventory::NodeIx;
 use crate::model::{
-    Amount, Charge, NodeName, Placement, Priority, RefusalCause, RunEnd, RunId, RunPhase, RunView, Span, TaskId,
-    TaskSpec, Time, WorkerFate, WorkerState, WorkerView, Yielded,
+    Amount, Charge, NodeName, Placement, Priority, RefusalCause, RunEnd, RunId, RunPhase, RunView, Span, TaskId, TaskSpec, Time,
+    WorkerFate, WorkerState, WorkerView, Yielded,
 };
 use crate::queue::order::AccountIx;
 use crate::queue::{ClassId, Member, Want};
@@ -106,6 +106,7 @@ pub(super) enum Reason {
     Wants(Want),
     Behind,
     Blocked(TaskId),
+    Reserved,
     Promised(RunId),
     After,
     NotBefore,

@@ -84,6 +84,17 @@ impl Engine {
         }
     }
 
+    /// The same as [`Engine::explain`], the costly numbers from what is kept up to date.
+    pub(super) fn tell(&mut self, id: TaskId, reason: Option<Reason>) -> Option<Verdict> {
+        if let Some(Reason::Wants(want @ (Want::Nodes | Want::Room))) = reason
+            && let Some((class, _)) = self.task_ref(id).queued.0
+        {
+            let lack = self.lack(self.queue.ask(class));
+            return Some(if want == Want::Room { Verdict::NoRoom { lack } } else { Verdict::NeverFits { lack } });
+        }
+        self.explain(id)
+    }
+
     /// Why a task is not running, worked out anew so that the numbers are those of this moment.
     pub(super) fn explain(&self, id: TaskId) -> Option<Verdict> {
         let task = self.tasks.get(id)?;
@@ -128,11 +139,14 @@ impl Engine {
                 (Policy::HaiFifo, Some(Found::Dealt(_))) => Reason::Wants(Want::RightInUse),
                 (Policy::HaiFifo, Some(Found::Blocked(by))) => Reason::Blocked(by),
                 (Policy::HaiFifo, None) => Reason::NotYetSeen,
-                (Policy::Hai, _) => match task.queued.0 {
+                (Policy::Hai, _) => {
+                    match task.queued.0 {
+                        _ if self.reservations.contains_key(&id) => Reason::Reserved,
                     Some((class, _)) if self.queue.first(class).2 != id => Reason::Behind,
-                    Some((class, _)) => self.queue.want(class).map_or(Reason::NotYetSeen, Reason::Wants),
-                    None => Reason::NotYetSeen,
-                },
+                        Some((class, _)) => self.queue.want(class).map_or(Reason::NotYetSeen, Reason::Wants),
+                        None => Reason::NotYetSeen,
+                    }
+                }
             }),
         }
     }
@@ -141,6 +155,11 @@ impl Engine {
         let task = self.task_ref(id);
         let spec = &task.spec;
         let Some((class, _)) = task.queued.0 else { return Verdict::NotYetSeen };
+        if let Some(kept) = self.reservations.get(&id) {
+            let known = kept.nodes.iter().filter(|ix| self.inventory.get(**ix).is_some());
+            let nodes = known.map(|&ix| self.inventory.node(ix).spec().name.clone()).collect();
+            return Verdict::Reserved { nodes, by: kept.by };
+        }
         let (_, _, head) = self.queue.first(class);
         match self.queue.want(class) {
             _ if head != id => Verdict::Behind { head },
@@ -167,6 +186,7 @@ impl Engine {
                     Verdict::RightUsed { user, group, priority, asked, used, allowed }
                 }
             },
+            Want::Turn(task) => Verdict::WouldDelay { task },
             Want::Group => Verdict::NoSuchGroup { group },
             Want::Nodes => Verdict::NeverFits { lack: placement::lack(&self.inventory, spec) },
             Want::Room => Verdict::NoRoom { lack: placement::lack(&self.inventory, spec) },

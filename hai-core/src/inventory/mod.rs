@@ -1,84 +1,46 @@
-//! What exists and what is free: nodes in a dense table, who holds what, and an index by what is left.
+//! What exists and what is free: nodes in a dense table, who holds what, and which nodes changed.
 //!
 //! See [`Inventory`] for the primary entry point. Of every node two rooms are kept: what is free **now**, and what
 //! will be free **later**, when everybody who is leaving has left and every promise is kept. A start needs both; a
-//! promise needs the second.
+//! promise needs the second. Whoever keeps an order of the nodes asks for those that changed since it last looked
+//! ([`Inventory::changed_since`]), so a change costs the same whatever the number of nodes.
 
+mod kind;
+mod links;
+mod node;
 mod room;
+mod topology;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub use room::{Room, Take};
+pub(crate) use kind::narrow;
+pub use kind::{Catalogue, Kind, KindIx, KindSet, Make, MakeIx, Site, SiteIx};
+pub use links::Links;
+pub(crate) use links::bits;
+pub use node::{Hold, Node, Stage, When};
+pub use room::{MILLI_PER_DEVICE, Room, Shared, Take};
+pub use topology::{Level, Path, PlaceIx, Topology};
 
-use crate::model::{Devices, GroupName, NodeName, NodeSpec, RunId, WorkerPlacement, WorkerRequest};
+use crate::model::{GroupName, NodeName, NodeSpec, RunId, Time, WorkerPlacement};
+
+/// Changes that are remembered at least, however few nodes there are.
+const CHANGES_MIN: usize = 1024;
 
 /// A node's place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeIx(u32);
 
-impl NodeIx {
-    /// The place as a number; numbers are dense and never used twice.
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// Whether a part of a node is held for good, until its holder has left, or not before others have left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Reserved or executing.
-    Staying,
-    /// Told to leave.
-    Vacating,
-    /// Set aside for a run that has not started.
-    Promised,
-}
-
-/// One worker's part of a node.
-#[derive(Clone, Copy, Debug)]
-pub struct Hold {
-    /// The run.
-    pub run: RunId,
-    /// Which worker.
-    pub rank: u32,
-    /// Its part.
-    pub take: Take,
-    /// For how long.
-    pub stage: Stage,
-}
-
-/// One machine and who is on it.
-#[derive(Clone, Debug)]
-pub struct Node {
-    spec: NodeSpec,
-    /// It was removed; it is kept only until the last worker on it has ended.
-    gone: bool,
-    /// It refused a start, and gets no other for a while.
-    cooling: bool,
-    holds: Vec<Hold>,
-    now: Room,
-    later: Room,
-    /// Where the index has it.
-    indexed: Option<IndexKey>,
-}
-
-/// Sorts nodes for best fit: the least precious devices first, then the fewest left over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct IndexKey {
-    /// The most memory that one of its devices has, in MiB.
-    device_memory_mib: u64,
-    /// Devices that are free later.
-    free: u32,
-}
+/// A group's place in its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupIx(u32);
 
 #[derive(Clone, Debug, Default)]
 struct Group {
     nodes: BTreeSet<NodeIx>,
-    /// Usable nodes that nobody has whole, by device memory and then by free devices.
-    by_room: BTreeMap<u64, BTreeSet<(u32, NodeIx)>>,
-    /// Usable nodes with nobody on them later, by device memory.
-    empty: BTreeMap<u64, BTreeSet<NodeIx>>,
+    /// The same by leaf.
+    by_leaf: BTreeMap<PlaceIx, BTreeSet<NodeIx>>,
+    /// Rises when a node joins, leaves, or is described anew.
+    shape: u64,
 }
 
 /// All machines.
@@ -86,81 +48,32 @@ struct Group {
 pub struct Inventory {
     nodes: Vec<Option<Node>>,
     by_name: BTreeMap<NodeName, NodeIx>,
-    groups: BTreeMap<GroupName, Group>,
+    groups: Vec<Group>,
+    group_names: BTreeMap<GroupName, GroupIx>,
+    catalogue: Catalogue,
+    topology: Topology,
+    /// The last changes, oldest first; the last one has the number `change_count`.
+    changes: VecDeque<NodeIx>,
+    change_count: u64,
 }
 
-impl Node {
-    /// The node as the cluster described it.
+impl NodeIx {
+    /// The number itself.
     #[must_use]
-    pub fn spec(&self) -> &NodeSpec {
-        &self.spec
+    pub const fn index(self) -> usize {
+        self.0 as usize
     }
 
-    /// New work may be placed here.
+    pub(crate) const fn at(index: u32) -> Self {
+        NodeIx(index)
+    }
+}
+
+impl GroupIx {
+    /// The number itself.
     #[must_use]
-    pub fn is_usable(&self) -> bool {
-        self.spec.ready && !self.spec.cordoned && !self.gone && !self.cooling
-    }
-
-    /// What runs here may stay.
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        self.spec.ready && !self.gone
-    }
-
-    /// It was removed from the cluster.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
-        self.gone
-    }
-
-    /// Everybody on it.
-    #[must_use]
-    pub fn holds(&self) -> &[Hold] {
-        &self.holds
-    }
-
-    /// What is free now and not promised.
-    #[must_use]
-    pub fn room_now(&self) -> Room {
-        self.now.and(self.later)
-    }
-
-    /// What will be free once everybody who is leaving has left, and is not promised.
-    #[must_use]
-    pub fn room_later(&self) -> Room {
-        self.later
-    }
-
-    /// What would be free later if the runs for which `leaves` is true left too.
-    #[must_use]
-    pub fn room_later_without(&self, leaves: impl Fn(RunId) -> bool) -> Room {
-        self.room(|hold| hold.stage != Stage::Vacating && !leaves(hold.run))
-    }
-
-    /// What nobody holds at this moment, promises left aside.
-    #[must_use]
-    pub fn room_unheld(&self) -> Room {
-        self.now
-    }
-
-    fn room(&self, counts: impl Fn(&Hold) -> bool) -> Room {
-        self.holds
-            .iter()
-            .filter(|hold| counts(hold))
-            .fold(Room::of_empty(&self.spec), |room, hold| room.without(&hold.take))
-    }
-
-    fn recount(&mut self) {
-        self.now = self.room(|hold| hold.stage != Stage::Promised);
-        self.later = self.room(|hold| hold.stage != Stage::Vacating);
-    }
-
-    fn index_key(&self) -> IndexKey {
-        IndexKey {
-            device_memory_mib: self.spec.devices.iter().map(|device| device.memory_mib).max().unwrap_or(0),
-            free: self.later.devices.count_ones(),
-        }
+    pub const fn index(self) -> usize {
+        self.0 as usize
     }
 }
 
@@ -177,11 +90,23 @@ impl Inventory {
     /// If the node was removed; an index is never kept beyond that.
     #[must_use]
     pub fn node(&self, ix: NodeIx) -> &Node {
-        self.nodes[ix.0 as usize].as_ref().expect("an index of a node is dropped with the node")
+        self.nodes[ix.index()].as_ref().expect("an index of a node is dropped with the node")
+    }
+
+    /// A node; `None` if it was removed.
+    #[must_use]
+    pub fn get(&self, ix: NodeIx) -> Option<&Node> {
+        self.nodes.get(ix.index())?.as_ref()
     }
 
     fn node_mut(&mut self, ix: NodeIx) -> &mut Node {
-        self.nodes[ix.0 as usize].as_mut().expect("an index of a node is dropped with the node")
+        self.nodes[ix.index()].as_mut().expect("an index of a node is dropped with the node")
+    }
+
+    /// One more than the greatest index that a node ever had.
+    #[must_use]
+    pub fn node_slots(&self) -> usize {
+        self.nodes.len()
     }
 
     /// All nodes, by name.
@@ -194,126 +119,196 @@ impl Inventory {
         self.nodes.iter().flatten()
     }
 
+    /// The group with this name, if a node ever belonged to it.
+    #[must_use]
+    pub fn find_group(&self, group: &GroupName) -> Option<GroupIx> {
+        self.group_names.get(group).copied()
+    }
+
     /// The nodes of a group, whatever their state.
     pub fn group(&self, group: &GroupName) -> impl Iterator<Item = NodeIx> + '_ {
-        self.groups.get(group).into_iter().flat_map(|group| group.nodes.iter().copied())
+        self.find_group(group).into_iter().flat_map(|group| self.group_nodes(group))
+    }
+
+    /// The nodes of a group, whatever their state.
+    pub fn group_nodes(&self, group: GroupIx) -> impl Iterator<Item = NodeIx> + '_ {
+        self.groups.get(group.index()).into_iter().flat_map(|group| group.nodes.iter().copied())
+    }
+
+    /// The nodes of a group under a leaf, whatever their state.
+    pub fn leaf_nodes(&self, group: GroupIx, leaf: PlaceIx) -> impl Iterator<Item = NodeIx> + '_ {
+        let group = self.groups.get(group.index());
+        group.and_then(|group| group.by_leaf.get(&leaf)).into_iter().flat_map(|nodes| nodes.iter().copied())
     }
 
     /// Whether any node belongs to the group.
     #[must_use]
     pub fn has_group(&self, group: &GroupName) -> bool {
-        self.groups.get(group).is_some_and(|group| group.nodes.iter().any(|&ix| !self.node(ix).is_gone()))
+        self.group(group).any(|ix| !self.node(ix).is_gone())
     }
 
-    /// Usable nodes of the group that may have room later for one worker with this request, the best fit first.
-    pub fn candidates<'a>(
-        &'a self,
-        group: &GroupName,
-        request: &'a WorkerRequest,
-    ) -> impl Iterator<Item = NodeIx> + 'a {
-        let group = self.groups.get(group);
-        let least = if request.devices == Devices::Count(0) { 0 } else { request.device_memory_mib };
-        let (whole, count) = match request.devices {
-            Devices::WholeNode => (true, 0),
-            devices => (false, devices.count()),
-        };
-        let by_room = group.filter(|_| !whole).into_iter().flat_map(move |group| {
-            let with_devices = group.by_room.range(least..);
-            with_devices.flat_map(move |(_, nodes)| nodes.range((count, NodeIx(0))..).map(|&(_, ix)| ix))
-        });
-        let empty = group
-            .filter(|_| whole)
-            .into_iter()
-            .flat_map(move |group| group.empty.range(least..).flat_map(|(_, nodes)| nodes.iter().copied()));
-        by_room.chain(empty)
+    /// A number that rises whenever a node of the group joins, leaves or is described anew, and at nothing else.
+    #[must_use]
+    pub fn group_shape(&self, group: GroupIx) -> u64 {
+        self.groups.get(group.index()).map_or(0, |group| group.shape)
+    }
+
+    /// All kinds, makes and sites that occurred.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// The make of a node.
+    #[must_use]
+    pub fn make_of(&self, node: &Node) -> &Make {
+        self.catalogue.make(node.make)
+    }
+
+    /// The network.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// How many changes there were.
+    #[must_use]
+    pub fn change_count(&self) -> u64 {
+        self.change_count
+    }
+
+    /// The nodes that changed after the change with this number, each once; `None` if that is too long ago, so that
+    /// all nodes are to be looked at. Nodes that were removed are among them.
+    pub fn changed_since(&self, change: u64) -> Option<impl Iterator<Item = NodeIx> + '_> {
+        let behind = usize::try_from(self.change_count.saturating_sub(change)).ok()?;
+        let first = self.changes.len().checked_sub(behind)?;
+        let numbered = (change + 1..).zip(self.changes.range(first..));
+        // Only the last change of each node counts.
+        Some(numbered.filter(|&(at, &ix)| self.get(ix).is_none_or(|node| node.changed == at)).map(|(_, &ix)| ix))
     }
 
     /// Adds or changes a node. Returns its place.
     pub fn set(&mut self, spec: NodeSpec) -> NodeIx {
-        let Some(ix) = self.find(&spec.name) else { return self.join(spec) };
-        self.unindex(ix);
-        let node = self.node_mut(ix);
-        let old = std::mem::replace(&mut node.spec, spec);
-        node.gone = false;
-        if old.devices.iter().map(|device| &device.id).ne(node.spec.devices.iter().map(|device| &device.id)) {
-            for hold in &mut node.holds {
-                let place = hold.take.named(&old);
-                hold.take.devices = Take::of(&place, &node.spec).devices;
+        let make = self.catalogue.make_of(&spec);
+        let site = self.catalogue.site_of(&spec);
+        let path = self.topology.path_of(&spec.location);
+        let group = self.group_ix(&spec.group);
+        let all_well = spec.devices.iter().all(|device| device.health.is_healthy());
+        let ix = if let Some(ix) = self.find(&spec.name) {
+            self.leave_group(ix);
+            let node = self.node_mut(ix);
+            let old = std::mem::replace(&mut node.spec, spec);
+            node.gone = false;
+            (node.group, node.make, node.site, node.path, node.all_well) = (group, make, site, path, all_well);
+            if old.devices.iter().map(|device| &device.id).ne(node.spec.devices.iter().map(|device| &device.id)) {
+                for hold in &mut node.holds {
+                    let place = hold.take.named(&old);
+                    hold.take.devices = Take::of(&place, &node.spec).devices;
+                }
             }
-        }
-        let group = node.spec.group.clone();
-        if group != old.group {
-            self.leave_group(&old.group, ix);
-            self.groups.entry(group).or_default().nodes.insert(ix);
-        }
+            ix
+        } else {
+            let ix = NodeIx(u32::try_from(self.nodes.len()).expect("fewer than 2^32 nodes"));
+            let room = Room::of_empty(&spec);
+            self.by_name.insert(spec.name.clone(), ix);
+            self.nodes.push(Some(Node {
+                spec,
+                ix,
+                group,
+                make,
+                site,
+                path,
+                all_well,
+                gone: false,
+                cooling: None,
+                changed: 0,
+                holds: Vec::new(),
+                now: room.clone(),
+                later: room,
+            }));
+            ix
+        };
+        let group = &mut self.groups[group.index()];
+        group.nodes.insert(ix);
+        group.by_leaf.entry(path.leaf).or_default().insert(ix);
+        group.shape += 1;
         self.refresh(ix);
         ix
     }
 
-    fn join(&mut self, spec: NodeSpec) -> NodeIx {
-        let ix = NodeIx(u32::try_from(self.nodes.len()).expect("fewer than 2^32 nodes"));
-        let room = Room::of_empty(&spec);
-        self.by_name.insert(spec.name.clone(), ix);
-        self.groups.entry(spec.group.clone()).or_default().nodes.insert(ix);
-        self.nodes.push(Some(Node {
-            spec,
-            gone: false,
-            cooling: false,
-            holds: Vec::new(),
-            now: room,
-            later: room,
-            indexed: None,
-        }));
-        self.refresh(ix);
+    fn group_ix(&mut self, name: &GroupName) -> GroupIx {
+        if let Some(known) = self.find_group(name) {
+            return known;
+        }
+        let ix = GroupIx(u32::try_from(self.groups.len()).expect("fewer than 2^32 groups"));
+        self.groups.push(Group::default());
+        self.group_names.insert(name.clone(), ix);
         ix
     }
 
     /// Takes a node out; it stays known until the last hold on it is released.
     pub fn remove(&mut self, ix: NodeIx) {
-        self.node_mut(ix).gone = true;
+        let node = self.node_mut(ix);
+        node.gone = true;
+        let group = node.group;
+        self.groups[group.index()].shape += 1;
         self.refresh(ix);
         self.bury(ix);
-    }
-
-    /// Whether an index still is a node's.
-    #[must_use]
-    pub fn is_known(&self, ix: NodeIx) -> bool {
-        self.nodes.get(ix.0 as usize).is_some_and(Option::is_some)
-    }
-
-    /// Lets a node have no new work for a while, or again.
-    pub fn set_cooling(&mut self, ix: NodeIx, cooling: bool) {
-        self.node_mut(ix).cooling = cooling;
-        self.refresh(ix);
     }
 
     fn bury(&mut self, ix: NodeIx) {
         let node = self.node(ix);
         if node.gone && node.holds.is_empty() {
-            self.unindex(ix);
-            let node = self.nodes[ix.0 as usize].take().expect("looked at above");
+            self.leave_group(ix);
+            let node = self.nodes[ix.index()].take().expect("looked at above");
             self.by_name.remove(&node.spec.name);
-            self.leave_group(&node.spec.group, ix);
         }
     }
 
-    fn leave_group(&mut self, name: &GroupName, ix: NodeIx) {
-        if let Some(group) = self.groups.get_mut(name) {
-            group.nodes.remove(&ix);
-            if group.nodes.is_empty() {
-                self.groups.remove(name);
+    fn leave_group(&mut self, ix: NodeIx) {
+        let node = self.node(ix);
+        let (group, leaf) = (node.group, node.path.leaf);
+        let group = &mut self.groups[group.index()];
+        group.nodes.remove(&ix);
+        group.shape += 1;
+        if let Some(nodes) = group.by_leaf.get_mut(&leaf) {
+            nodes.remove(&ix);
+            if nodes.is_empty() {
+                group.by_leaf.remove(&leaf);
             }
+        }
+    }
+
+    /// Keeps new work off a node until this is called again with `None`. `until` is what is told about it; time alone
+    /// releases nothing here.
+    pub fn cool(&mut self, ix: NodeIx, until: Option<Time>) {
+        let node = self.node_mut(ix);
+        if node.cooling != until {
+            node.cooling = until;
+            self.refresh(ix);
         }
     }
 
     /// Gives a part of a node to a worker. A node that is not known (a replayed placement) is left out.
     pub fn hold(&mut self, place: &WorkerPlacement, run: RunId, rank: u32, stage: Stage) {
         if let Some(ix) = self.find(&place.node) {
-            let node = self.node_mut(ix);
-            let take = Take::of(place, &node.spec);
-            node.holds.push(Hold { run, rank, take, stage });
-            self.refresh(ix);
+            let take = Take::of(place, &self.node(ix).spec);
+            self.hold_at(ix, take, run, rank, stage);
         }
+    }
+
+    /// Gives a part of a node to a worker.
+    pub fn hold_at(&mut self, ix: NodeIx, take: Take, run: RunId, rank: u32, stage: Stage) {
+        let node = self.node_mut(ix);
+        node.holds.push(Hold { run, take, rank, stage });
+        // What was given last is taken off what is left; only what leaves makes a recount necessary.
+        if stage != Stage::Promised {
+            node.now.subtract(&take);
+        }
+        if stage != Stage::Vacating {
+            node.later.subtract(&take);
+        }
+        self.mark(ix);
     }
 
     /// Looks up again what everybody on a node was given, in terms of its devices as they are now.
@@ -330,59 +325,47 @@ impl Inventory {
     /// Changes for how long a worker holds its part.
     pub fn restage(&mut self, name: &NodeName, run: RunId, rank: u32, stage: Stage) {
         if let Some(ix) = self.find(name) {
-            for hold in &mut self.node_mut(ix).holds {
-                if hold.run == run && hold.rank == rank {
-                    hold.stage = stage;
-                }
-            }
-            self.refresh(ix);
+            self.restage_at(ix, run, rank, stage);
         }
+    }
+
+    /// Changes for how long a worker holds its part.
+    pub fn restage_at(&mut self, ix: NodeIx, run: RunId, rank: u32, stage: Stage) {
+        for hold in &mut self.node_mut(ix).holds {
+            if hold.run == run && hold.rank == rank {
+                hold.stage = stage;
+            }
+        }
+        self.refresh(ix);
     }
 
     /// Takes back what a worker held.
     pub fn release(&mut self, name: &NodeName, run: RunId, rank: u32) {
         if let Some(ix) = self.find(name) {
-            self.node_mut(ix).holds.retain(|hold| hold.run != run || hold.rank != rank);
-            self.refresh(ix);
-            self.bury(ix);
+            self.release_at(ix, run, rank);
         }
+    }
+
+    /// Takes back what a worker held.
+    pub fn release_at(&mut self, ix: NodeIx, run: RunId, rank: u32) {
+        self.node_mut(ix).holds.retain(|hold| hold.run != run || hold.rank != rank);
+        self.refresh(ix);
+        self.bury(ix);
     }
 
     fn refresh(&mut self, ix: NodeIx) {
-        self.unindex(ix);
-        let node = self.node_mut(ix);
-        node.recount();
-        if !node.is_usable() || node.later.taken_whole {
-            return;
-        }
-        let key = node.index_key();
-        let empty = node.later.workers == 0;
-        node.indexed = Some(key);
-        let name = node.spec.group.clone();
-        let group = self.groups.entry(name).or_default();
-        group.by_room.entry(key.device_memory_mib).or_default().insert((key.free, ix));
-        if empty {
-            group.empty.entry(key.device_memory_mib).or_default().insert(ix);
-        }
+        self.node_mut(ix).recount();
+        self.mark(ix);
     }
 
-    fn unindex(&mut self, ix: NodeIx) {
-        let node = self.node_mut(ix);
-        let Some(key) = node.indexed.take() else { return };
-        let name = node.spec.group.clone();
-        if let Some(group) = self.groups.get_mut(&name) {
-            if let Some(nodes) = group.by_room.get_mut(&key.device_memory_mib) {
-                nodes.remove(&(key.free, ix));
-                if nodes.is_empty() {
-                    group.by_room.remove(&key.device_memory_mib);
-                }
-            }
-            if let Some(nodes) = group.empty.get_mut(&key.device_memory_mib) {
-                nodes.remove(&ix);
-                if nodes.is_empty() {
-                    group.empty.remove(&key.device_memory_mib);
-                }
-            }
+    /// Notes that a node changed.
+    fn mark(&mut self, ix: NodeIx) {
+        self.change_count += 1;
+        let count = self.change_count;
+        self.node_mut(ix).changed = count;
+        if self.changes.len() >= self.nodes.len().max(CHANGES_MIN) {
+            self.changes.pop_front();
         }
+        self.changes.push_back(ix);
     }
 }

@@ -22,7 +22,8 @@ use trial::Trial;
 pub use yielders::{Listed, Loss, OnNode, Owner, Yielders};
 
 use crate::inventory::{Inventory, NodeIx};
-use crate::model::{Claim, Placement, RunId, TaskSpec};
+use crate::model::{Claim, Placement, RunId};
+use crate::placement::{Ask, Policy, Within};
 
 /// Nodes with more runs than this are emptied greedily.
 const EXACT_RUNS_MAX: usize = 8;
@@ -40,6 +41,19 @@ pub struct Yielder {
     pub loss: u64,
     /// The nodes it is on, each once.
     pub nodes: SmallVec<[NodeIx; 1]>,
+}
+
+/// What room is to be made for, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// All machines.
+    pub inventory: &'a Inventory,
+    /// What is asked for.
+    pub ask: &'a Ask,
+    /// How places are chosen.
+    pub policy: &'a Policy,
+    /// What the place must keep within; it is always one for later.
+    pub within: Within<'a>,
 }
 
 /// Who leaves, and where the task then goes.
@@ -62,13 +76,12 @@ pub fn sort_cheapest_first(yielders: &mut [Yielder]) {
 /// greedy sets is looked at. `None` if the task would not fit even if all left.
 #[must_use]
 pub fn plan(
-    inventory: &Inventory,
-    spec: &TaskSpec,
+    question: &Question<'_>,
     yielders: &[Yielder],
     strict_order: bool,
     also: impl Fn(&[RunId]) -> bool,
 ) -> Option<Plan> {
-    let mut trial = Trial::new(inventory, spec, yielders);
+    let mut trial = Trial::new(question, yielders);
     let fits = |trial: &Trial<'_>| trial.fits() && also(&trial.runs());
     let prefix = (0..yielders.len()).find(|&next| {
         trial.let_leave(next);
@@ -111,11 +124,8 @@ fn empty_cheapest_nodes(trial: &mut Trial<'_>, fits: &impl Fn(&Trial<'_>) -> boo
     let exact_nodes = trial.nodes().len() <= EXACT_NODES_MAX;
     for ix in trial.nodes() {
         let here = trial.candidates_on(ix);
-        let leaving = if exact_nodes && here.len() <= EXACT_RUNS_MAX {
-            best_on_node(trial, ix)
-        } else {
-            first_on_node(trial, ix)
-        };
+        let leaving =
+            if exact_nodes && here.len() <= EXACT_RUNS_MAX { best_on_node(trial, ix) } else { first_on_node(trial, ix) };
         if let Some(leaving) = leaving {
             offers.push((cost(trial.yielders(), &leaving), ix, leaving));
         }
@@ -153,7 +163,9 @@ fn best_on_node(trial: &Trial<'_>, ix: NodeIx) -> Option<Vec<usize>> {
     let subsets = (0_u32..1 << here.len()).map(|bits| -> Vec<usize> {
         here.iter().enumerate().filter(|(at, _)| bits & (1 << at) != 0).map(|(_, candidate)| *candidate).collect()
     });
-    subsets.filter(|leaving| trial.would_fit_on(ix, leaving) > 0).min_by_key(|leaving| cost(trial.yielders(), leaving))
+    subsets
+        .filter(|leaving| trial.would_fit_on(ix, leaving) > 0)
+        .min_by_key(|leaving| cost(trial.yielders(), leaving))
 }
 
 /// What a set of victims costs, by class from the most valuable down: work lost, number; at last its newest run, which

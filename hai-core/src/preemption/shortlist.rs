@@ -6,10 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{OnNode, Owner, Yielder, Yielders, sort_cheapest_first};
-use crate::inventory::{Inventory, NodeIx};
-use crate::model::{Claim, Devices, RunId, TaskSpec, Time};
-use crate::placement;
+use super::{OnNode, Owner, Question, Yielder, Yielders, sort_cheapest_first};
+use crate::inventory::NodeIx;
+use crate::model::{Claim, Devices, GroupName, RunId, Time};
+use crate::placement::Seat;
 
 /// Up to so many, all are candidates.
 const ALL_MAX: usize = 512;
@@ -21,8 +21,10 @@ const SPARE_NODES: usize = 32;
 /// For whom room is to be made.
 #[derive(Clone, Copy, Debug)]
 pub struct Winner<'a> {
-    /// What it asks.
-    pub spec: &'a TaskSpec,
+    /// What it asks, and where.
+    pub question: Question<'a>,
+    /// Its group.
+    pub group: &'a GroupName,
     /// Runs with a lesser claim than this yield.
     pub below: Claim,
     /// The winner's: its own work of the same priority never yields to it.
@@ -35,12 +37,11 @@ pub struct Winner<'a> {
 ///
 /// `may_yield` tells whether a run may be asked at all.
 pub fn candidates(
-    inventory: &Inventory,
     yielders: &Yielders,
     winner: &Winner<'_>,
     may_yield: impl Fn(RunId) -> bool + Copy,
 ) -> (Vec<Yielder>, bool) {
-    let group = &winner.spec.group;
+    let group = winner.group;
     let mut spared = false;
     let mut first = Vec::new();
     let few = yielders.count(group) <= ALL_MAX;
@@ -56,43 +57,49 @@ pub fn candidates(
             break;
         }
     }
-    if few || first.len() < most || (winner.spec.workers == 1 && makes_room(inventory, winner, &first)) {
+    if few || first.len() < most || (winner.question.ask.workers_min() == 1 && makes_room(winner, &first)) {
         return (first, spared);
     }
-    (on_cheapest_nodes(inventory, yielders, winner, may_yield), spared)
+    (on_cheapest_nodes(yielders, winner, may_yield), spared)
 }
 
 /// Whether one worker would fit on some node if all of these left.
-fn makes_room(inventory: &Inventory, winner: &Winner<'_>, leaving: &[Yielder]) -> bool {
-    let runs: BTreeSet<RunId> = leaving.iter().map(|yielder| yielder.run).collect();
-    super::nodes_of(leaving).into_iter().any(|ix| {
-        let node = inventory.node(ix);
-        placement::fits_on(node, winner.spec, node.room_later_without(|run| runs.contains(&run)))
-    })
+fn makes_room(winner: &Winner<'_>, leaving: &[Yielder]) -> bool {
+    let mut runs: Vec<RunId> = leaving.iter().map(|yielder| yielder.run).collect();
+    runs.sort_unstable();
+    super::nodes_of(leaving).into_iter().any(|ix| fits_without(winner, ix, |run| runs.binary_search(&run).is_ok()))
+}
+
+fn fits_without(winner: &Winner<'_>, ix: NodeIx, leaves: impl Fn(RunId) -> bool) -> bool {
+    let Question { inventory, ask, within, .. } = winner.question;
+    let Some(node) = inventory.get(ix) else { return false };
+    if !ask.allows(inventory, node) || within.avoid.binary_search(&ix).is_ok() {
+        return false;
+    }
+    let room = node.room_later_without(leaves);
+    Seat::new(inventory, ask, within.kinds, node, &room).capacity() > 0
 }
 
 /// All who may yield on the nodes that are cheapest to make room on.
 fn on_cheapest_nodes(
-    inventory: &Inventory,
     yielders: &Yielders,
     winner: &Winner<'_>,
     may_yield: impl Fn(RunId) -> bool,
 ) -> Vec<Yielder> {
     let mut nodes: Vec<((Claim, u64), NodeIx)> = Vec::new();
     let may_leave = |there: &OnNode| there.claim < winner.below && there.owner != winner.owner && may_yield(there.run);
-    for ix in inventory.group(&winner.spec.group) {
+    let Question { inventory, ask, .. } = winner.question;
+    for ix in ask.group(inventory).into_iter().flat_map(|group| inventory.group_nodes(group)) {
         let here = yielders.on_node(ix);
         if here.is_empty() {
             continue;
         }
-        let node = inventory.node(ix);
-        let room = node.room_later_without(|run| here.iter().any(|there| there.run == run && may_leave(there)));
-        if placement::fits_on(node, winner.spec, room) {
-            let free = node.room_later().devices.count_ones();
-            nodes.push((estimate(here, winner, free, &may_leave), ix));
+        if fits_without(winner, ix, |run| here.iter().any(|there| there.run == run && may_leave(there))) {
+            let free = inventory.node(ix).room_later().devices.count_ones();
+            nodes.push((estimate(here, winner, free, may_leave), ix));
         }
     }
-    let wanted = winner.spec.workers as usize + SPARE_NODES;
+    let wanted = ask.workers_min() as usize + SPARE_NODES;
     if nodes.len() > wanted {
         nodes.select_nth_unstable(wanted);
         nodes.truncate(wanted);
@@ -108,14 +115,19 @@ fn on_cheapest_nodes(
 
 /// What making room for one worker on a node would cost at the least: the greatest claim among those who leave, and their
 /// loss.
-fn estimate(here: &[OnNode], winner: &Winner<'_>, free: u32, may_leave: impl Fn(&OnNode) -> bool) -> (Claim, u64) {
+fn estimate(
+    here: &[OnNode],
+    winner: &Winner<'_>,
+    free: u32,
+    may_leave: impl Fn(&OnNode) -> bool,
+) -> (Claim, u64) {
     let mut leaving: smallvec::SmallVec<[(Claim, u64, u32); 16]> = here
         .iter()
         .filter(|there| may_leave(there))
         .map(|there| (there.claim, there.loss.at(winner.now, there.devices), there.devices))
         .collect();
     leaving.sort_unstable();
-    let mut missing = match winner.spec.request.devices {
+    let mut missing = match winner.question.ask.request().devices {
         Devices::WholeNode => u32::MAX,
         devices => devices.count().saturating_sub(free).max(1),
     };

@@ -4,64 +4,51 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
-use super::{Yielder, nodes_of};
-use crate::inventory::{Inventory, NodeIx};
-use crate::model::{Placement, RunId, TaskSpec};
-use crate::placement::Hypothesis;
-
-/// A node that some candidate is on.
-#[derive(Debug)]
-struct Touched {
-    /// Candidates on it, in yield order.
-    here: SmallVec<[usize; 8]>,
-    /// How many workers fit while those leave who do.
-    fitting: usize,
-}
+use super::{Question, Yielder, nodes_of};
+use crate::inventory::NodeIx;
+use crate::model::{Placement, RunId};
+use crate::placement::{self, Hypothesis};
 
 /// A set of candidates that leave, and whether the task would fit then.
 #[derive(Debug)]
 pub(super) struct Trial<'a> {
+    question: &'a Question<'a>,
     hypothesis: Hypothesis<'a>,
     yielders: &'a [Yielder],
-    workers: usize,
     leaves: Vec<bool>,
-    nodes: BTreeMap<NodeIx, Touched>,
-    fitting: usize,
+    /// Candidates by node, in yield order.
+    here: BTreeMap<NodeIx, SmallVec<[usize; 8]>>,
 }
 
 impl<'a> Trial<'a> {
     /// Nobody leaves.
-    pub(super) fn new(inventory: &'a Inventory, spec: &'a TaskSpec, yielders: &'a [Yielder]) -> Self {
-        let touched = nodes_of(yielders);
-        let hypothesis = Hypothesis::new(inventory, spec, &touched);
-        let mut nodes: BTreeMap<NodeIx, Touched> = hypothesis
-            .touched()
-            .map(|ix| (ix, Touched { here: SmallVec::new(), fitting: hypothesis.on_node(ix, |_| false) }))
-            .collect();
+    pub(super) fn new(question: &'a Question<'a>, yielders: &'a [Yielder]) -> Self {
+        let Question { inventory, ask, policy, within } = *question;
+        let hypothesis = Hypothesis::new(inventory, ask, policy, within, &nodes_of(yielders));
+        let mut here: BTreeMap<NodeIx, SmallVec<[usize; 8]>> =
+            hypothesis.touched().map(|ix| (ix, SmallVec::new())).collect();
         for (at, yielder) in yielders.iter().enumerate() {
             for ix in &yielder.nodes {
-                if let Some(node) = nodes.get_mut(ix) {
-                    node.here.push(at);
+                if let Some(here) = here.get_mut(ix) {
+                    here.push(at);
                 }
             }
         }
-        let fitting = hypothesis.elsewhere() + nodes.values().map(|node| node.fitting).sum::<usize>();
-        let workers = spec.workers_min() as usize;
-        Trial { hypothesis, yielders, workers, leaves: vec![false; yielders.len()], nodes, fitting }
+        Trial { question, hypothesis, yielders, leaves: vec![false; yielders.len()], here }
     }
 
     pub(super) fn yielders(&self) -> &'a [Yielder] {
         self.yielders
     }
 
-    /// Nodes that any candidate is on and that take the task.
+    /// Nodes that any candidate is on and that may get the task.
     pub(super) fn nodes(&self) -> Vec<NodeIx> {
-        self.nodes.keys().copied().collect()
+        self.here.keys().copied().collect()
     }
 
     /// Candidates on a node, in yield order.
     pub(super) fn candidates_on(&self, ix: NodeIx) -> &[usize] {
-        self.nodes.get(&ix).map_or(&[], |node| &node.here)
+        self.here.get(&ix).map_or(&[], |here| here)
     }
 
     pub(super) fn let_leave(&mut self, at: usize) {
@@ -83,19 +70,16 @@ impl<'a> Trial<'a> {
             return;
         }
         for ix in &self.yielders[at].nodes {
-            let Some(node) = self.nodes.get_mut(ix) else { continue };
+            let Some(here) = self.here.get(ix) else { continue };
             let (yielders, leaves) = (self.yielders, &self.leaves);
-            let now = self
-                .hypothesis
-                .on_node(*ix, |run| node.here.iter().any(|&other| leaves[other] && yielders[other].run == run));
-            self.fitting = self.fitting + now - node.fitting;
-            node.fitting = now;
+            let gone = |run| here.iter().any(|&other| leaves[other] && yielders[other].run == run);
+            self.hypothesis.set_leaving(*ix, gone);
         }
     }
 
     /// Whether the task would fit.
     pub(super) fn fits(&self) -> bool {
-        self.fitting >= self.workers
+        self.hypothesis.fits()
     }
 
     /// Who leaves, in yield order.
@@ -109,13 +93,15 @@ impl<'a> Trial<'a> {
     }
 
     /// How many workers would fit on a node if just these left.
-    pub(super) fn would_fit_on(&self, ix: NodeIx, leaving: &[usize]) -> usize {
+    pub(super) fn would_fit_on(&self, ix: NodeIx, leaving: &[usize]) -> u32 {
         self.hypothesis.on_node(ix, |run| leaving.iter().any(|&at| self.yielders[at].run == run))
     }
 
     /// Where the task would be.
     pub(super) fn place(&self) -> Option<Placement> {
-        self.hypothesis
-            .place(|run| self.yielders.iter().enumerate().any(|(at, yielder)| self.leaves[at] && yielder.run == run))
+        let mut gone = self.runs();
+        gone.sort_unstable();
+        let places = self.hypothesis.place(|run| gone.binary_search(&run).is_ok())?;
+        Some(placement::named(self.question.inventory, &places))
     }
 }

@@ -26,6 +26,9 @@ use crate::rights::book::Waiter;
 /// Unseeded: nothing that is looked up by it is ever walked through.
 type Fx = BuildHasherDefault<FxHasher>;
 
+/// So many of those who wait longest at one claim are looked at together.
+const LONGEST_MAX: usize = 8;
+
 /// A class's place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClassId(u32);
@@ -50,6 +53,8 @@ pub enum Want {
     Nodes,
     /// Room.
     Room,
+    /// There is room, but it is kept for this task, which it would delay.
+    Turn(TaskId),
 }
 
 /// The place of a task in its class: what the ordering policy says of it, its rank, its number. The smallest goes first.
@@ -144,6 +149,14 @@ pub struct Queue {
     want_right: BTreeMap<(Waiter, GroupIx), BTreeSet<ClassId>>,
 }
 
+impl AskId {
+    /// The number itself; numbers are dense, and used again.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 impl Queue {
     fn class(&self, id: ClassId) -> &Class {
         self.classes[id.0 as usize].as_ref().expect("a class's id is dropped with its last member")
@@ -192,8 +205,13 @@ impl Queue {
             self.asked_mut(id).classes += 1;
             return id;
         }
-        let ask =
-            Ask { spec: Arc::clone(spec), classes: 1, waiting: BTreeSet::new(), memo: Memo::default(), armed: None };
+        let ask = Ask {
+            spec: Arc::clone(spec),
+            classes: 1,
+            waiting: BTreeSet::new(),
+            memo: Memo::default(),
+            armed: None,
+        };
         let id = self.unused_asks.pop().unwrap_or_else(|| {
             self.asks.push(None);
             AskId(u32::try_from(self.asks.len() - 1).expect("fewer than 2^32 asks"))
@@ -319,14 +337,13 @@ impl Queue {
     ) {
         let turn = Turn { first: Reverse(self.first(id)), ..turn };
         if let Some(blocked) = self.class(id).blocked
-            && (blocked.want, blocked.lacks, blocked.turn, blocked.claim, blocked.since)
-                == (want, lacks, turn, claim, since)
-            && blocked.by_room == (room_too || want == Want::Room)
+            && (blocked.want, blocked.lacks, blocked.turn, blocked.claim, blocked.since) == (want, lacks, turn, claim, since)
+            && blocked.by_room == (room_too || matches!(want, Want::Room | Want::Turn(_)))
         {
             return;
         }
         self.unblock(id);
-        let by_room = room_too || want == Want::Room;
+        let by_room = room_too || matches!(want, Want::Room | Want::Turn(_));
         if let Some(lacks) = lacks {
             self.want_right.entry(lacks).or_default().insert(id);
         } else if !by_room {
@@ -541,9 +558,22 @@ impl Queue {
     /// Who waits for room in a group, by claim from the best, the longest waiting first.
     pub fn by_wait(&self, group: &GroupName) -> impl Iterator<Item = (Claim, TaskId, ClassId)> + '_ {
         let groups = self.groups.get(group).into_iter();
-        groups
-            .flat_map(|group| group.by_wait.iter().rev())
-            .flat_map(|(&claim, waiting)| waiting.iter().map(move |&(_, task, class)| (claim, task, class)))
+        groups.flat_map(|group| group.by_wait.iter().rev()).flat_map(|(&claim, waiting)| {
+            waiting.iter().map(move |&(_, task, class)| (claim, task, class))
+        })
+    }
+
+    /// Groups in which somebody waits, or waited.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupName> {
+        self.groups.keys()
+    }
+
+    /// The same as [`Queue::by_wait`], with the time, and at most a few of each claim.
+    pub fn longest_waiting(&self, group: &GroupName) -> impl Iterator<Item = (Claim, Time, TaskId)> + '_ {
+        let groups = self.groups.get(group).into_iter();
+        groups.flat_map(|group| group.by_wait.iter().rev()).flat_map(|(&claim, waiting)| {
+            waiting.iter().take(LONGEST_MAX).map(move |&(since, task, _)| (claim, since, task))
+        })
     }
 
     /// Whether anybody waits for room in a group.

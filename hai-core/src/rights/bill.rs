@@ -65,6 +65,14 @@ impl Bill {
         Bill { charge, by_model: SmallVec::new() }
     }
 
+    /// The same so many times.
+    #[must_use]
+    pub fn times(&self, count: u32) -> Self {
+        let count = u64::from(count);
+        let by_model = self.by_model.iter().map(|&(model, charge)| (model, charge.times(count))).collect();
+        Bill { charge: self.charge.times(count), by_model }
+    }
+
     pub(super) fn add(&mut self, held: Held<'_>, weights: &Weights) {
         match held {
             Held::Node { models } => {

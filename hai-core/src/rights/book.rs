@@ -403,6 +403,12 @@ impl Book {
         if entry.version == self.version { entry.right.allowance } else { self.resolve(entry).allowance }
     }
 
+    /// Whether any row bounds what is held of a model.
+    #[must_use]
+    pub fn bounds_models(&self) -> bool {
+        self.rows.bounds_models()
+    }
+
     /// The bounds on what a bucket may hold of single models.
     #[must_use]
     pub fn model_bounds(&self, bucket: BucketIx) -> SmallVec<[(ModelIx, Allowance); 1]> {

@@ -1,11 +1,10 @@
 //! Who may hold how much, and who holds how much.
 //!
-//! See [`book::Book`] for the primary entry point: rows, teams, and what is used. [`Rights`] and [`Ledger`] are the same
-//! by name, for users without teams.
+//! See [`book::Book`] for the primary entry point: rows, teams, and what is used.
+
 
 mod bill;
 pub mod book;
-mod by_name;
 mod ids;
 #[cfg(test)]
 mod oracle;
@@ -15,7 +14,6 @@ mod tally;
 mod teams;
 
 pub use bill::{Bill, Held, WEIGHT_MILLI_DEFAULT};
-pub use by_name::{Bucket, Ledger, Rights, Standing, Use, covers};
 pub use ids::{BucketIx, GroupIx, ModelIx, TeamIx, UserIx};
 pub use rows::RightError;
 pub use teams::TeamError;

@@ -96,6 +96,11 @@ impl Rows {
         self.expiries.first().filter(|(time, _)| *time <= now).map(|(_, key)| key.clone())
     }
 
+    /// Whether any row is for a model.
+    pub(super) fn bounds_models(&self) -> bool {
+        self.rows.keys().any(|key| key.model.is_some())
+    }
+
     /// What the rows come to for a user who is in these teams.
     pub(super) fn resolve(&self, user: UserIx, teams: &[TeamIx], group: GroupIx, level: Priority) -> Resolved {
         let mut resolved = Resolved { allowance: Allowance::NOTHING, models: SmallVec::new() };

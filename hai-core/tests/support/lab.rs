@@ -325,6 +325,12 @@ impl Lab {
                 let (name, rest) = (&self.names[&sim.task], if *entitled { "" } else { " borrowed" });
                 format!("recharge {name} {level}{rest}")
             }
+            Decision::Reserve { task, .. } => format!("reserve {}", self.names[task]),
+            Decision::Unreserve { task } => format!("unreserve {}", self.names[task]),
+            Decision::Notice { run, until } => {
+                let name = &self.names[&self.runs[run].task];
+                format!("notice {name}{}", if until.is_some() { "" } else { " over" })
+            }
             other => panic!("an unknown decision: {other:?}"),
         }
     }

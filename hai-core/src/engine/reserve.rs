@@ -1,0 +1,255 @@
+//! Nodes that are kept for tasks that have waited long, so that smaller work can not starve them.
+//!
+//! A reservation names nodes, and the latest time at which all that is on them now has left: because its limit is over, or
+//! its slice, or its protection. What starts there afterwards must not delay that: it gives way to the task at once, or is
+//! over by then. So holes on reserved nodes are filled all the same (EASY backfilling; Lifka, "The ANL/IBM SP Scheduling
+//! System", JSSPP 1995), and only better work can make a reservation late.
+
+use std::sync::Arc;
+
+use crate::inventory::NodeIx;
+use crate::model::*;
+use crate::preemption::{self, Owner, Yielder};
+
+use super::Engine;
+use super::state::{Phase, Run, Status};
+
+/// Stands for a run that never has to leave.
+const NEVER: u64 = u64::MAX;
+
+/// What is kept for one task.
+#[derive(Clone, Debug)]
+pub(super) struct Reservation {
+    /// In order.
+    pub(super) nodes: Vec<NodeIx>,
+    /// When it starts at the latest.
+    pub(super) by: Option<Time>,
+    /// Since when.
+    pub(super) at: Time,
+    pub(super) claim: Claim,
+    pub(super) owner: Owner,
+}
+
+impl Engine {
+    /// Keeps nodes for those who have waited for longer than the operator wants, as far as there are not enough
+    /// reservations already.
+    pub(super) fn reserve_for_longest(&mut self) {
+        let Some(after) = self.config.reserve_after else { return };
+        self.look_at_reservations();
+        let mut due: Vec<TaskId> = Vec::new();
+        for group in self.queue.groups() {
+            let known = self.reservations.keys().filter(|&&task| self.task_ref(task).spec.group == *group).count();
+            let mut free = (self.config.reservations as usize).saturating_sub(known);
+            for (claim, since, task) in self.queue.longest_waiting(group) {
+                if free == 0 {
+                    break;
+                }
+                if claim.entitled && since + after <= self.now && self.can_starve(task) {
+                    due.push(task);
+                    free -= 1;
+                }
+            }
+        }
+        for task in due {
+            self.reserve(task);
+        }
+    }
+
+    /// Whether nodes should be kept for a task: smaller work could take every place that is freed, one after the other.
+    fn can_starve(&self, task: TaskId) -> bool {
+        let spec = &self.task_ref(task).spec;
+        let is_smallest = spec.workers_min() == 1
+            && match spec.request.devices {
+                Devices::WholeNode => false,
+                Devices::Count(count) => count <= 1,
+                Devices::Share(_) | Devices::Memory(_) => true,
+            };
+        !is_smallest && !self.reservations.contains_key(&task)
+    }
+
+    /// When the next reservation is due.
+    pub(super) fn next_reservation(&self) -> Option<Time> {
+        let after = self.config.reserve_after?;
+        let waiting = self.queue.groups().flat_map(|group| self.queue.longest_waiting(group));
+        let due = |(claim, since, task): (Claim, Time, TaskId)| {
+            (claim.entitled && self.can_starve(task)).then_some(since + after)
+        };
+        waiting.filter_map(due).filter(|&at| at > self.now).min()
+    }
+
+    /// Gives up what can not be kept, and works out anew what is late.
+    fn look_at_reservations(&mut self) {
+        if self.reservations.is_empty() {
+            return;
+        }
+        let usable = |ix: &NodeIx| self.inventory.get(*ix).is_some() && self.inventory.node(*ix).is_usable();
+        let broken: Vec<TaskId> = self
+            .reservations
+            .iter()
+            .filter(|(_, kept)| !kept.nodes.iter().all(usable) || kept.by.is_some_and(|by| by <= self.now))
+            .map(|(&task, _)| task)
+            .collect();
+        for task in broken {
+            self.decide(Decision::Unreserve { task });
+        }
+    }
+
+    fn reserve(&mut self, id: TaskId) {
+        let spec = Arc::clone(&self.task_ref(id).spec);
+        let Some((claim, owner)) = self.holder(id) else { return };
+        let mut yielders: Vec<Yielder> = self
+            .yielders
+            .range(&spec.group, ..)
+            .filter_map(|run| {
+                let loss = self.leaves_by(run, claim, owner).map_or(NEVER, |at| u64::try_from(at.as_ms()).unwrap_or(0));
+                Some(Yielder { loss, ..self.yielders.yielder(run, self.now)? })
+            })
+            .collect();
+        yielders.sort_by_key(|yielder| (yielder.loss, yielder.run));
+        let Some((class, _)) = self.task_ref(id).queued.0 else { return };
+        let ask = self.queue.ask(class);
+        self.ready(ask);
+        let Ok((_, stand)) = self.right(id) else { return };
+        let others: Vec<NodeIx> = self.nodes_kept_for_others(id);
+        let plan = preemption::plan(&self.question(ask, &others, &stand), &yielders, true, |_| true);
+        let Some(plan) = plan else { return };
+        let latest = yielders.iter().filter(|yielder| plan.victims.contains(&yielder.run)).map(|yielder| yielder.loss).max();
+        let mut by = match latest {
+            Some(NEVER) => None,
+            Some(ms) => Some(Time::from_ms(i64::try_from(ms).unwrap_or(i64::MAX))),
+            None => Some(self.now),
+        };
+        let mut nodes: Vec<NodeName> = plan.placement.workers.iter().map(|place| place.node.clone()).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        for ix in nodes.iter().filter_map(|name| self.inventory.find(name)) {
+            for hold in self.inventory.node(ix).holds() {
+                if let Phase::Vacating { until, .. } = self.run_ref(hold.run).phase {
+                    by = by.map(|by| by.max(until));
+                }
+            }
+        }
+        self.decide(Decision::Reserve { task: id, nodes, by });
+    }
+
+    /// The claim that a waiting task has, and whose it is.
+    fn holder(&mut self, id: TaskId) -> Option<(Claim, Owner)> {
+        let (class, _) = self.task_ref(id).queued.0?;
+        let claim = self.claim_of(class, true);
+        let spec = Arc::clone(&self.task_ref(id).spec);
+        Some((claim, self.owner(&spec)))
+    }
+
+    /// When a run has left at the latest for the sake of a task with this claim and owner, if no better work comes; `None`
+    /// if it never has to.
+    fn leaves_by(&self, id: RunId, claim: Claim, owner: Owner) -> Option<Time> {
+        let run = self.run_ref(id);
+        let spec = &self.task_ref(run.task).spec;
+        let start = run.started_at.unwrap_or(self.now);
+        let yields = spec.suspendable && self.owner(spec) != owner;
+        let yields_by = match self.claim(run).cmp(&claim) {
+            _ if !yields => None,
+            std::cmp::Ordering::Less if run.phase == Phase::Promised => Some(self.now),
+            std::cmp::Ordering::Less => Some(start + self.protected(id)),
+            std::cmp::Ordering::Equal => Some(start + self.protected(id).max(self.slice(id))),
+            std::cmp::Ordering::Greater => None,
+        };
+        let ends_by = spec.limit.map(|limit| start + (limit - self.task_ref(run.task).ran));
+        let at = yields_by.into_iter().chain(ends_by).min()?;
+        Some(at.max(self.now) + spec.grace.total())
+    }
+
+    /// Nodes that a task must leave alone because it would delay others there: in order.
+    pub(super) fn nodes_to_leave_alone(&self, id: TaskId, claim: Claim) -> Vec<NodeIx> {
+        let spec = &self.task_ref(id).spec;
+        let owner = self.owner(spec);
+        let may_fill = |kept: &Reservation| {
+            let ran = self.task_ref(id).ran;
+            let over_by = spec.limit.map(|limit| self.now + (limit - ran) + spec.grace.total());
+            claim > kept.claim
+                || (spec.suspendable && owner != kept.owner)
+                || over_by.is_some_and(|over| kept.by.is_some_and(|by| over <= by))
+        };
+        let kept = self.reservations.iter().filter(|&(&task, kept)| task != id && !may_fill(kept));
+        let mut nodes: Vec<NodeIx> = kept.flat_map(|(_, kept)| kept.nodes.iter().copied()).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+
+    fn nodes_kept_for_others(&self, id: TaskId) -> Vec<NodeIx> {
+        let kept = self.reservations.iter().filter(|&(&task, _)| task != id);
+        let mut nodes: Vec<NodeIx> = kept.flat_map(|(_, kept)| kept.nodes.iter().copied()).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+
+    /// For whom one of these nodes is kept.
+    pub(super) fn kept_for(&self, nodes: &[NodeIx], but: TaskId) -> Option<TaskId> {
+        let keeps = |kept: &Reservation| nodes.iter().any(|ix| kept.nodes.binary_search(ix).is_ok());
+        self.reservations.iter().find(|&(&task, kept)| task != but && keeps(kept)).map(|(&task, _)| task)
+    }
+
+    /// Whether a run started on nodes that were kept for a task by then, so that it gives way to it at once.
+    pub(super) fn fills(&self, run: &Run, kept: &Reservation) -> bool {
+        let spec = &self.task_ref(run.task).spec;
+        run.decided_at >= kept.at
+            && run.phase != Phase::Promised
+            && spec.suspendable
+            && self.claim(run) <= kept.claim
+            && self.owner(spec) != kept.owner
+    }
+
+    /// Lets those start for whom nodes are kept, if what has to leave by now makes room. True if one did.
+    pub(super) fn pass_reservations(&mut self) -> bool {
+        let tasks: Vec<TaskId> = self.reservations.keys().copied().collect();
+        for task in tasks {
+            let kept = &self.reservations[&task];
+            let concerned = kept.nodes.iter().any(|ix| self.freed_nodes.contains(ix))
+                || self.slices_ended.iter().filter_map(|&run| self.yielders.get(run)).any(|listed| {
+                    listed.nodes.iter().any(|ix| kept.nodes.binary_search(ix).is_ok())
+                });
+            if concerned && self.start_reserved(task) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn start_reserved(&mut self, task: TaskId) -> bool {
+        let Some((class, _)) = self.task_ref(task).queued.0 else { return false };
+        if self.queue.first(class).2 != task {
+            return false;
+        }
+        let Ok((level, stand)) = self.right(task) else { return false };
+        let ask = self.queue.ask(class);
+        self.ready(ask);
+        let claim = self.claim_of(class, true);
+        self.agenda.verdicts.insert(task);
+        matches!(self.preempt(task, ask, level, claim, &stand, true), super::hai::Preempted::Yes)
+    }
+
+    /// What the decision changes.
+    pub(super) fn keep_nodes(&mut self, id: TaskId, nodes: &[NodeName], by: Option<Time>) {
+        self.give_up_nodes(id);
+        let Some((claim, owner)) = self.holder(id) else { return };
+        let mut nodes: Vec<NodeIx> = nodes.iter().filter_map(|name| self.inventory.find(name)).collect();
+        nodes.sort_unstable();
+        self.reservations.insert(id, Reservation { nodes, by, at: self.now, claim, owner });
+        self.touch(id);
+    }
+
+    /// The same for giving them up; also when the task waits no longer.
+    pub(super) fn give_up_nodes(&mut self, id: TaskId) {
+        let Some(kept) = self.reservations.remove(&id) else { return };
+        for ix in kept.nodes {
+            if self.inventory.get(ix).is_some() {
+                self.room_freed(ix);
+            }
+        }
+        if self.tasks.get(id).is_some_and(|task| task.status == Status::Waiting) {
+            self.touch(id);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! "If these left": placing a task as if some runs were gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use smallvec::SmallVec;
+
+use super::ask::Ask;
+use super::field::{Scope, Sketch};
+use super::lack::variants;
+use super::placer::{Within, by_models};
+use super::policy::Policy;
+use super::seat::Seat;
+use super::{Places, gang};
+use crate::inventory::{Inventory, KindSet, NodeIx, When};
+use crate::model::RunId;
+
+/// Placing a task as if some of a given set of runs had left.
+///
+/// How much fits with everybody in place is counted once; who leaves is then told node by node, and only that node is
+/// counted anew. Of an elastic gang the fewest workers must fit.
+#[derive(Debug)]
+pub struct Hypothesis<'a> {
+    inventory: &'a Inventory,
+    ask: &'a Ask,
+    policy: &'a Policy,
+    within: Within<'a>,
+    need: u64,
+    /// Kinds of which all workers may take together, and how many workers fit in each part of the network that they must
+    /// share.
+    variants: Vec<(KindSet, BTreeMap<Scope, u64>)>,
+    touched: BTreeMap<NodeIx, Touched>,
+    /// How many sums are enough.
+    enough: usize,
+}
+
+/// A node that some of the runs are on.
+#[derive(Debug)]
+struct Touched {
+    scope: Scope,
+    /// How many workers fit, by variant.
+    fitting: SmallVec<[u32; 1]>,
+}
+
+impl<'a> Hypothesis<'a> {
+    /// Nobody has left. `touched` are the nodes that the runs in question are on.
+    ///
+    /// For a task of one worker, only they are looked at: it is asked about for want of a place elsewhere.
+    #[must_use]
+    pub fn new(
+        inventory: &'a Inventory,
+        ask: &'a Ask,
+        policy: &'a Policy,
+        within: Within<'a>,
+        touched: &BTreeSet<NodeIx>,
+    ) -> Self {
+        let need = u64::from(ask.workers_min());
+        let variants = variants(inventory, ask).into_iter().map(|kinds| (kinds.and(within.kinds), BTreeMap::new()));
+        let within = Within { when: When::Later, ..within };
+        let mut hypothesis = Hypothesis {
+            inventory,
+            ask,
+            policy,
+            within,
+            need,
+            variants: variants.collect(),
+            touched: BTreeMap::new(),
+            enough: 0,
+        };
+        if need == 1 {
+            for &ix in touched {
+                hypothesis.take_in(ix, true);
+            }
+        } else if let Some(group) = ask.group(inventory) {
+            for ix in inventory.group_nodes(group) {
+                hypothesis.take_in(ix, touched.contains(&ix));
+            }
+        }
+        hypothesis
+    }
+
+    fn take_in(&mut self, ix: NodeIx, touched: bool) {
+        let Some(node) = self.inventory.get(ix) else { return };
+        if !self.ask.allows(self.inventory, node) || self.within.avoids(ix) {
+            return;
+        }
+        let scope = Scope::of(self.inventory, self.ask, node);
+        let room = node.room_at(When::Later);
+        let mut fitting = SmallVec::new();
+        for (kinds, sums) in &mut self.variants {
+            let fits = Seat::new(self.inventory, self.ask, kinds, node, &room).capacity();
+            fitting.push(fits);
+            let sum = sums.entry(scope).or_default();
+            self.enough -= usize::from(*sum >= self.need);
+            *sum += u64::from(fits);
+            self.enough += usize::from(*sum >= self.need);
+        }
+        if touched {
+            self.touched.insert(ix, Touched { scope, fitting });
+        }
+    }
+
+    /// Nodes with at least one of the runs on them that may get the task.
+    pub fn touched(&self) -> impl ExactSizeIterator<Item = NodeIx> + '_ {
+        self.touched.keys().copied()
+    }
+
+    /// On this node, those have left for which `leaves` is true, and nobody else.
+    pub fn set_leaving(&mut self, ix: NodeIx, leaves: impl Fn(RunId) -> bool) {
+        let Some(touched) = self.touched.get_mut(&ix) else { return };
+        let node = self.inventory.node(ix);
+        let room = node.room_later_without(leaves);
+        for ((kinds, sums), before) in self.variants.iter_mut().zip(&mut touched.fitting) {
+            let fits = Seat::new(self.inventory, self.ask, kinds, node, &room).capacity();
+            let sum = sums.entry(touched.scope).or_default();
+            self.enough -= usize::from(*sum >= self.need);
+            *sum = *sum + u64::from(fits) - u64::from(*before);
+            self.enough += usize::from(*sum >= self.need);
+            *before = fits;
+        }
+    }
+
+    /// Whether the task fits.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        self.enough > 0
+    }
+
+    /// How many workers would fit on one node if just those left for which `leaves` is true.
+    #[must_use]
+    pub fn on_node(&self, ix: NodeIx, leaves: impl Fn(RunId) -> bool) -> u32 {
+        let node = self.inventory.node(ix);
+        let room = node.room_later_without(leaves);
+        let fitting = |(kinds, _): &(KindSet, _)| Seat::new(self.inventory, self.ask, kinds, node, &room).capacity();
+        self.variants.iter().map(fitting).max().unwrap_or(0)
+    }
+
+    /// Where all workers would be if those left for which `leaves` is true; `None` if they would not fit.
+    #[must_use]
+    pub fn place(&self, leaves: impl Fn(RunId) -> bool) -> Option<Places> {
+        by_models(self.inventory, self.ask, &self.within, |within| {
+            let group = self.ask.group(self.inventory).filter(|_| self.need > 1).into_iter();
+            let all = group.flat_map(|group| self.inventory.group_nodes(group));
+            let nodes = all.chain(self.touched.keys().copied().filter(|_| self.need == 1));
+            let sketch = Sketch::of(self.inventory, self.ask, within, self.policy, nodes, |node| {
+                self.touched.contains_key(&node.ix()).then(|| node.room_later_without(&leaves))
+            });
+            gang::place(self.inventory, self.ask, within, &sketch, self.policy)
+        })
+    }
+}
