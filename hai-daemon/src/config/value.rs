@@ -212,7 +212,7 @@ impl Setting for Time {
             raw => raw.text(expected)?.to_owned(),
         };
         let date = chrono::DateTime::parse_from_rfc3339(&text);
-        date.map(|date| date.to_utc().into()).or_else(|_| Err(format!("expected {expected}, found `{text}`")))
+        date.map(|date| date.to_utc().into()).map_err(|_| format!("expected {expected}, found `{text}`"))
     }
     fn show(&self) -> String {
         quoted(&self.to_string())

@@ -39,7 +39,6 @@ pub struct Retries {
 impl KindWord {
     /// Whether it is the default.
     #[must_use]
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub fn is_training(&self) -> bool {
         *self == KindWord::Training
     }
