@@ -3,7 +3,7 @@
 use super::build::{group, model, names, node, nodes, on_leaf, place_name, request, start, task};
 use crate::inventory::{Inventory, KindSet, Stage, Take, When};
 use crate::model::{Arrangement, Constraints, DeviceHealth, DeviceLink, Devices, LinkKind, RunId, Time};
-use crate::placement::{Ask, PlacementPolicy, Placer, Within, fits_empty, lack, on_node};
+use crate::placement::{Ask, Placer, Within, fits_empty, lack, on_node};
 
 fn cluster(specs: impl IntoIterator<Item = crate::model::NodeSpec>) -> Inventory {
     let mut inventory = Inventory::default();
@@ -253,16 +253,7 @@ fn a_node_takes_little_memory() {
     }
     let held = inventory.nodes().next().expect("the node");
     let names: usize = held.spec().devices.iter().map(|device| device.id.as_str().len() + 16).sum();
-    let bytes = size_of::<crate::inventory::Node>()
-        + held.spec().devices.len() * size_of::<crate::model::DeviceSpec>()
-        + held.holds().len() * size_of::<crate::inventory::Hold>()
-        + names;
-    assert!(
-        bytes <= 2048,
-        "{bytes} bytes; {} the node, {} a device, {} a hold",
-        size_of::<crate::inventory::Node>(),
-        size_of::<crate::model::DeviceSpec>(),
-        size_of::<crate::inventory::Hold>()
-    );
-    assert_eq!(PlacementPolicy::default(), PlacementPolicy::Tightest);
+    let bytes = size_of_val(held) + size_of_val(&held.spec().devices[..]) + size_of_val(held.holds()) + names;
+    println!("{bytes} bytes, {} of them the node itself", size_of_val(held));
+    assert!(bytes <= 2048, "{bytes} bytes");
 }
