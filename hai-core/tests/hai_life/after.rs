@@ -52,7 +52,7 @@ fn a_failure_goes_down_the_chain_and_stops_at_who_follows_any_end() {
 fn what_was_stopped_has_not_succeeded() {
     let mut lab = chain();
     lab.cancel("t1");
-    assert_eq!(lab.settle(), ["start t4", "stop t1"]);
+    assert_eq!(lab.settle(), ["stop t1", "start t4"]);
     assert_eq!(lab.outcome("t1"), Outcome::Stopped);
     failure(&lab, "t3");
 }

@@ -55,7 +55,6 @@ fn what_must_leave_leaves_whatever_its_budget() {
 #[test]
 fn without_a_budget_a_better_task_suspends_at_once_every_time() {
     let mut lab = Lab::hai(|_| {}).with_devices(1);
-    lab.leave_after = Span::ZERO;
     lab.submit(task("t1"));
     lab.settle();
     for name in ["high1", "high2", "high3"] {

@@ -77,14 +77,14 @@ fn a_team_borrows_what_its_sibling_does_not_use_and_gives_it_back() {
     submit_of(&mut lab, "u", 5);
     assert_eq!(lab.settle(), ["start u0", "start u1", "start u2 borrowed", "start u3 borrowed"]);
     lab.submit(task("v0").user("v").prio(Low));
-    assert_eq!(lab.settle(), ["promise v0", "start v0", "suspend u3 for v0"], "the newest of the borrowed");
+    assert_eq!(lab.settle(), ["promise v0", "suspend u3 for v0", "start v0"], "the newest of the borrowed");
     lab.submit(task("v1").user("v").prio(Low));
     lab.settle();
     assert_eq!(lab.holders(), ["u0", "u1", "v0", "v1"].into());
     lab.submit(task("v2").user("v").prio(ExtremeHigh));
     assert_eq!(
         lab.settle(),
-        ["promise v2", "start v2", "suspend v1 for v2"],
+        ["promise v2", "suspend v1 for v2", "start v2"],
         "what is the other's own can not be taken, at any priority"
     );
     lab.finish("v2");
@@ -168,5 +168,5 @@ fn teams_and_loans_outlive_a_restart() {
     lab.restart();
     assert_eq!(lab.settle(), NOTHING);
     lab.submit(task("v0").user("v").prio(Low));
-    assert_eq!(lab.settle(), ["promise v0", "start v0", "suspend u3 for v0"]);
+    assert_eq!(lab.settle(), ["promise v0", "suspend u3 for v0", "start v0"]);
 }
