@@ -295,14 +295,13 @@ impl Engine {
     pub(super) fn room_freed(&mut self, ix: NodeIx) {
         self.agenda.promises = true;
         self.agenda.nodes.insert(ix);
-        self.freed_version += 1;
+        self.inventory.touch(ix);
         self.fifo.set_dirty(&self.inventory.node(ix).spec().group);
     }
 
     /// Nodes of a group came, went or changed.
     pub(super) fn capacity_changed(&mut self, group: &GroupName) {
         self.agenda.promises = true;
-        self.freed_version += 1;
         self.queue.wake_group(group);
         self.fifo.set_dirty(group);
     }

@@ -11,18 +11,30 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::inventory::{KindSet, NodeIx, When};
+use crate::inventory::{KindSet, NodeIx, Room, When};
 use crate::model::*;
 use crate::placement::Seat;
 use crate::preemption::{self, Listed, Loss, Owner, Plan, Winner};
 use crate::queue::order::Order;
-use crate::queue::{AskId, ClassId, Memo, Turn, Want};
+use crate::queue::{AskId, ClassId, Turn, Want};
 use crate::rights::book::{Standing, Waiter};
 use crate::rights::GroupIx;
 
 use super::Engine;
 use super::place::Stand;
 use super::state::Phase;
+
+/// Who may be told to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Search {
+    /// Runs with a lesser claim.
+    Everywhere,
+    /// Of those only who is on nodes that were freed in this round.
+    Freed,
+    /// Runs with a lesser claim, runs of the same level and other users whose slice is over, and runs that fill nodes which
+    /// are kept for the task.
+    Slices,
+}
 
 /// What came of trying to make others leave.
 pub(super) enum Preempted {
@@ -81,7 +93,10 @@ impl Engine {
         let (_, _, head) = self.queue.first(class);
         self.agenda.verdicts.insert(head);
         let claim = self.claim_of(class, turn.claim.entitled);
-        match self.try_first(head, ask, claim) {
+        // A class that waited for room found none anywhere, so one worker fits where something was freed or nowhere.
+        let blocked = self.queue.want(class) == Some(Want::Room) && self.queue.is_armed(ask);
+        let search = if blocked && self.queue.ask_spec(ask).workers_min() == 1 { Search::Freed } else { Search::Everywhere };
+        match self.try_first(head, ask, claim, search) {
             // The rest of the class has its turn, or waits as before.
             Tried::Placed => {}
             Tried::Wants(_, true) if turn.claim.entitled && self.config.borrow => {
@@ -90,10 +105,16 @@ impl Engine {
             }
             Tried::Wants(want, borrows) => {
                 let since = self.task_ref(head).waiting_since;
-                let lacks = self.waiter(head, want);
+                // Where its right keeps it from some devices, more of the right may be as good as more room.
+                let by_right = if want == Want::Room && self.right_limits { Want::RightInUse } else { want };
+                let lacks = self.waiter(head, by_right);
                 self.queue.block(class, want, lacks, borrows && self.config.borrow, turn, claim, since);
                 if want == Want::Room {
                     self.newly_blocked.push(class);
+                    // Known only as long as somebody waits with this ask, so that freed nodes are held against it.
+                    if let Some((ask, claim)) = self.vain.take() {
+                        self.queue.set_in_vain(ask, claim);
+                    }
                 }
             }
         }
@@ -132,11 +153,12 @@ impl Engine {
             self.freed_nodes.push(ix);
             let mut useful = std::mem::take(&mut self.asks_buffer);
             useful.extend(self.queue.asks(&self.inventory.node(ix).spec().group));
-            useful.retain(|&ask| {
-                let best = self.queue.best_of(ask);
-                best.is_some_and(|(turn, _)| self.could_use(ask, ix, turn.claim))
-            });
             for ask in useful.drain(..) {
+                let Some((turn, _)) = self.queue.best_of(ask) else { continue };
+                let claim = self.queue.in_vain(ask).map_or(turn.claim, |tried| tried.max(turn.claim));
+                if !self.could_use(ask, ix, claim) {
+                    continue;
+                }
                 self.reorder(ask);
                 self.queue.arm(ask);
             }
@@ -148,24 +170,36 @@ impl Engine {
     /// The next class of an armed ask has its turn, if anything freed is still of use to it.
     fn arm_next(&mut self, ask: AskId) {
         let next = self.queue.best_waiting(ask);
-        let useful = next.filter(|(turn, _)| self.freed_nodes.iter().any(|&ix| self.could_use(ask, ix, turn.claim)));
+        let useful = next.filter(|(turn, _)| {
+            (0..self.freed_nodes.len()).any(|at| self.could_use(ask, self.freed_nodes[at], turn.claim))
+        });
         match useful {
             Some((turn, class)) => self.queue.set_turn(class, turn),
             None => self.queue.disarm(ask),
         }
     }
 
-    /// Whether a worker of this ask would fit on the node if all that yields to such a claim left. May be true too often,
-    /// never false wrongly.
-    fn could_use(&self, ask: AskId, ix: NodeIx, claim: Claim) -> bool {
-        let (ask, node) = (self.ask(ask), self.inventory.node(ix));
+    /// Whether something of use to this ask was freed on the node: a worker would fit there if all that yields to such a
+    /// claim left, and all the others somewhere else then. May be true too often, never false wrongly.
+    fn could_use(&mut self, ask: AskId, ix: NodeIx, claim: Claim) -> bool {
+        self.fitting(ask, ix, claim) > 0 && self.could_hold(ask, claim)
+    }
+
+    /// How many workers of this ask would fit on the node if all that yields to such a claim left.
+    pub(super) fn fitting(&self, ask: AskId, ix: NodeIx, claim: Claim) -> u32 {
+        let Some(node) = self.inventory.get(ix) else { return 0 };
+        let ask = self.ask(ask);
         if !ask.allows(&self.inventory, node) {
-            return false;
+            return 0;
         }
         let here = self.yielders.on_node(ix);
-        let room = node.room_later_without(|run| here.iter().any(|there| there.run == run && there.claim < claim));
         let everything = KindSet::all();
-        Seat::new(&self.inventory, ask, &everything, node, &room).capacity() > 0
+        let fits = |room: &Room| Seat::new(&self.inventory, ask, &everything, node, room).capacity();
+        if here.iter().any(|there| there.claim < claim) {
+            fits(&node.room_later_without(|run| here.iter().any(|there| there.run == run && there.claim < claim)))
+        } else {
+            fits(&node.room_at(When::Later))
+        }
     }
 
     pub(super) fn claim(&self, run: &super::state::Run) -> Claim {
@@ -267,43 +301,45 @@ impl Engine {
         }
     }
 
-    fn try_first(&mut self, id: TaskId, ask: AskId, claim: Claim) -> Tried {
+    fn try_first(&mut self, id: TaskId, ask: AskId, claim: Claim, search: Search) -> Tried {
         self.ready(ask);
+        let spec_workers = self.task_ref(id).spec.workers;
         let (level, stand) = match self.charged_to(id, claim) {
             Ok(found) => found,
             Err(want) => return Tried::Wants(want, true),
         };
+        self.vain = None;
+        self.right_limits = claim.entitled && (!stand.later.is_all() || stand.workers.0 < spec_workers);
         let now = stand.standing == Standing::Now;
         let avoid = self.nodes_to_leave_alone(id, claim);
         // What is in vain for a task that may not have everything may not be for others.
         let plain = avoid.is_empty() && stand.later.is_all();
-        let mut memo = if plain { self.queue.memo(ask, self.freed_version) } else { Memo::default() };
-        if now && !memo.not_now {
-            if let Some(placement) = self.place(id, ask, When::Now, &avoid, &stand) {
+        let in_vain = if plain { self.queue.in_vain(ask) } else { None };
+        if in_vain.is_none() {
+            if now && let Some(placement) = self.place(id, ask, When::Now, &avoid, &stand) {
                 self.start(id, placement, level, claim.entitled);
                 return Tried::Placed;
             }
-            memo.not_now = true;
-        }
-        if claim.entitled && !memo.not_later {
-            if let Some(placement) = self.place(id, ask, When::Later, &avoid, &stand) {
+            if claim.entitled && let Some(placement) = self.place(id, ask, When::Later, &avoid, &stand) {
                 self.promise(id, placement, level, true);
                 return Tried::Placed;
             }
-            memo.not_later = true;
         }
-        if claim > Claim::BACKGROUND && memo.not_instead.is_none_or(|tried| tried < claim) {
-            match self.preempt(id, ask, level, claim, &stand, false) {
+        let mut vain_up_to = Claim::BACKGROUND;
+        if claim > Claim::BACKGROUND && in_vain.is_none_or(|tried| tried < claim) {
+            match self.preempt(id, ask, level, claim, &stand, search) {
                 Preempted::Yes => return Tried::Placed,
                 // Others may be allowed to take what this one's owner's own work has.
                 Preempted::No { spared: true } => {}
-                Preempted::No { spared: false } => memo.not_instead = Some(claim),
+                Preempted::No { spared: false } => vain_up_to = claim,
             }
         }
-        if plain {
-            self.queue.set_memo(ask, memo);
-        } else if let Some(holder) = self.would_delay(id, ask, &stand) {
-            return Tried::Wants(Want::Turn(holder), false);
+        if !plain {
+            if let Some(holder) = self.would_delay(id, ask, &stand) {
+                return Tried::Wants(Want::Turn(holder), false);
+            }
+        } else if now && claim.entitled {
+            self.vain = Some((ask, vain_up_to));
         }
         if claim == Claim::BACKGROUND {
             return Tried::Wants(self.missing(ask), false);
@@ -349,8 +385,7 @@ impl Engine {
         self.decide(Decision::Promise { task, run, placement, level, entitled });
     }
 
-    /// Makes room for a task by letting runs with a lesser claim leave, and with `slices` also those of its own level and
-    /// other users whose slice is over.
+    /// Makes room for a task by letting runs with a lesser claim leave.
     pub(super) fn preempt(
         &mut self,
         id: TaskId,
@@ -358,8 +393,9 @@ impl Engine {
         level: Priority,
         claim: Claim,
         stand: &Stand,
-        slices: bool,
+        search: Search,
     ) -> Preempted {
+        let slices = search == Search::Slices;
         // What borrows takes nobody's place but that of background work.
         let below = if claim.entitled { claim } else { Claim { entitled: false, level: Priority::Low } };
         let spec = Arc::clone(&self.task_ref(id).spec);
@@ -369,7 +405,10 @@ impl Engine {
         let avoid = self.nodes_to_leave_alone(id, claim);
         let question = self.question(ask, &avoid, stand);
         let winner = Winner { question, group: &spec.group, below, owner: self.owner(&spec), now: self.now };
-        let (mut yielders, spared) = preemption::candidates(&self.yielders, &winner, |run| self.may_yield(run));
+        let (mut yielders, spared) = match search {
+            Search::Freed => preemption::candidates_on(&self.yielders, &winner, &self.freed_nodes),
+            Search::Everywhere | Search::Slices => preemption::candidates(&self.yielders, &winner),
+        };
         if slices {
             let mut over: Vec<RunId> = self.over_slice(&spec.group, claim, &spec.user).collect();
             over.extend(self.fillers(id));
@@ -403,11 +442,17 @@ impl Engine {
         self.owners.get(&(spec.user.clone(), spec.priority)).copied().unwrap_or(Owner(u32::MAX))
     }
 
-    /// Whether a run may be told to leave for a better claim: it can be suspended, and its protected time is over.
-    fn may_yield(&self, id: RunId) -> bool {
+    /// From when on a run may be told to leave for a better claim: if it can be suspended, once its protected time is over.
+    fn yields_from(&self, id: RunId) -> Time {
         let run = self.run_ref(id);
-        run.phase == Phase::Promised
-            || (self.task_ref(run.task).spec.suspendable && run.elapsed(self.now) >= self.protected(id))
+        let protected = self.protected(id);
+        match run.started_at {
+            _ if run.phase == Phase::Promised => Time::from_ms(i64::MIN),
+            _ if !self.task_ref(run.task).spec.suspendable => Time::MAX,
+            _ if protected == Span::ZERO => Time::from_ms(i64::MIN),
+            Some(start) => start + protected,
+            None => Time::MAX,
+        }
     }
 
     /// How long a run is safe from others: as its level says, or longer once its task was suspended too often.
@@ -461,7 +506,8 @@ impl Engine {
         let next = Owner(u32::try_from(self.owners.len()).unwrap_or(u32::MAX - 1));
         let owner = *self.owners.entry((spec.user.clone(), spec.priority)).or_insert(next);
         let devices = u32::try_from(devices).unwrap_or(u32::MAX).max(1);
-        self.yielders.list(id, Listed { group: spec.group.clone(), claim, owner, devices, loss, nodes });
+        let yields_from = self.yields_from(id);
+        self.yielders.list(id, Listed { group: spec.group.clone(), claim, owner, devices, loss, yields_from, nodes });
     }
 
     /// Lets the victims leave and promises their place to the task.
@@ -514,7 +560,7 @@ impl Engine {
                 continue;
             }
             self.ready(ask);
-            match self.preempt(head, ask, level, claim, &stand, true) {
+            match self.preempt(head, ask, level, claim, &stand, Search::Slices) {
                 Preempted::Yes => return true,
                 Preempted::No { spared: false } if self.over_slice_is_all_others(group, claim, &spec.user) => {
                     in_vain.insert((ask, claim));

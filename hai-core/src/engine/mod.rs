@@ -30,7 +30,7 @@ pub use snapshot::EngineState;
 
 use crate::inventory::{Inventory, NodeIx};
 use crate::model::{
-    Charge, Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView, Span, TaskId, TaskView, Team, Time, UserName, Verdict,
+    Charge, Claim, Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView, Span, TaskId, TaskView, Team, Time, UserName, Verdict,
 };
 use crate::placement::{self, Placer};
 use crate::preemption::{Owner, Yielders};
@@ -94,13 +94,15 @@ pub struct Engine {
     /// Users at priorities, as numbers.
     owners: BTreeMap<(UserName, Priority), Owner>,
     agenda: Agenda,
-    /// Counts whenever something is freed or somebody yields more easily.
-    freed_version: u64,
     /// Nodes that were freed, as far as this round has taken them in.
     freed_nodes: Vec<NodeIx>,
     /// Classes that this round found to lack room.
     newly_blocked: Vec<ClassId>,
     asks_buffer: Vec<AskId>,
+    /// The ask that was just tried, and up to which claim that was in vain.
+    vain: Option<(AskId, Claim)>,
+    /// Whether the right of the task that was just tried keeps it from some devices.
+    right_limits: bool,
     classes_buffer: Vec<ClassId>,
     /// Runs whose slice ended, as far as this round has taken them in.
     slices_ended: Vec<RunId>,
@@ -164,10 +166,11 @@ impl Engine {
             reservations: BTreeMap::new(),
             owners: BTreeMap::new(),
             agenda: Agenda::default(),
-            freed_version: 0,
             freed_nodes: Vec::new(),
             newly_blocked: Vec::new(),
             asks_buffer: Vec::new(),
+            vain: None,
+            right_limits: false,
             classes_buffer: Vec::new(),
             slices_ended: Vec::new(),
             decisions: Vec::new(),

@@ -21,6 +21,18 @@ pub(super) struct Ready {
     spec: Arc<TaskSpec>,
     pub(super) ask: Ask,
     tally: Option<Box<Tally>>,
+    /// Of gangs: how many workers would fit if all with a lesser claim left, by claim.
+    watches: Vec<(Claim, Watch)>,
+}
+
+/// How many workers fit in all, counted anew only where something changed.
+#[derive(Clone, Debug, Default)]
+struct Watch {
+    /// As far as this change of the inventory all is counted.
+    change: Option<u64>,
+    /// By node.
+    fitting: Vec<u16>,
+    total: u64,
 }
 
 /// How a task stands to a right, given that it depends on the devices that it gets.
@@ -34,6 +46,14 @@ pub(super) struct Stand {
     pub(super) later: KindSet,
     /// The most workers that are within it now, or later.
     pub(super) workers: (u32, u32),
+}
+
+impl Watch {
+    fn count(&mut self, ix: NodeIx, fitting: u32) {
+        let new = u16::try_from(fitting).unwrap_or(u16::MAX);
+        let old = std::mem::replace(&mut self.fitting[ix.index()], new);
+        self.total = self.total + u64::from(new) - u64::from(old);
+    }
 }
 
 impl Stand {
@@ -54,7 +74,7 @@ impl Engine {
             Some(ready) if Arc::ptr_eq(&ready.spec, spec) => ready.ask.refresh(&self.inventory),
             slot => {
                 let ask = Ask::of(&self.inventory, spec);
-                *slot = Some(Ready { spec: Arc::clone(spec), ask, tally: None });
+                *slot = Some(Ready { spec: Arc::clone(spec), ask, tally: None, watches: Vec::new() });
             }
         }
     }
@@ -62,6 +82,35 @@ impl Engine {
     /// An ask that was made ready.
     pub(super) fn ask(&self, id: AskId) -> &Ask {
         &self.asks[id.index()].as_ref().expect("an ask is made ready before it is looked at").ask
+    }
+
+    /// Whether all workers of an ask might fit if all with a lesser claim left; what they must share is left aside.
+    pub(super) fn could_hold(&mut self, id: AskId, claim: Claim) -> bool {
+        let need = self.ask(id).workers_min();
+        if need == 1 {
+            return true;
+        }
+        let watches = &mut self.asks[id.index()].as_mut().expect("an ask is made ready before it is looked at").watches;
+        let at = watches.iter().position(|(known, _)| *known == claim).unwrap_or_else(|| {
+            watches.push((claim, Watch::default()));
+            watches.len() - 1
+        });
+        let mut watch = std::mem::take(&mut watches[at].1);
+        watch.fitting.resize(self.inventory.node_slots(), 0);
+        match watch.change.and_then(|change| self.inventory.changed_since(change)) {
+            Some(changed) => changed.for_each(|ix| watch.count(ix, self.fitting(id, ix, claim))),
+            None => {
+                let nodes = self.ask(id).group(&self.inventory).into_iter();
+                let nodes = nodes.flat_map(|group| self.inventory.group_nodes(group));
+                watch.fitting.fill(0);
+                watch.total = 0;
+                nodes.for_each(|ix| watch.count(ix, self.fitting(id, ix, claim)));
+            }
+        }
+        watch.change = Some(self.inventory.change_count());
+        let total = watch.total;
+        self.asks[id.index()].as_mut().expect("looked at above").watches[at].1 = watch;
+        total >= u64::from(need)
     }
 
     /// Places a task, at most so many workers.

@@ -12,6 +12,7 @@ use crate::model::*;
 use crate::preemption::{self, Owner, Yielder};
 
 use super::Engine;
+use super::hai::Search;
 use super::state::{Phase, Run, Status};
 
 /// Stands for a run that never has to leave.
@@ -227,7 +228,7 @@ impl Engine {
         self.ready(ask);
         let claim = self.claim_of(class, true);
         self.agenda.verdicts.insert(task);
-        matches!(self.preempt(task, ask, level, claim, &stand, true), super::hai::Preempted::Yes)
+        matches!(self.preempt(task, ask, level, claim, &stand, Search::Slices), super::hai::Preempted::Yes)
     }
 
     /// What the decision changes.

@@ -358,6 +358,11 @@ impl Inventory {
         self.mark(ix);
     }
 
+    /// Counts as a change of the node, for those who follow more about it than the inventory knows.
+    pub fn touch(&mut self, ix: NodeIx) {
+        self.mark(ix);
+    }
+
     /// Notes that a node changed.
     fn mark(&mut self, ix: NodeIx) {
         self.change_count += 1;

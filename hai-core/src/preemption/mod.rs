@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smallvec::SmallVec;
 
-pub use shortlist::{Winner, candidates};
+pub use shortlist::{Winner, candidates, candidates_on};
 use trial::Trial;
 pub use yielders::{Listed, Loss, OnNode, Owner, Yielders};
 

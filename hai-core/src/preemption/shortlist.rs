@@ -33,22 +33,42 @@ pub struct Winner<'a> {
     pub now: Time,
 }
 
-/// Candidates for leaving, in yield order. The flag tells whether some were left out that yield to others than this winner.
-///
-/// `may_yield` tells whether a run may be asked at all.
-pub fn candidates(
-    yielders: &Yielders,
-    winner: &Winner<'_>,
-    may_yield: impl Fn(RunId) -> bool + Copy,
-) -> (Vec<Yielder>, bool) {
+impl Winner<'_> {
+    fn may_tell(&self, claim: Claim, owner: Owner, yields_from: Time) -> bool {
+        claim < self.below && owner != self.owner && yields_from <= self.now
+    }
+}
+
+/// Candidates for leaving on these nodes alone, in yield order; the flag is that of [`candidates`].
+pub fn candidates_on(yielders: &Yielders, winner: &Winner<'_>, nodes: &[NodeIx]) -> (Vec<Yielder>, bool) {
+    let mut spared = false;
+    let mut runs: Vec<RunId> = Vec::new();
+    for there in nodes.iter().flat_map(|&ix| yielders.on_node(ix)).filter(|there| there.claim < winner.below) {
+        if winner.may_tell(there.claim, there.owner, there.yields_from) {
+            runs.push(there.run);
+        } else {
+            spared = true;
+        }
+    }
+    runs.sort_unstable();
+    runs.dedup();
+    let mut found: Vec<Yielder> = runs.into_iter().filter_map(|run| yielders.yielder(run, winner.now)).collect();
+    sort_cheapest_first(&mut found);
+    (found, spared)
+}
+
+/// Candidates for leaving, in yield order. The flag tells whether some were left out that yield to others than this winner,
+/// or later.
+#[must_use]
+pub fn candidates(yielders: &Yielders, winner: &Winner<'_>) -> (Vec<Yielder>, bool) {
     let group = winner.group;
     let mut spared = false;
     let mut first = Vec::new();
     let few = yielders.count(group) <= ALL_MAX;
     let most = if few { ALL_MAX } else { FIRST_MAX };
     for yielder in yielders.cheapest_first(group, winner.below, winner.now) {
-        let is_own = yielders.get(yielder.run).is_some_and(|listed| listed.owner == winner.owner);
-        if is_own || !may_yield(yielder.run) {
+        let known = yielders.get(yielder.run);
+        if !known.is_some_and(|known| winner.may_tell(known.claim, known.owner, known.yields_from)) {
             spared = true;
             continue;
         }
@@ -60,7 +80,7 @@ pub fn candidates(
     if few || first.len() < most || (winner.question.ask.workers_min() == 1 && makes_room(winner, &first)) {
         return (first, spared);
     }
-    (on_cheapest_nodes(yielders, winner, may_yield), spared)
+    (on_cheapest_nodes(yielders, winner), spared)
 }
 
 /// Whether one worker would fit on some node if all of these left.
@@ -81,13 +101,9 @@ fn fits_without(winner: &Winner<'_>, ix: NodeIx, leaves: impl Fn(RunId) -> bool)
 }
 
 /// All who may yield on the nodes that are cheapest to make room on.
-fn on_cheapest_nodes(
-    yielders: &Yielders,
-    winner: &Winner<'_>,
-    may_yield: impl Fn(RunId) -> bool,
-) -> Vec<Yielder> {
+fn on_cheapest_nodes(yielders: &Yielders, winner: &Winner<'_>) -> Vec<Yielder> {
     let mut nodes: Vec<((Claim, u64), NodeIx)> = Vec::new();
-    let may_leave = |there: &OnNode| there.claim < winner.below && there.owner != winner.owner && may_yield(there.run);
+    let may_leave = |there: &OnNode| winner.may_tell(there.claim, there.owner, there.yields_from);
     let Question { inventory, ask, .. } = winner.question;
     for ix in ask.group(inventory).into_iter().flat_map(|group| inventory.group_nodes(group)) {
         let here = yielders.on_node(ix);

@@ -36,6 +36,8 @@ pub struct Listed {
     pub devices: u32,
     /// What it would lose.
     pub loss: Loss,
+    /// From when on it may be told to leave.
+    pub yields_from: Time,
     /// The nodes it is on.
     pub nodes: SmallVec<[NodeIx; 1]>,
 }
@@ -57,6 +59,8 @@ pub struct OnNode {
     pub devices: u32,
     /// What it would lose.
     pub loss: Loss,
+    /// From when on it may be told to leave.
+    pub yields_from: Time,
 }
 
 /// Runs that lose at the same rate: by devices, and by how they lose.
@@ -127,6 +131,7 @@ impl Yielders {
                 owner: listed.owner,
                 devices: listed.devices,
                 loss: listed.loss,
+                yields_from: listed.yields_from,
             });
         }
         self.runs.insert(run, listed);
@@ -239,7 +244,7 @@ mod tests {
     fn listed(level: Priority, devices: u32, loss: Loss) -> Listed {
         let group = GroupName::new("g").expect("a letter");
         let claim = Claim { entitled: true, level };
-        Listed { group, claim, owner: Owner(0), devices, loss, nodes: SmallVec::new() }
+        Listed { group, claim, owner: Owner(0), devices, loss, yields_from: Time::ZERO, nodes: SmallVec::new() }
     }
 
     fn any_loss() -> impl Strategy<Value = Loss> {

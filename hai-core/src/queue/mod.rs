@@ -71,19 +71,6 @@ pub struct Turn {
     pub first: Reverse<Member>,
 }
 
-/// What is known to be in vain for an ask until something that it can use is freed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Memo {
-    /// The state of the group that this is about.
-    pub version: u64,
-    /// It does not fit into what is free now.
-    pub not_now: bool,
-    /// Nor into what will be, once those who leave have left.
-    pub not_later: bool,
-    /// Nor if all with a lesser claim than this left.
-    pub not_instead: Option<Claim>,
-}
-
 /// An ask that is held against freed nodes.
 #[derive(Clone, Copy, Debug)]
 struct Armed {
@@ -117,7 +104,8 @@ struct Ask {
     classes: u32,
     /// Classes that wait for room, the best turn last.
     waiting: BTreeSet<(Turn, ClassId)>,
-    memo: Memo,
+    /// With this claim, or a lesser one, it is in vain until something that it can use is freed.
+    in_vain: Option<Claim>,
     armed: Option<Armed>,
 }
 
@@ -209,7 +197,7 @@ impl Queue {
             spec: Arc::clone(spec),
             classes: 1,
             waiting: BTreeSet::new(),
-            memo: Memo::default(),
+            in_vain: None,
             armed: None,
         };
         let id = self.unused_asks.pop().unwrap_or_else(|| {
@@ -391,6 +379,10 @@ impl Queue {
         let asked = self.asked_mut(ask);
         asked.waiting.remove(&(blocked.turn, id));
         let last_of_ask = asked.waiting.is_empty();
+        if last_of_ask {
+            // Nobody is left for whom freed nodes would be held against it.
+            asked.in_vain = None;
+        }
         let name = &self.classes[id.0 as usize].as_ref().expect("looked at above").shape.spec.group;
         let Some(group) = self.groups.get_mut(name) else { return };
         if last_of_ask {
@@ -430,7 +422,9 @@ impl Queue {
         let mut ids: Vec<ClassId> = std::mem::take(&mut known.hopeless).into_iter().collect();
         let asks: Vec<AskId> = known.asks.iter().copied().collect();
         for ask in asks {
-            ids.extend(self.asked(ask).waiting.iter().map(|&(_, id)| id));
+            let ask = self.asked_mut(ask);
+            ask.in_vain = None;
+            ids.extend(ask.waiting.iter().map(|&(_, id)| id));
         }
         for id in ids {
             self.wake(id);
@@ -498,6 +492,7 @@ impl Queue {
     /// Something was freed that the best class of this ask can use: it is tried, and then those after it.
     pub fn arm(&mut self, id: AskId) {
         let ask = self.asked_mut(id);
+        ask.in_vain = None;
         let known = ask.armed.replace(Armed { below: None }).is_some();
         if let Some(&(turn, class)) = ask.waiting.last() {
             self.turns.push(class, turn);
@@ -537,16 +532,16 @@ impl Queue {
         }
     }
 
-    /// What is known to be in vain for an ask while the group's state is `version`.
+    /// Up to which claim it is known that an ask is tried in vain.
     #[must_use]
-    pub fn memo(&self, id: AskId, version: u64) -> Memo {
-        let memo = self.asked(id).memo;
-        if memo.version == version { memo } else { Memo { version, ..Memo::default() } }
+    pub fn in_vain(&self, id: AskId) -> Option<Claim> {
+        self.asked(id).in_vain
     }
 
-    /// Remembers what is in vain.
-    pub fn set_memo(&mut self, id: AskId, memo: Memo) {
-        self.asked_mut(id).memo = memo;
+    /// Remembers up to which claim an ask is tried in vain: until it is armed, or its group is woken.
+    pub fn set_in_vain(&mut self, id: AskId, claim: Claim) {
+        let known = &mut self.asked_mut(id).in_vain;
+        *known = (*known).max(Some(claim));
     }
 
     /// The class of a shape, if any task of it waits.
