@@ -15,7 +15,7 @@ fn churned(borrow: bool) -> Lab {
         config.borrow = borrow;
     })
     .with_devices(1);
-    lab.leave_after = Span::ZERO;
+    lab.leave_after = Span::from_ms(1);
     lab.submit(task("t1"));
     lab.settle();
     lab.submit(task("high1").user("v").prio(High));
@@ -98,7 +98,7 @@ fn without_such_a_bound_a_slice_is_as_long_as_the_operator_says() {
 #[test]
 fn starting_counts_as_a_part_of_the_swap() {
     let mut lab = Lab::hai(|config| config.timing.slice = secs(60)).with_devices(1);
-    lab.leave_after = Span::ZERO;
+    lab.leave_after = Span::from_ms(1);
     lab.start_after = Some(secs(20));
     lab.submit(task("t1"));
     lab.submit(task("t2").user("v"));
