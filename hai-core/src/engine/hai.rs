@@ -437,9 +437,15 @@ impl Engine {
         here.filter(|&run| self.fills(self.run_ref(run), kept)).collect()
     }
 
-    /// A user at a priority, as a number.
+    /// A user at a priority, as a number; all who have none yet look the same.
     pub(super) fn owner(&self, spec: &TaskSpec) -> Owner {
         self.owners.get(&(spec.user.clone(), spec.priority)).copied().unwrap_or(Owner(u32::MAX))
+    }
+
+    /// The same, with a number of its own from now on.
+    pub(super) fn number_owner(&mut self, spec: &TaskSpec) -> Owner {
+        let next = Owner(u32::try_from(self.owners.len()).unwrap_or(u32::MAX - 1));
+        *self.owners.entry((spec.user.clone(), spec.priority)).or_insert(next)
     }
 
     /// From when on a run may be told to leave for a better claim: if it can be suspended, once its protected time is over.
@@ -503,8 +509,7 @@ impl Engine {
             Some(since) => Loss::WorkSince(since - restart),
         };
         let claim = self.claim(run);
-        let next = Owner(u32::try_from(self.owners.len()).unwrap_or(u32::MAX - 1));
-        let owner = *self.owners.entry((spec.user.clone(), spec.priority)).or_insert(next);
+        let owner = self.number_owner(&spec);
         let devices = u32::try_from(devices).unwrap_or(u32::MAX).max(1);
         let yields_from = self.yields_from(id);
         self.yielders.list(id, Listed { group: spec.group.clone(), claim, owner, devices, loss, yields_from, nodes });

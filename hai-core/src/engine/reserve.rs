@@ -138,7 +138,8 @@ impl Engine {
         let (class, _) = self.task_ref(id).queued.0?;
         let claim = self.claim_of(class, true);
         let spec = Arc::clone(&self.task_ref(id).spec);
-        Some((claim, self.owner(&spec)))
+        // It may never have run; others who never have must not be taken for it.
+        Some((claim, self.number_owner(&spec)))
     }
 
     /// When a run has left at the latest for the sake of a task with this claim and owner, if no better work comes; `None`

@@ -160,6 +160,69 @@ impl TaskBuilder {
         self
     }
 
+    /// A part of one device each, in thousandths.
+    pub(crate) fn share(mut self, milli: u32) -> Self {
+        self.0.request.devices = Devices::Share(milli);
+        self
+    }
+
+    /// So many MiB of one device each.
+    pub(crate) fn memory_mib(mut self, mib: u64) -> Self {
+        self.0.request.devices = Devices::Memory(mib);
+        self
+    }
+
+    pub(crate) fn background(mut self) -> Self {
+        self.0.kind = TaskKind::Background;
+        self
+    }
+
+    pub(crate) fn interactive(mut self, lease: Span, idle_after: Option<Span>) -> Self {
+        self.0.kind = TaskKind::Interactive { lease, idle_after };
+        self
+    }
+
+    pub(crate) fn not_suspendable(mut self) -> Self {
+        self.0.suspendable = false;
+        self
+    }
+
+    pub(crate) fn limit(mut self, limit: Span) -> Self {
+        self.0.limit = Some(limit);
+        self
+    }
+
+    pub(crate) fn not_before(mut self, second: u64) -> Self {
+        self.0.not_before = Some(Time::ZERO + secs(second));
+        self
+    }
+
+    /// Waits for the success of these tasks.
+    pub(crate) fn after(self, tasks: &[TaskId]) -> Self {
+        self.after_as(tasks, DependsOn::Success)
+    }
+
+    /// Waits for the end of these tasks, however that is.
+    pub(crate) fn after_any(self, tasks: &[TaskId]) -> Self {
+        self.after_as(tasks, DependsOn::Any)
+    }
+
+    fn after_as(mut self, tasks: &[TaskId], ended: DependsOn) -> Self {
+        self.0.after.extend(tasks.iter().map(|&task| Dependency { task, ended }));
+        self
+    }
+
+    pub(crate) fn retries(mut self, limit: u32, back_off: Span) -> Self {
+        self.0.retries = Some(Retries { limit, back_off, avoid_nodes: true });
+        self
+    }
+
+    /// What no other method here says.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut TaskSpec)) -> Self {
+        change(&mut self.0);
+        self
+    }
+
     pub(crate) fn grace(mut self, answer_secs: u64, finish_secs: u64) -> Self {
         self.0.grace = Grace { answer: secs(answer_secs), finish: secs(finish_secs) };
         self

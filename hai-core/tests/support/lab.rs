@@ -17,6 +17,7 @@ const ROUNDS_MAX: usize = 10_000;
 /// An engine in a simulated world.
 pub(crate) struct Lab {
     pub(crate) engine: Engine,
+    config: EngineConfig,
     pub(crate) now: Time,
     /// How long workers take to leave once they are told.
     pub(crate) leave_after: Span,
@@ -46,7 +47,8 @@ struct SimRun {
 impl Lab {
     pub(crate) fn new(config: EngineConfig) -> Self {
         Lab {
-            engine: Engine::new(config),
+            engine: Engine::new(config.clone()),
+            config,
             now: Time::from_ms(0),
             leave_after: secs(2),
             start_after: Some(Span::ZERO),
@@ -209,6 +211,34 @@ impl Lab {
         assert!(self.runs.get_mut(&run).unwrap().alive.remove(&rank), "worker {rank} of run {run} ended twice");
         self.tell(Fact::WorkerEnded { run, rank, exit });
         self.collect();
+    }
+
+    /// The node would not take a worker.
+    pub(crate) fn refuse(&mut self, name: &str, rank: u32, cause: RefusalCause, reason: &str) {
+        self.end_worker(name, rank, WorkerExit::of(WorkerFate::Refused { reason: reason.to_owned(), cause }));
+    }
+
+    pub(crate) fn renew(&mut self, name: &str) {
+        self.tell(Fact::Renewed { task: self.id(name) });
+    }
+
+    pub(crate) fn idle(&mut self, name: &str, idle: bool) {
+        self.tell(Fact::Idle { run: self.run_of(name), idle });
+    }
+
+    pub(crate) fn team(&mut self, team: Team) {
+        self.tell(Fact::TeamSet { team });
+    }
+
+    pub(crate) fn set_right(&mut self, right: RightRow) {
+        self.tell(Fact::RightSet { right });
+    }
+
+    /// The process that holds the engine ends, and another one goes on from what was stored. The cluster notices nothing.
+    pub(crate) fn restart(&mut self) {
+        let stored = serde_json::to_string(&self.engine.snapshot()).expect("a state can be written");
+        let state = serde_json::from_str(&stored).expect("what was written can be read");
+        self.engine = Engine::restore(self.config.clone(), state);
     }
 
     // --- rounds
@@ -428,6 +458,17 @@ impl Lab {
     /// Names of the tasks that run, are starting or are leaving.
     pub(crate) fn holders(&self) -> BTreeSet<&str> {
         self.runs.values().filter(|run| !run.alive.is_empty()).map(|run| self.names[&run.task].as_str()).collect()
+    }
+
+    /// How many of its runs were told to leave for others.
+    pub(crate) fn suspensions(&self, name: &str) -> usize {
+        let start = format!("suspend {name} for ");
+        self.history.iter().filter(|(_, line)| line.starts_with(&start)).count()
+    }
+
+    /// Seconds since the beginning.
+    pub(crate) fn second(&self) -> u64 {
+        self.now.since(Time::ZERO).as_ms() / 1000
     }
 
     /// The seconds in which a line was decided.
