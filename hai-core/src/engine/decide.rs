@@ -55,7 +55,7 @@ impl Engine {
             Decision::Promise { task, run, placement, level, entitled } => {
                 self.settle(*task, *run, placement, *level, *entitled, Phase::Promised);
                 self.promised.insert(*run);
-                self.agenda.promises = true;
+                self.agenda.promised.insert(*run);
                 self.touch(*task);
             }
             Decision::Withdraw { task } => {

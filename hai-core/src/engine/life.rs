@@ -239,7 +239,7 @@ impl Engine {
         self.inventory.cool(ix, Some(until));
         self.timers.set(Timer::CoolDown(ix), until);
         // Promises on it are broken.
-        self.agenda.promises = true;
+        self.promises_on(ix);
     }
 
     /// The node may be tried again. How often it refused is remembered until it takes a start.

@@ -251,11 +251,7 @@ impl Engine {
             assert_eq!(known, used, "the book is wrong about {:?}", self.book.bucket_name(bucket));
         }
         for node in self.inventory.nodes() {
-            let mut taken = 0_u64;
-            for hold in node.holds().iter().filter(|hold| hold.stage != crate::inventory::Stage::Promised) {
-                assert_eq!(taken & hold.take.devices, 0, "a device of {} is held twice", node.spec().name);
-                taken |= hold.take.devices;
-            }
+            assert!(!node.is_overcommitted(), "a device of {} is held twice", node.spec().name);
         }
     }
 

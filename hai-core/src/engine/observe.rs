@@ -340,7 +340,6 @@ impl Engine {
             self.cool_down(&place);
         }
         self.inventory.release(&place, id, rank);
-        self.agenda.promises = true;
         self.agenda.runs.insert(id);
         self.changed_runs.insert(id);
         self.freed(task);

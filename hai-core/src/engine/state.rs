@@ -343,8 +343,10 @@ pub(super) struct Agenda {
     pub(super) nodes: Marked<NodeIx>,
     /// Runs whose slice ended.
     pub(super) slices: Marked<RunId>,
-    /// Something changed that may let a promise be kept, or break it.
+    /// Something changed that may let any promise be kept, or break it.
     pub(super) promises: bool,
+    /// The same for these.
+    pub(super) promised: Marked<RunId>,
     /// Whose rights are used less.
     pub(super) rights: Marked<(Waiter, GroupIx)>,
     /// Rights were cut somewhere.
