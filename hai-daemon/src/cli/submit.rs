@@ -34,15 +34,6 @@ use crate::api::wire::{SubmitRequest, Task};
     hai submit --follow -- ./train.sh                   print its output, end as it ends\n\n\
     Where standard output is no terminal, the task's number alone is printed: task=$(hai submit …).")]
 pub struct SubmitArgs {
-    /// How much of the machines it takes.
-    #[command(flatten)]
-    pub devices: DeviceArgs,
-    /// Where it may be.
-    #[command(flatten)]
-    pub place: PlaceArgs,
-    /// How long it runs, when, and what happens to it.
-    #[command(flatten)]
-    pub life: LifeArgs,
     /// How urgent: EXTREME_HIGH, VERY_HIGH, HIGH, ABOVE_NORMAL, NORMAL, UNDER_NORMAL, BELOW_NORMAL, LOW or AUTO
     #[arg(long, short, value_name = "LEVEL")]
     pub priority: Option<Priority>,
@@ -70,8 +61,17 @@ pub struct SubmitArgs {
     /// Print its output until it ends, and end as it did
     #[arg(long, short)]
     pub follow: bool,
+    /// How much of the machines it takes.
+    #[command(flatten)]
+    pub devices: DeviceArgs,
+    /// Where it may be.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// How long it runs, when, and what happens to it.
+    #[command(flatten)]
+    pub life: LifeArgs,
     /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND", help_heading = None)]
     pub command: Vec<String>,
 }
 
