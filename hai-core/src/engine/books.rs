@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::inventory::{NodeIx, Stage};
 use crate::model::*;
-use crate::queue::order::{AccountIx, Order, Waiting};
+use crate::queue::order::{AccountIx, Waiting};
 use crate::queue::{Member, Shape};
 use crate::rights::{Bill, BucketIx, GroupIx, Held, ModelIx, UserIx};
 
@@ -55,7 +55,7 @@ impl Engine {
 
     /// A waiting task's place in its class. Where the order looks at the owner alone that is the same for all of a class.
     fn member(&mut self, id: TaskId) -> Member {
-        let key = if self.config.order.is_static() { self.order_key(id) } else { 0 };
+        let key = if self.order.is_static() { self.order_key(id) } else { 0 };
         (key, self.task_ref(id).spec.rank(id), id)
     }
 
@@ -64,7 +64,7 @@ impl Engine {
         let account = self.usage_account(id);
         let task = self.task_ref(id);
         let waiting = Waiting { task: id, spec: &task.spec, account, ran: task.ran, attained: task.attained };
-        self.config.order.key(&waiting, &self.usage, self.now).value
+        self.order.key(&waiting, &self.usage, self.now).value
     }
 
     /// Where the use of a task's owner is summed up.

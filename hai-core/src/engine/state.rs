@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use crate::inventory::NodeIx;
 use crate::model::{
-    Amount, Charge, NodeName, Placement, Priority, RefusalCause, RunEnd, RunId, RunPhase, RunView, Span, TaskId, TaskSpec, Time,
-    WorkerFate, WorkerState, WorkerView, Yielded,
+    Amount, Charge, NodeName, Placement, Priority, RefusalCause, RunEnd, RunId, RunPhase, RunView, Span, TaskId,
+    TaskSpec, Time, WorkerFate, WorkerState, WorkerView, Yielded,
 };
 use crate::queue::order::AccountIx;
 use crate::queue::{ClassId, Member, Want};

@@ -139,14 +139,12 @@ impl Engine {
                 (Policy::HaiFifo, Some(Found::Dealt(_))) => Reason::Wants(Want::RightInUse),
                 (Policy::HaiFifo, Some(Found::Blocked(by))) => Reason::Blocked(by),
                 (Policy::HaiFifo, None) => Reason::NotYetSeen,
-                (Policy::Hai, _) => {
-                    match task.queued.0 {
-                        _ if self.reservations.contains_key(&id) => Reason::Reserved,
+                (Policy::Hai, _) => match task.queued.0 {
+                    _ if self.reservations.contains_key(&id) => Reason::Reserved,
                     Some((class, _)) if self.queue.first(class).2 != id => Reason::Behind,
-                        Some((class, _)) => self.queue.want(class).map_or(Reason::NotYetSeen, Reason::Wants),
-                        None => Reason::NotYetSeen,
-                    }
-                }
+                    Some((class, _)) => self.queue.want(class).map_or(Reason::NotYetSeen, Reason::Wants),
+                    None => Reason::NotYetSeen,
+                },
             }),
         }
     }
