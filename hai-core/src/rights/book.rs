@@ -10,7 +10,7 @@ use super::Part;
 use super::bill::{Bill, Held, Weights};
 use super::ids::{BucketIx, GroupIx, Ix, ModelIx, Names, TeamIx, UserIx};
 use super::pool::{Account, Chain, Forest, PoolIx};
-use super::rows::{Effect, Resolved, RightError, Rows, Scope, Whom};
+use super::rows::{Bound, Resolved, RightError, Rows, Scope, Whom};
 use super::tally::Tally;
 use super::teams::{TeamError, Teams};
 use crate::model::{
@@ -90,10 +90,12 @@ pub struct Book {
     chains: Vec<Chain>,
     bucket_of: BTreeMap<(UserIx, GroupIx, Priority), BucketIx>,
     buckets: Vec<Entry>,
-    /// Changes whenever a bucket's right could.
+    /// Changes whenever every bucket's right could.
     version: u64,
-    /// All buckets are of this version.
-    settled: u64,
+    /// By user: changes whenever only the rights of his buckets could.
+    user_versions: Vec<u64>,
+    /// Some bucket may be of an older version.
+    unsettled: bool,
     /// Buckets that hold more than they may.
     over: BTreeSet<BucketIx>,
 }
@@ -295,7 +297,7 @@ impl Book {
     #[must_use]
     pub fn standing(&self, bucket: BucketIx, bill: &Bill) -> Standing {
         let entry = &self.buckets[bucket.at()];
-        if entry.version == self.version {
+        if entry.version == self.version_of(entry.user) {
             self.stand(entry, &entry.right, bill)
         } else {
             self.stand(entry, &self.resolve(entry), bill)
@@ -369,7 +371,7 @@ impl Book {
     #[must_use]
     pub fn allowance(&self, bucket: BucketIx) -> Allowance {
         let entry = &self.buckets[bucket.at()];
-        if entry.version == self.version { entry.right.allowance } else { self.resolve(entry).allowance }
+        if entry.version == self.version_of(entry.user) { entry.right.allowance } else { self.resolve(entry).allowance }
     }
 
     /// The bounds on what a bucket may hold of single models.

@@ -55,7 +55,7 @@ pub(super) fn times(value: u128, fraction: u128) -> u128 {
     }
 }
 
-/// 2 to the power of -`elapsed`/`half_life`, rounded down to 2^-64, and before that at most 2^-58 of itself too small.
+/// 2 to the power of -`elapsed`/`half_life`, rounded down to 2^-64, and before that at most 2^-57 of itself too small.
 /// Both are in milliseconds; a half-life of zero leaves nothing, the greatest one everything.
 pub(super) fn factor(elapsed: u64, half_life: u64) -> u128 {
     if elapsed == 0 || half_life == u64::MAX {
