@@ -61,10 +61,10 @@ pub use over::Over;
 /// - it *holds* what it uses and reserves together.
 ///
 /// Borrowed work may start if afterwards every pool which then holds more than before holds no more than its own and
-/// what it may `borrow`; one without a pool above, no more than its own. Where a tree of teams has pools, but the team at its root has
-/// none, the pools without one above them lend to each other: together they hold no more than what is their own. So a
-/// team may use its own and what its siblings lend and do not use, up to its `borrow`, and further up what its parent
-/// may borrow in the same way. A user without teams may borrow without a bound.
+/// what it may `borrow`; one without a pool above, no more than its own. Where a tree of teams has pools, but the team at
+/// its root has none, the pools without one above them lend to each other: together they hold no more than what is their
+/// own. So a team may use its own and what its siblings lend and do not use, up to its `borrow`, and further up what its
+/// parent may borrow in the same way. A user without teams may borrow without a bound.
 ///
 /// # Names and numbers
 /// Users, teams, groups, models and buckets have dense numbers, which stay as they are while the book lives and say

@@ -73,7 +73,9 @@ impl Book {
         self.teams.iter()
     }
 
-    /// Sets what one device of a model counts, in thousandths; see [`WEIGHT_MILLI_DEFAULT`](crate::rights::WEIGHT_MILLI_DEFAULT).
+    /// Sets what one device of a model counts, in thousandths; without that it is
+    /// [`WEIGHT_MILLI_DEFAULT`](crate::rights::WEIGHT_MILLI_DEFAULT).
+    ///
     /// Bills that were written before stay as they are.
     pub fn set_weight(&mut self, model: &ModelName, milli: u64) {
         let model = self.models.number(model);
