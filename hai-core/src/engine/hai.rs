@@ -152,18 +152,23 @@ impl Engine {
                 continue;
             }
             self.freed_nodes.push(ix);
-            let mut useful = std::mem::take(&mut self.asks_buffer);
-            useful.extend(self.queue.asks(&self.inventory.node(ix).spec().group));
-            for ask in useful.drain(..) {
+            let mut asks = std::mem::take(&mut self.asks_buffer);
+            asks.extend(self.queue.asks(&self.inventory.node(ix).spec().group));
+            // Most asks are held against the same few claims.
+            let mut rooms: SmallVec<[(Claim, Room); 4]> = SmallVec::new();
+            for ask in asks.drain(..) {
                 let Some((turn, _)) = self.queue.best_of(ask) else { continue };
                 let claim = self.queue.in_vain(ask).map_or(turn.claim, |tried| tried.max(turn.claim));
-                if !self.could_use(ask, ix, claim) {
-                    continue;
+                let at = rooms.iter().position(|(known, _)| *known == claim).unwrap_or_else(|| {
+                    rooms.push((claim, self.room_below(ix, claim)));
+                    rooms.len() - 1
+                });
+                if self.fitting_in(ask, ix, &rooms[at].1) > 0 && self.could_hold(ask, claim) {
+                    self.reorder(ask);
+                    self.queue.arm(ask);
                 }
-                self.reorder(ask);
-                self.queue.arm(ask);
             }
-            self.asks_buffer = useful;
+            self.asks_buffer = asks;
         }
         self.agenda.nodes.reuse(freed);
     }
@@ -188,18 +193,29 @@ impl Engine {
 
     /// How many workers of this ask would fit on the node if all that yields to such a claim left.
     pub(super) fn fitting(&self, ask: AskId, ix: NodeIx, claim: Claim) -> u32 {
-        let Some(node) = self.inventory.get(ix) else { return 0 };
-        let ask = self.ask(ask);
+        match self.inventory.get(ix) {
+            Some(node) if self.ask(ask).allows(&self.inventory, node) => self.fitting_in(ask, ix, &self.room_below(ix, claim)),
+            _ => 0,
+        }
+    }
+
+    /// How many workers of this ask would fit on the node in so much room.
+    fn fitting_in(&self, ask: AskId, ix: NodeIx, room: &Room) -> u32 {
+        let (ask, node) = (self.ask(ask), self.inventory.node(ix));
+        let everything = KindSet::all();
         if !ask.allows(&self.inventory, node) {
             return 0;
         }
-        let here = self.yielders.on_node(ix);
-        let everything = KindSet::all();
-        let fits = |room: &Room| Seat::new(&self.inventory, ask, &everything, node, room).capacity();
+        Seat::new(&self.inventory, ask, &everything, node, room).capacity()
+    }
+
+    /// What would be left of a node if all that yields to such a claim left.
+    fn room_below(&self, ix: NodeIx, claim: Claim) -> Room {
+        let (node, here) = (self.inventory.node(ix), self.yielders.on_node(ix));
         if here.iter().any(|there| there.claim < claim) {
-            fits(&node.room_later_without(|run| here.iter().any(|there| there.run == run && there.claim < claim)))
+            node.room_later_without(|run| here.iter().any(|there| there.run == run && there.claim < claim))
         } else {
-            fits(&node.room_at(When::Later))
+            node.room_later()
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Shape {
 #[derive(Clone, Debug)]
 pub struct Ask {
     shape: Arc<Shape>,
+    /// As far as it was known when the ask was last refreshed.
+    group: Option<GroupIx>,
     hash: u64,
     workers: u32,
     workers_min: u32,
@@ -75,6 +77,7 @@ impl Ask {
         let workers = spec.workers.clamp(1, WORKERS_MAX);
         let mut ask = Ask {
             shape: Arc::new(shape),
+            group: None,
             hash: hasher.finish(),
             workers,
             workers_min: spec.workers_min().clamp(1, workers),
@@ -87,6 +90,9 @@ impl Ask {
 
     /// Takes in makes and sites that have appeared since.
     pub fn refresh(&mut self, inventory: &Inventory) {
+        if self.group.is_none() {
+            self.group = inventory.find_group(&self.shape.group);
+        }
         let catalogue = inventory.catalogue();
         for make in catalogue.makes().skip(self.makes.len()) {
             self.makes.push(self.look_at_make(inventory, make));
@@ -99,7 +105,7 @@ impl Ask {
     /// The group whose nodes it may have; `None` if no node ever belonged to it.
     #[must_use]
     pub fn group(&self, inventory: &Inventory) -> Option<GroupIx> {
-        inventory.find_group(&self.shape.group)
+        self.group.or_else(|| inventory.find_group(&self.shape.group))
     }
 
     /// What each worker needs.
@@ -155,7 +161,7 @@ impl Ask {
     /// Whether the node may get new workers of the task, room left aside.
     #[must_use]
     pub fn allows(&self, inventory: &Inventory, node: &Node) -> bool {
-        node.is_usable() && node.spec().group == self.shape.group && self.allows_site(inventory, node.site())
+        node.is_usable() && self.group(inventory) == Some(node.group()) && self.allows_site(inventory, node.site())
     }
 
     pub(crate) fn allows_site(&self, inventory: &Inventory, site: SiteIx) -> bool {

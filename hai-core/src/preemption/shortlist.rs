@@ -13,8 +13,8 @@ use crate::placement::Seat;
 
 /// Up to so many, all are candidates.
 const ALL_MAX: usize = 512;
-/// So many of the first in yield order are tried before nodes are compared.
-const FIRST_MAX: usize = 256;
+/// So many of the first in yield order are tried for one worker, one number after the other, before nodes are compared.
+const FIRST: [usize; 3] = [16, 64, 256];
 /// So many nodes more than workers are candidates, since a plan can do better than the estimate.
 const SPARE_NODES: usize = 32;
 
@@ -65,7 +65,13 @@ pub fn candidates(yielders: &Yielders, winner: &Winner<'_>) -> (Vec<Yielder>, bo
     let mut spared = false;
     let mut first = Vec::new();
     let few = yielders.count(group) <= ALL_MAX;
-    let most = if few { ALL_MAX } else { FIRST_MAX };
+    let alone = winner.question.ask.workers_min() == 1;
+    let most = match (few, alone) {
+        (true, _) => ALL_MAX,
+        (false, true) => FIRST[FIRST.len() - 1],
+        // Of a gang's victims hardly any are among the first.
+        (false, false) => 1,
+    };
     for yielder in yielders.cheapest_first(group, winner.below, winner.now) {
         let known = yielders.get(yielder.run);
         if !known.is_some_and(|known| winner.may_tell(known.claim, known.owner, known.yields_from)) {
@@ -73,11 +79,15 @@ pub fn candidates(yielders: &Yielders, winner: &Winner<'_>) -> (Vec<Yielder>, bo
             continue;
         }
         first.push(yielder);
+        let enough = !few && alone && FIRST.contains(&first.len()) && makes_room(winner, &first);
+        if enough {
+            return (first, spared);
+        }
         if first.len() == most {
             break;
         }
     }
-    if few || first.len() < most || (winner.question.ask.workers_min() == 1 && makes_room(winner, &first)) {
+    if few || first.len() < most {
         return (first, spared);
     }
     (on_cheapest_nodes(yielders, winner), spared)
