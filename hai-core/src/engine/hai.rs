@@ -23,6 +23,9 @@ use crate::rights::{Bill, GroupIx};
 use super::Engine;
 use super::state::Phase;
 
+/// Whose background work counts as: it yields to its owner's other work too.
+const NOBODY: Owner = Owner(u32::MAX - 1);
+
 /// What came of trying to make others leave.
 enum Preempted {
     Yes,
@@ -420,10 +423,10 @@ impl Engine {
         let run = self.run_ref(id);
         let spec = Arc::clone(&self.task_ref(run.task).spec);
         let mut nodes: SmallVec<[NodeIx; 1]> =
-            run.placement.workers.iter().filter_map(|place| self.inventory.find(&place.node)).collect();
+            run.alive().filter_map(|rank| self.inventory.find(&run.placement.workers[rank].node)).collect();
         nodes.sort_unstable();
         nodes.dedup();
-        let devices: usize = run.placement.workers.iter().map(|place| place.devices.len()).sum();
+        let devices: usize = run.alive().map(|rank| run.placement.workers[rank].devices.len()).sum();
         let restart = spec.restart_cost.unwrap_or(self.config.restart_cost);
         let loss = match run.checkpointed_at.max(run.started_at) {
             _ if run.phase == Phase::Promised => Loss::Fixed(Span::ZERO),
@@ -431,8 +434,11 @@ impl Engine {
             Some(since) => Loss::WorkSince(since - restart),
         };
         let claim = self.claim(run);
-        let next = Owner(u32::try_from(self.owners.len()).unwrap_or(u32::MAX - 1));
-        let owner = *self.owners.entry((spec.user.clone(), spec.priority)).or_insert(next);
+        let next = Owner(u32::try_from(self.owners.len()).unwrap_or(u32::MAX - 2));
+        let owner = match spec.kind {
+            TaskKind::Background => NOBODY,
+            _ => *self.owners.entry((spec.user.clone(), spec.priority)).or_insert(next),
+        };
         let devices = u32::try_from(devices).unwrap_or(u32::MAX).max(1);
         self.yielders.list(id, Listed { group: spec.group.clone(), claim, owner, devices, loss, nodes });
     }
