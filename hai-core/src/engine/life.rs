@@ -254,6 +254,15 @@ impl Engine {
         self.agenda.promises = true;
     }
 
+    /// A node that comes back while it should get no new work still gets none.
+    pub(super) fn cool_on(&mut self, ix: NodeIx) {
+        let name = &self.inventory.node(ix).spec().name;
+        if let Some(&(_, until)) = self.cooling.get(name).filter(|&&(_, until)| until > self.now) {
+            self.inventory.set_cooling(ix, true);
+            self.timers.set(Timer::CoolDown(ix), until);
+        }
+    }
+
     /// The node may be tried again. How often it refused is remembered until it takes a start.
     pub(super) fn cooled_down(&mut self, ix: NodeIx) {
         if self.inventory.is_known(ix) {

@@ -232,6 +232,7 @@ impl Engine {
             self.capacity_changed(&group);
         }
         let ix = self.inventory.set(spec.clone());
+        self.cool_on(ix);
         // A device that had vanished may be back, with whom it was given to still on it.
         let runs = &self.runs;
         self.inventory.retake(ix, |run, rank| Some(runs.get(run)?.placement.workers.get(rank as usize)?.clone()));
