@@ -1,4 +1,4 @@
-//! The invariants I-1 to I-9 over random stories, held against an independent judge, for both policies.
+//! The invariants I-1 to I-10 over random stories, held against an independent judge, for both policies.
 //!
 //! A failure prints the shortest story that still fails. `PROPTEST_CASES` sets how many stories are played, and
 //! `PROPTEST_RNG_SEED` which; by default they are always the same.
@@ -24,6 +24,7 @@ const OPS_AMID_NOISE_MAX: usize = 60;
 /// 20,480 stories in all.
 const HAI_TIMES: u32 = 14;
 const HAI_FIFO_TIMES: u32 = 6;
+const REST_TIMES: u32 = 4;
 
 fn config(share: u64, times: u32) -> Config {
     let config = Config::default();
@@ -133,6 +134,21 @@ shares! { Policy::HaiFifo;
     the_invariants_hold_for_hai_fifo_2 2
     the_invariants_hold_for_hai_fifo_3 3
     the_invariants_hold_for_hai_fifo_4 4
+}
+
+fn nobody_starves(policy: Policy) {
+    let stories = story(policy, 1..OPS_AMID_NOISE_MAX);
+    check(config(0, REST_TIMES), stories, World::play_out, |shortest| shortest, World::play_out);
+}
+
+#[test]
+fn whoever_can_start_does_once_nothing_more_comes_for_hai() {
+    nobody_starves(Policy::Hai);
+}
+
+#[test]
+fn whoever_can_start_does_once_nothing_more_comes_for_hai_fifo() {
+    nobody_starves(Policy::HaiFifo);
 }
 
 #[test]

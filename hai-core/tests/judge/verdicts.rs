@@ -12,9 +12,26 @@ impl Books {
     pub(crate) fn judge_verdicts(&self, engine: &Engine) {
         let known: BTreeSet<TaskId> = engine.tasks().map(|view| view.id).collect();
         assert_eq!(known, self.tasks.keys().copied().collect(), "tasks were lost, or invented");
-        for &id in self.tasks.keys() {
-            self.judge_verdict(id, engine);
-            self.judge_view(id, &engine.task(id).expect("it was listed"));
+        self.tasks.keys().for_each(|&id| self.judge_task(id, engine));
+    }
+
+    /// The same for one of them.
+    pub(crate) fn judge_task(&self, id: TaskId, engine: &Engine) {
+        self.judge_verdict(id, engine);
+        self.judge_view(id, &engine.task(id).unwrap_or_else(|| panic!("task {id} was lost")));
+    }
+
+    /// I-10: those who still wait once nothing is left that would change by itself could not start even alone.
+    pub(crate) fn judge_left_over(&self, engine: &Engine) {
+        for (&id, task) in &self.tasks {
+            let spec = &task.spec;
+            let may = |level| allows(self.allowance(&spec.user, &spec.group, level), Charge::of(spec));
+            let allowed = spec.kind.is_background() || self.config.borrow || Self::levels(spec).into_iter().any(may);
+            let free = !task.held && task.awaits.is_empty();
+            // Strict order keeps even those waiting that stand behind one that can not start.
+            let blocked = matches!(engine.verdict(id), Some(Verdict::Blocked { .. }));
+            let starved = free && allowed && !blocked && self.fits(spec, |_| false);
+            assert!(!starved, "I-10: task {id} never starts: {:?}", engine.verdict(id));
         }
     }
 

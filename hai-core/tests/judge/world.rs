@@ -17,6 +17,13 @@ const WAKE_UPS_MAX: usize = 200;
 const RESTORES_EVERY: usize = 17;
 const COPIES_EVERY: usize = 13;
 
+/// The verdict of every task, and all that is shown, is judged in one of so many rounds: not all in the same.
+const TURNS: u64 = 3;
+
+/// How long runs run once nothing more comes, and how often at most something happens then by itself.
+const LAST_RUNS: Span = Span::from_secs(30);
+const LAST_STEPS_MAX: usize = 2_000;
+
 /// The engines and the judge.
 pub(crate) struct World {
     pub(crate) engine: Engine,
@@ -36,6 +43,8 @@ pub(crate) struct World {
     pub(crate) rounds: Vec<Round>,
     /// Print facts and decisions as they come.
     aloud: bool,
+    /// Rounds so far.
+    told_in_turn: u64,
 }
 
 fn json(value: &impl serde::Serialize) -> String {
@@ -79,6 +88,7 @@ impl World {
             taken_over: false,
             rounds: Vec::new(),
             aloud,
+            told_in_turn: 0,
         };
         for node in &story.nodes {
             world.tell(Fact::NodeSet { node: node.clone() });
@@ -91,6 +101,34 @@ impl World {
 
     pub(crate) fn play(story: &Story) -> Self {
         Self::perform(story, false)
+    }
+
+    /// The same, and then nothing more comes: runs end, time passes, and whoever can start has to.
+    pub(crate) fn play_out(story: &Story) {
+        Self::perform(story, false).come_to_rest();
+    }
+
+    fn come_to_rest(&mut self) {
+        for _ in 0..LAST_STEPS_MAX {
+            let idle = self.books.runs.is_empty() && self.books.promises.is_empty();
+            if idle && self.books.next_due().is_none() {
+                self.books.judge_verdicts(&self.engine);
+                self.books.judge_left_over(&self.engine);
+                return;
+            }
+            let soon = self.books.now + LAST_RUNS;
+            self.books.now = self.engine.next_deadline().map_or(soon, |deadline| deadline.clamp(self.books.now, soon));
+            for (run, rank) in self.workers(|run, rank| run.stays() && !run.started.contains(&rank)) {
+                self.tell_of_worker(Fact::WorkerStarted { run, rank });
+            }
+            let now = self.books.now;
+            for (run, rank) in self.workers(|run, _| !run.stays() || run.elapsed(now) >= LAST_RUNS) {
+                let end = if self.books.runs[&run].stays() { End::Success } else { End::Suspended };
+                self.end_worker(run, rank, end);
+            }
+            self.round();
+        }
+        panic!("I-10: it does not come to rest; left over are {:?}", self.books.tasks.keys());
     }
 
     /// The same, with everything printed.
@@ -399,8 +437,14 @@ impl World {
 
         self.books.judge_decisions(&round);
         self.collect();
-        self.books.judge_verdicts(&self.engine);
-        self.books.judge_nodes(&self.engine);
+        self.told_in_turn += 1;
+        let turn = self.told_in_turn;
+        for &id in self.books.tasks.keys().filter(|id| (id.0 + turn).is_multiple_of(TURNS)) {
+            self.books.judge_task(id, &self.engine);
+        }
+        if turn.is_multiple_of(TURNS) {
+            self.books.judge_nodes(&self.engine);
+        }
         self.judge_told(&round);
 
         let again = self.engine.schedule(now);
@@ -426,7 +470,8 @@ impl World {
         }
         let listed: BTreeSet<TaskId> = round.verdicts.iter().map(|(task, _)| *task).collect();
         assert_eq!(listed.len(), round.verdicts.len(), "a task is told of twice");
-        for &task in self.books.tasks.keys() {
+        let turn = self.told_in_turn;
+        for &task in self.books.tasks.keys().filter(|id| (id.0 + turn).is_multiple_of(TURNS)) {
             match self.engine.verdict(task) {
                 None => {
                     self.told.remove(&task);
