@@ -360,11 +360,19 @@ impl Engine {
             // It may have been charged to `ABOVE_NORMAL` until now.
             self.timers.cancel(Timer::Demotion(id));
         }
+        if start + slice <= self.now {
+            // Charged anew after its slice was over: whoever waits for that need not wait for another round.
+            self.over_slice.entry(group.clone()).or_default().insert(id);
+            self.agenda.slices.insert(id);
+        }
+        let now = self.now;
         let turns = self.turns.entry(group).or_default();
-        if protected > Span::ZERO {
+        if start + protected > now {
             turns.set(Timer::Protected(id), start + protected);
         }
-        turns.set(Timer::Slice(id), start + slice);
+        if start + slice > now {
+            turns.set(Timer::Slice(id), start + slice);
+        }
     }
 
     /// Time changes nothing more about a run: it is leaving, or over.

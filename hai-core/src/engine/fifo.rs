@@ -269,7 +269,11 @@ impl Engine {
         let mine = position.get(&id).copied().unwrap_or(usize::MAX);
         let mut later: Vec<Later> = Vec::new();
         for run in self.yielders.range(group, ..) {
-            let task = self.run_ref(run).task;
+            let known = self.run_ref(run);
+            let task = known.task;
+            if known.phase != Phase::Promised && !self.task_ref(task).spec.suspendable {
+                continue;
+            }
             let at = position.get(&task).copied().unwrap_or(usize::MAX);
             if at > mine {
                 later.push((Reverse(at), Reverse((self.task_ref(task).spec.rank(task), task)), run));

@@ -520,10 +520,10 @@ impl Engine {
         let run = self.run_ref(id);
         let spec = Arc::clone(&self.task_ref(run.task).spec);
         let mut nodes: SmallVec<[NodeIx; 1]> =
-            run.placement.workers.iter().filter_map(|place| self.inventory.find(&place.node)).collect();
+            run.alive().filter_map(|rank| self.inventory.find(&run.placement.workers[rank].node)).collect();
         nodes.sort_unstable();
         nodes.dedup();
-        let devices: usize = run.placement.workers.iter().map(|place| place.devices.len()).sum();
+        let devices: usize = run.alive().map(|rank| run.placement.workers[rank].devices.len()).sum();
         let restart = spec.restart_cost.unwrap_or(self.config.restart_cost);
         let loss = match run.checkpointed_at.max(run.started_at) {
             _ if run.phase == Phase::Promised => Loss::Fixed(Span::ZERO),

@@ -128,6 +128,17 @@ impl Engine {
         Ok(true)
     }
 
+    /// Whoever released a task has seen that it is idle: its run may stay as long as if it had only now become so.
+    pub(super) fn idle_anew(&mut self, id: TaskId) {
+        let now = self.now;
+        let Some(run_id) = self.task_ref(id).run() else { return };
+        let run = self.run_mut(run_id);
+        if run.idle_since.is_some() && run.is_staying() {
+            run.idle_since = Some(now);
+            self.set_idle_timer(run_id);
+        }
+    }
+
     fn set_idle_timer(&mut self, id: RunId) {
         let run = self.run_ref(id);
         let kind = self.task_ref(run.task).spec.kind;
@@ -141,6 +152,8 @@ impl Engine {
 
     /// Sets what will end a run that has begun to execute, if nothing happens before.
     pub(super) fn set_life_timers(&mut self, id: RunId) {
+        // Devices can be idle before all workers have begun.
+        self.set_idle_timer(id);
         let run = self.run_ref(id);
         let Some(start) = run.started_at.filter(|_| run.phase == Phase::Running) else { return };
         let task = self.task_ref(run.task);
@@ -151,7 +164,6 @@ impl Engine {
         if let TaskKind::Interactive { lease, .. } = kind {
             let since = *self.run_mut(id).leased_at.get_or_insert(start);
             self.timers.set(Timer::Lease(id), since + lease);
-            self.set_idle_timer(id);
         }
     }
 
@@ -243,6 +255,15 @@ impl Engine {
         self.timers.set(Timer::CoolDown(ix), until);
         // Promises on it are broken.
         self.promises_on(ix);
+    }
+
+    /// A node that comes back while it should get no new work still gets none.
+    pub(super) fn cool_on(&mut self, ix: NodeIx) {
+        let name = &self.inventory.node(ix).spec().name;
+        if let Some(&(_, until)) = self.cooling.get(name).filter(|&&(_, until)| until > self.now) {
+            self.inventory.set_cooling(ix, true);
+            self.timers.set(Timer::CoolDown(ix), until);
+        }
     }
 
     /// The node may be tried again. How often it refused is remembered until it takes a start.

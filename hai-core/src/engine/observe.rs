@@ -123,6 +123,7 @@ impl Engine {
             self.admit(id);
         } else if task.hold {
             self.task_mut(id).hold = false;
+            self.idle_anew(id);
             let group = self.task_ref(id).spec.group.clone();
             self.fifo.set_dirty(&group);
             self.touch(id);
@@ -231,6 +232,7 @@ impl Engine {
             self.capacity_changed(&group);
         }
         let ix = self.inventory.set(spec.clone());
+        self.cool_on(ix);
         // A device that had vanished may be back, with whom it was given to still on it.
         let runs = &self.runs;
         self.inventory.retake(ix, |run, rank| Some(runs.get(run)?.placement.workers.get(rank as usize)?.clone()));
@@ -349,6 +351,10 @@ impl Engine {
         if over {
             self.end_run(id);
         } else {
+            if self.run_ref(id).is_staying() {
+                // It is no longer where this worker was, which may be gone before the others have ended.
+                self.list(id);
+            }
             self.touch(task);
         }
         Ok(true)

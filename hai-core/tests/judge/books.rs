@@ -17,8 +17,16 @@ pub(crate) struct Task {
     pub(crate) refusals: u32,
     /// Runs in a row that were lost before long.
     pub(crate) losses: u32,
+    /// Failures after which it was tried again.
+    pub(crate) retried: u32,
     pub(crate) back_off: Option<Time>,
     pub(crate) runs: u32,
+    /// Unfinished tasks that it waits for.
+    pub(crate) awaits: BTreeMap<TaskId, DependsOn>,
+    /// How often it was suspended for others.
+    pub(crate) suspensions: u32,
+    /// What its last suspension and its last start took together.
+    pub(crate) swap_cost: Span,
 }
 
 /// A run that was started and has not ended.
@@ -36,7 +44,21 @@ pub(crate) struct Run {
     /// When it was first told to leave.
     pub(crate) leaving_since: Option<Time>,
     pub(crate) stopped: bool,
-    pub(crate) first_loss_refused: Option<bool>,
+    pub(crate) first_loss: Option<Loss>,
+    /// It ran for longer than its task may.
+    pub(crate) over_limit: bool,
+    pub(crate) leased_at: Option<Time>,
+    pub(crate) idle_since: Option<Time>,
+    /// It is beyond its right, and has to leave then.
+    pub(crate) notice: Option<Time>,
+}
+
+/// How a run lost its first worker through no fault of the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    Gone,
+    RefusedByTask,
+    RefusedByNode,
 }
 
 /// A place set aside.
@@ -70,6 +92,10 @@ pub(crate) struct Books {
     pub(crate) promises: BTreeMap<TaskId, Promise>,
     pub(crate) last_task: TaskId,
     pub(crate) last_run: RunId,
+    /// Tasks that ended without success.
+    pub(crate) failed: BTreeSet<TaskId>,
+    /// Nodes that refused starts through no fault of the tasks: how often in a row, and until when they get no other.
+    pub(crate) cooling: BTreeMap<NodeName, (u32, Time)>,
     /// Tasks that finished since they were last asked for, and how.
     pub(crate) finished: BTreeMap<TaskId, &'static str>,
 }
@@ -95,7 +121,22 @@ impl Run {
     }
 
     pub(crate) fn lost(&self) -> bool {
-        self.first_loss_refused.is_some()
+        self.first_loss.is_some()
+    }
+
+    /// How long it has run without a break.
+    pub(crate) fn elapsed(&self, now: Time) -> Span {
+        self.started_at.map_or(Span::ZERO, |start| now.since(start))
+    }
+
+    /// It goes on, and all its workers have begun to execute.
+    pub(crate) fn runs(&self) -> bool {
+        self.stays() && self.started_at.is_some()
+    }
+
+    /// No worker is still to begin.
+    fn is_complete(&self) -> bool {
+        (0..self.placement.workers.len() as u32).all(|rank| self.started.contains(&rank) || self.ended.contains_key(&rank))
     }
 
     pub(crate) fn done(&self) -> bool {
@@ -131,6 +172,8 @@ impl Books {
             promises: BTreeMap::new(),
             last_task: TaskId(0),
             last_run: RunId(0),
+            failed: BTreeSet::new(),
+            cooling: BTreeMap::new(),
             finished: BTreeMap::new(),
         }
     }
@@ -140,7 +183,16 @@ impl Books {
     /// Whether the fact can be true.
     pub(crate) fn believes(&self, fact: &Fact) -> bool {
         match fact {
-            Fact::Submitted { task, spec } => *task > self.last_task && spec.check().is_ok(),
+            Fact::Submitted { task, spec } => {
+                *task > self.last_task && spec.check().is_ok() && self.can_follow(*task, &spec.after)
+            }
+            Fact::MustFollow { task, after } => {
+                self.tasks.get(task).is_some_and(|known| known.runs == 0) && self.can_follow(*task, after)
+            }
+            Fact::Renewed { task } => {
+                self.tasks.get(task).is_some_and(|known| matches!(known.spec.kind, TaskKind::Interactive { .. }))
+            }
+            Fact::Idle { run, .. } => self.runs.contains_key(run),
             Fact::Cancelled { task } | Fact::Held { task } | Fact::Reprioritised { task, .. } => {
                 self.tasks.contains_key(task)
             }
@@ -165,6 +217,7 @@ impl Books {
             Fact::Submitted { task, spec } => {
                 self.last_task = *task;
                 let spec = (**spec).clone();
+                let spec_after = spec.after.clone();
                 let new = Task {
                     spec,
                     held: false,
@@ -173,10 +226,37 @@ impl Books {
                     ran: Span::ZERO,
                     refusals: 0,
                     losses: 0,
+                    retried: 0,
                     back_off: None,
                     runs: 0,
+                    awaits: BTreeMap::new(),
+                    suspensions: 0,
+                    swap_cost: Span::ZERO,
                 };
                 self.tasks.insert(*task, new);
+                self.follow(*task, &spec_after);
+            }
+            Fact::MustFollow { task, after } => {
+                let spec = &mut self.tasks.get_mut(task).unwrap().spec;
+                let more: Vec<Dependency> = after.iter().filter(|one| !spec.after.contains(one)).copied().collect();
+                if !more.is_empty() {
+                    spec.after.extend(&more);
+                    self.promises.remove(task);
+                    self.follow(*task, &more);
+                }
+            }
+            Fact::Renewed { task } => {
+                let now = self.now;
+                if let Some(run) = self.runs.values_mut().find(|run| run.task == *task && run.runs()) {
+                    run.leased_at = Some(now);
+                }
+            }
+            Fact::Idle { run, idle } => {
+                let now = self.now;
+                let run = self.runs.get_mut(run).unwrap();
+                if run.idle_since.is_some() != *idle {
+                    run.idle_since = idle.then_some(now);
+                }
             }
             Fact::Cancelled { task } => {
                 self.promises.remove(task);
@@ -192,7 +272,14 @@ impl Books {
                 task.held = true;
                 task.back_off = None;
             }
-            Fact::Released { task } => self.tasks.get_mut(task).unwrap().held = false,
+            Fact::Released { task } => {
+                self.tasks.get_mut(task).unwrap().held = false;
+                // Who released it has seen that it is idle.
+                let now = self.now;
+                for run in self.runs.values_mut().filter(|run| run.task == *task && run.stays()) {
+                    run.idle_since = run.idle_since.map(|_| now);
+                }
+            }
             Fact::Reprioritised { task, priority, custom_rank } => {
                 let old = &self.tasks[task].spec;
                 if (old.priority, old.custom_rank) != (*priority, *custom_rank) {
@@ -228,14 +315,80 @@ impl Books {
         }
     }
 
+    /// Whether a task can wait for all of these.
+    fn can_follow(&self, task: TaskId, after: &[Dependency]) -> bool {
+        after.iter().all(|&Dependency { task: other, ended }| match self.tasks.get(&other) {
+            _ if other == task => false,
+            Some(_) => !self.waits_for(other, task),
+            None => other < task && !(ended == DependsOn::Success && self.failed.contains(&other)),
+        })
+    }
+
+    /// Whether a task waits for another, be it over a third.
+    fn waits_for(&self, task: TaskId, other: TaskId) -> bool {
+        let awaited = &self.tasks[&task].awaits;
+        awaited.contains_key(&other) || awaited.keys().any(|between| self.waits_for(*between, other))
+    }
+
+    fn follow(&mut self, task: TaskId, after: &[Dependency]) {
+        for one in after.iter().filter(|one| self.tasks.contains_key(&one.task)).copied().collect::<Vec<_>>() {
+            let ended = self.tasks.get_mut(&task).unwrap().awaits.entry(one.task).or_insert(one.ended);
+            *ended = (*ended).min(one.ended);
+        }
+    }
+
+    /// What time alone brings about up to now.
+    pub(crate) fn pass_time(&mut self) {
+        let now = self.now;
+        for run in self.runs.values_mut() {
+            let task = self.tasks.get_mut(&run.task).unwrap();
+            let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
+            run.over_limit |= due(limit_of(task, run));
+            task.cancelled |= due(lease_of(task, run));
+            if due(idle_of(task, run)) {
+                task.held = true;
+            }
+        }
+    }
+
+    /// When time alone will change something that the engine must not miss.
+    pub(crate) fn next_due(&self) -> Option<Time> {
+        let of_runs = self.runs.values().flat_map(|run| {
+            let task = &self.tasks[&run.task];
+            [limit_of(task, run), lease_of(task, run), idle_of(task, run), run.notice.filter(|_| run.stays())]
+        });
+        let of_tasks = self.tasks.iter().filter(|(id, task)| !task.held && self.run_of(**id).is_none());
+        let of_tasks = of_tasks.map(|(_, task)| match () {
+            () if !task.awaits.is_empty() => None,
+            () => task.back_off.filter(|at| *at > self.now).or(task.spec.not_before),
+        });
+        let of_nodes = self.cooling.iter().filter(|(name, _)| self.nodes.contains_key(*name));
+        let of_nodes = of_nodes.map(|(_, (_, until))| Some(*until));
+        of_runs.chain(of_tasks).chain(of_nodes).flatten().filter(|at| *at > self.now).min()
+    }
+
     fn worker_started(&mut self, id: RunId, rank: u32) {
         let run = self.runs.get_mut(&id).unwrap();
         if run.ended.contains_key(&rank) || !run.started.insert(rank) {
             return;
         }
-        if run.started.len() == run.placement.workers.len() {
-            run.started_at = Some(self.now);
-            self.tasks.get_mut(&run.task).unwrap().refusals = 0;
+        if run.is_complete() {
+            self.run_started(id);
+        }
+    }
+
+    fn run_started(&mut self, id: RunId) {
+        let now = self.now;
+        let run = self.runs.get_mut(&id).unwrap();
+        run.started_at.get_or_insert(now);
+        run.leased_at.get_or_insert(now);
+        let task = self.tasks.get_mut(&run.task).unwrap();
+        task.refusals = 0;
+        task.swap_cost = task.swap_cost + now.since(run.decided_at);
+        for place in &run.placement.workers {
+            if self.cooling.get(&place.node).is_some_and(|(_, until)| *until <= now) {
+                self.cooling.remove(&place.node);
+            }
         }
     }
 
@@ -244,55 +397,93 @@ impl Books {
         if run.ended.contains_key(&rank) {
             return;
         }
-        match exit.fate {
-            WorkerFate::Refused { .. } => {
-                run.first_loss_refused.get_or_insert(true);
-            }
-            WorkerFate::Lost { .. } => {
-                run.first_loss_refused.get_or_insert(false);
-            }
-            _ => {}
-        }
+        let loss = match exit.fate {
+            WorkerFate::Refused { cause: RefusalCause::Task, .. } => Some(Loss::RefusedByTask),
+            WorkerFate::Refused { cause: RefusalCause::Node, .. } => Some(Loss::RefusedByNode),
+            WorkerFate::Lost { .. } => Some(Loss::Gone),
+            _ => None,
+        };
+        run.first_loss = run.first_loss.or(loss);
         run.ended.insert(rank, exit.clone());
-        if run.alive().next().is_none() {
+        let over = run.alive().next().is_none();
+        let node = run.placement.workers[rank as usize].node.clone();
+        if !over && run.stays() && run.started_at.is_none() && run.is_complete() {
+            self.run_started(id);
+        }
+        if loss == Some(Loss::RefusedByNode) {
+            let times = self.cooling.get(&node).map_or(0, |(times, _)| *times);
+            let until = self.now + doubled(self.config.cool_down, times).min(self.config.cool_down_max);
+            self.cooling.insert(node, (times + 1, until));
+        }
+        if over {
             self.run_ended(id);
         }
     }
 
     fn run_ended(&mut self, id: RunId) {
         let run = self.runs.remove(&id).unwrap();
+        let now = self.now;
         let task = self.tasks.get_mut(&run.task).unwrap();
-        task.ran = task.ran + run.started_at.map_or(Span::ZERO, |start| self.now.since(start));
+        let ran = run.elapsed(now);
+        task.ran = task.ran + ran;
+        task.swap_cost = run.leaving_since.map_or(Span::ZERO, |since| now.since(since));
         let signalled = run.ended.values().any(|exit| exit.signalled);
-        let ran = run.started_at.map_or(Span::ZERO, |start| self.now.since(start));
-        if !run.lost() || ran >= self.config.back_off_max {
+        let failed = run.failed() || run.over_limit;
+        if !run.lost() || failed || ran >= self.config.back_off_max {
             task.losses = 0;
         }
+        let retries = task.spec.retries.filter(|retries| task.retried < retries.limit);
         if run.done() {
             self.finish(run.task, "succeeded");
-        } else if run.failed() {
-            self.finish(run.task, "failed");
+        } else if failed {
+            match retries {
+                Some(retries) if !run.over_limit && !task.cancelled => {
+                    let longest = self.config.back_off_max.max(retries.back_off);
+                    let wait = doubled(retries.back_off, task.retried).min(longest);
+                    task.back_off = (!task.held).then_some(now + wait);
+                    task.retried += 1;
+                }
+                _ => self.finish(run.task, "failed"),
+            }
         } else if !run.lost() && !signalled {
             self.finish(run.task, "succeeded");
         } else if task.cancelled {
             self.finish(run.task, "stopped");
-        } else if run.first_loss_refused == Some(true) && !task.held {
-            let wait = self.config.back_off.as_ms() << task.refusals.min(20);
-            task.back_off = Some(self.now + Span::from_ms(wait.min(self.config.back_off_max.as_ms())));
-            task.refusals += 1;
-        } else if run.first_loss_refused == Some(false) && !task.held {
-            // The first loss is forgiven.
-            if let Some(before) = task.losses.checked_sub(1) {
-                let wait = self.config.back_off.as_ms() << before.min(20);
-                task.back_off = Some(self.now + Span::from_ms(wait.min(self.config.back_off_max.as_ms())));
+        } else if !task.held {
+            let before = match run.first_loss {
+                None => None,
+                // The node has to wait, unless the task met too many that refused it.
+                Some(Loss::RefusedByNode) if task.refusals + 1 < 3 => None,
+                Some(Loss::RefusedByTask | Loss::RefusedByNode) => Some(task.refusals),
+                // The first loss is forgiven.
+                Some(Loss::Gone) => task.losses.checked_sub(1),
+            };
+            match run.first_loss {
+                None => {}
+                Some(Loss::Gone) => task.losses += 1,
+                Some(_) => task.refusals += 1,
             }
-            task.losses += 1;
+            let wait = |before| doubled(self.config.back_off, before).min(self.config.back_off_max);
+            task.back_off = before.map(|before| now + wait(before));
         }
     }
 
+    /// A task is over, and so are those that had to follow its success if it had none.
     fn finish(&mut self, task: TaskId, outcome: &'static str) {
         self.tasks.remove(&task);
         self.finished.insert(task, outcome);
+        let succeeded = outcome == "succeeded";
+        if !succeeded {
+            self.failed.insert(task);
+        }
+        let followers: Vec<TaskId> =
+            self.tasks.iter().filter(|(_, other)| other.awaits.contains_key(&task)).map(|(id, _)| *id).collect();
+        for follower in followers {
+            let Some(other) = self.tasks.get_mut(&follower) else { continue };
+            if other.awaits.remove(&task) == Some(DependsOn::Success) && !succeeded {
+                self.finish(follower, "failed");
+            }
+        }
     }
 
     // --- looking
@@ -355,7 +546,7 @@ impl Books {
     }
 
     /// Everybody within a right, by bucket.
-    fn entitled(&self) -> impl Iterator<Item = (Holder, Bucket)> + '_ {
+    pub(crate) fn entitled(&self) -> impl Iterator<Item = (Holder, Bucket)> + '_ {
         let running = self.runs.iter().filter(|(_, run)| run.entitled);
         let running = running.map(|(id, run)| (Holder::Run(*id), self.bucket(run.task, run.level)));
         let promised = self.promises.iter().filter(|(_, promise)| promise.entitled);
@@ -380,5 +571,32 @@ impl Books {
             Priority::Auto => Priority::LEVELS.to_vec(),
             level => vec![level],
         }
+    }
+}
+
+/// `span`, doubled so many times.
+fn doubled(span: Span, times: u32) -> Span {
+    Span::from_ms(span.as_ms() << times.min(20))
+}
+
+/// When a run will have run for as long as its task may.
+fn limit_of(task: &Task, run: &Run) -> Option<Time> {
+    let limit = task.spec.limit.filter(|_| run.runs())?;
+    Some(run.started_at? + (limit - task.ran))
+}
+
+/// When a run's lease is over.
+fn lease_of(task: &Task, run: &Run) -> Option<Time> {
+    match task.spec.kind {
+        TaskKind::Interactive { lease, .. } if run.runs() => Some(run.leased_at? + lease),
+        _ => None,
+    }
+}
+
+/// When a run's devices will have been idle for too long.
+pub(crate) fn idle_of(task: &Task, run: &Run) -> Option<Time> {
+    match task.spec.kind {
+        TaskKind::Interactive { idle_after: Some(longest), .. } if run.stays() => Some(run.idle_since? + longest),
+        _ => None,
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hai_core::engine::Policy;
 use hai_core::model::*;
 
-use super::books::{Books, Bucket, Holder, Promise, Run, allows, plus};
+use super::books::{Books, Bucket, Holder, Promise, Run, allows, idle_of, plus};
 use super::room::Room;
 
 /// One run that was told to leave, as it was then.
@@ -15,13 +15,15 @@ struct Victim {
     id: RunId,
     run: Run,
     reason: YieldReason,
+    /// How long it was safe from better claims.
+    protected: Span,
 }
 
 impl Books {
     /// Takes the decisions in, and panics at the first that can not be right.
     pub(crate) fn judge_decisions(&mut self, round: &Round) {
         assert_eq!(round.at, self.now);
-        let before = self.clone();
+        let first_new = self.last_run;
         let mut victims = Vec::new();
         let mut placed = BTreeSet::new();
         for decision in &round.decisions {
@@ -37,13 +39,17 @@ impl Books {
                 Decision::Suspend { run: id, task, reason } => {
                     let run = self.live(*id, *task);
                     assert!(run.stays(), "{decision:?} says again what was said before");
-                    victims.push(Victim { id: *id, run: run.clone(), reason: reason.clone() });
+                    let protected = self.protected(run);
+                    victims.push(Victim { id: *id, run: run.clone(), reason: reason.clone(), protected });
                     self.runs.get_mut(id).unwrap().leaving_since = Some(self.now);
+                    if matches!(reason, YieldReason::For { .. }) {
+                        self.tasks.get_mut(task).unwrap().suspensions += 1;
+                    }
                 }
                 Decision::Stop { run: id, task } => {
                     let run = self.live(*id, *task);
                     assert!(!run.stopped, "{decision:?} says again what was said before");
-                    let over = self.tasks[task].cancelled || run.failed() || run.done();
+                    let over = self.tasks[task].cancelled || run.failed() || run.done() || run.over_limit;
                     assert!(over, "{decision:?}, but the task was not stopped and no worker failed");
                     let now = self.now;
                     let run = self.runs.get_mut(id).unwrap();
@@ -61,7 +67,7 @@ impl Books {
             self.judge_set_aside(*task);
         }
         for victim in &victims {
-            self.judge_victim(victim, &placed, &before);
+            self.judge_victim(victim, &placed, first_new);
         }
         self.judge_what_is();
     }
@@ -106,7 +112,11 @@ impl Books {
             ended: BTreeMap::new(),
             leaving_since: None,
             stopped: false,
-            first_loss_refused: None,
+            first_loss: None,
+            over_limit: false,
+            leased_at: None,
+            idle_since: None,
+            notice: None,
         };
         self.runs.insert(id, run);
         self.tasks.get_mut(&task).unwrap().runs += 1;
@@ -114,8 +124,8 @@ impl Books {
         if entitled {
             let bucket = self.bucket(task, level);
             let used = self.used(&bucket, |holder| matches!(holder, Holder::Run(_)));
-            let allowed = self.allowance_of(&bucket);
-            assert!(allows(allowed, used), "task {task} starts, then {bucket:?} use {used} of {allowed:?}");
+            let (allowed, asked) = (self.allowance_of(&bucket), self.charge(Holder::Run(id)));
+            assert!(admits(allowed, used, asked), "task {task} starts, then {bucket:?} use {used} of {allowed:?}");
         }
     }
 
@@ -134,13 +144,18 @@ impl Books {
         assert!(self.run_of(id).is_none(), "task {id} has a run");
         assert!(task.back_off.is_none_or(|until| until <= self.now), "task {id} is to wait until {:?}", task.back_off);
         let spec = &task.spec;
+        assert!(task.awaits.is_empty(), "task {id} is to wait for {:?}", task.awaits);
+        assert!(spec.not_before.is_none_or(|at| at <= self.now), "task {id} is to wait until {:?}", spec.not_before);
         assert!(Self::levels(spec).contains(&level), "task {id} at {} is charged to {level}", spec.priority);
-        assert!(entitled || (self.config.borrow && self.config.policy == Policy::Hai), "task {id} may not borrow");
+        let background = spec.kind.is_background();
+        assert!(!(background && entitled), "task {id} takes what nobody wants, and is charged to a right");
+        let borrows = self.config.borrow && self.config.policy == Policy::Hai;
+        assert!(entitled || background || borrows, "task {id} may not borrow");
         assert_eq!(placement.workers.len(), spec.workers as usize, "task {id} has another size");
         let mut nodes = BTreeSet::new();
         for place in &placement.workers {
             let node = self.nodes.get(&place.node).unwrap_or_else(|| panic!("no node {}", place.node));
-            assert!(Self::usable(node, spec), "task {id} can not go to {node:?}");
+            assert!(self.usable(node, spec), "task {id} can not go to {node:?}");
             let fresh = nodes.insert(&place.node);
             let whole = spec.request.devices == Devices::WholeNode;
             assert!(fresh || !(whole || spec.distinct_nodes), "task {id} has {} twice", place.node);
@@ -192,14 +207,24 @@ impl Books {
         };
         self.judge_free(task, placement, |holder| holder != me && !self.leaves(holder));
         if let Some(bucket) = bucket {
-            self.judge_bucket(&bucket);
+            let used = self.used(&bucket, |holder| !self.leaves(holder));
+            let (allowed, asked) = (self.allowance_of(&bucket), self.charge(me));
+            assert!(admits(allowed, used, asked), "task {task} has a place, then {bucket:?} use {used} of {allowed:?}");
         }
     }
 
+    /// Nobody stays beyond a right who could leave.
     fn judge_bucket(&self, bucket: &Bucket) {
         let used = self.used(bucket, |holder| !self.leaves(holder));
         let allowed = self.allowance_of(bucket);
-        assert!(allows(allowed, used), "{bucket:?} use {used} of {allowed:?}");
+        if allows(allowed, used) {
+            return;
+        }
+        for (holder, _) in self.entitled().filter(|(holder, theirs)| theirs == bucket && !self.leaves(*holder)) {
+            let bound = matches!(holder, Holder::Run(run) if !self.spec(self.runs[&run].task).suspendable);
+            let fine = bound || admits(allowed, used, self.charge(holder));
+            assert!(fine, "{bucket:?} use {used} of {allowed:?}, and {holder:?} stays");
+        }
     }
 
     fn judge_recharge(&mut self, id: RunId, level: Priority, entitled: bool) {
@@ -214,6 +239,7 @@ impl Books {
         assert_ne!(old, (level, entitled), "run {id} is charged to {level} already");
         assert!(Self::levels(self.spec(task)).contains(&level), "run {id} can not be charged to {level}");
         assert!(entitled || self.config.borrow, "run {id} may not borrow");
+        assert!(!self.spec(task).kind.is_background(), "run {id} needs no right");
         if promised.is_some() {
             let promise = self.promises.get_mut(&task).unwrap();
             (promise.level, promise.entitled) = (level, entitled);
@@ -224,22 +250,25 @@ impl Books {
         if entitled {
             let bucket = self.bucket(task, level);
             let used = self.used(&bucket, |holder| matches!(holder, Holder::Run(_)));
-            let allowed = self.allowance_of(&bucket);
-            assert!(allows(allowed, used), "run {id} is charged anew, then {bucket:?} use {used} of {allowed:?}");
+            let (allowed, asked) = (self.allowance_of(&bucket), self.charge(Holder::Run(id)));
+            let fine = admits(allowed, used, asked);
+            assert!(fine, "run {id} is charged anew, then {bucket:?} use {used} of {allowed:?}");
         }
     }
 
     // --- yielding
 
     /// I-4: whoever is told to leave is told so for a reason that is true.
-    fn judge_victim(&self, victim: &Victim, placed: &BTreeSet<TaskId>, before: &Books) {
-        let Victim { id, run, reason } = victim;
+    fn judge_victim(&self, victim: &Victim, placed: &BTreeSet<TaskId>, last_old: RunId) {
+        let Victim { id, run, reason, .. } = victim;
+        let own_choice = matches!(reason, YieldReason::For { .. } | YieldReason::RightLost);
+        assert!(!own_choice || self.spec(run.task).suspendable, "run {id} can not be suspended, and is: {reason:?}");
         match reason {
             YieldReason::For { task } => {
                 assert!(placed.contains(task), "run {id} leaves for task {task}, which gets no place in this round");
                 assert!(self.needs(*task, victim), "run {id} leaves for task {task}, which has a place without that");
                 match self.config.policy {
-                    Policy::Hai => self.judge_time_sharing(*task, victim, before),
+                    Policy::Hai => self.judge_time_sharing(*task, victim, last_old),
                     Policy::HaiFifo => self.judge_order(*task, victim),
                 }
             }
@@ -255,7 +284,10 @@ impl Books {
                 let lost = known.is_none_or(|known| known.health.must_be_left());
                 assert!(held && lost, "run {id} leaves because of {device} of {node}, which is well or not its own");
             }
-            YieldReason::Idle => unreachable!("no story tells that devices are idle"),
+            YieldReason::Idle => {
+                let due = idle_of(&self.tasks[&run.task], run);
+                assert!(due.is_some_and(|due| due <= self.now), "run {id} leaves for being idle, which is due {due:?}");
+            }
             YieldReason::WorkerLost { rank } => {
                 let lost = run.ended.iter().any(|(ended, exit)| {
                     ended == rank && matches!(exit.fate, WorkerFate::Lost { .. } | WorkerFate::Refused { .. })
@@ -265,10 +297,11 @@ impl Books {
             YieldReason::RightLost => {
                 assert!(run.entitled, "run {id} never had a right to lose");
                 let bucket = self.bucket(run.task, run.level);
-                let others = |holder| before_round(holder, before) && !self.leaves(holder);
-                let used = plus(self.used(&bucket, others), self.charge(Holder::Run(*id)));
+                let others = |holder| is_old(holder, last_old) && !self.leaves(holder);
+                let asked = self.charge(Holder::Run(*id));
+                let used = plus(self.used(&bucket, others), asked);
                 let allowed = self.allowance_of(&bucket);
-                assert!(!allows(allowed, used), "run {id} leaves, but {bucket:?} with it use {used} of {allowed:?}");
+                assert!(!admits(allowed, used, asked), "run {id} leaves, but {bucket:?} with it use {used} of {allowed:?}");
             }
             YieldReason::Held => assert!(self.tasks[&run.task].held, "run {id} leaves, but nobody holds it"),
         }
@@ -290,7 +323,7 @@ impl Books {
         let over = right.is_some_and(|level| {
             let bucket = self.bucket(task, level);
             let used = self.used(&bucket, |holder| holder == Holder::Run(victim.id) || !self.leaves(holder));
-            !allows(self.allowance_of(&bucket), used)
+            !admits(self.allowance_of(&bucket), used, self.charge(me))
         });
         collides || over
     }
@@ -302,28 +335,47 @@ impl Books {
         promise.or_else(|| self.run_of(task).map(|(_, run)| (run.level, run.entitled))).expect("it was placed")
     }
 
+    /// How long a run is safe from better claims.
+    pub(crate) fn protected(&self, run: &Run) -> Span {
+        let protected = self.config.timing(run.level).protected;
+        match self.config.churn {
+            Some(churn) if self.tasks[&run.task].suspensions >= churn.free => protected.max(churn.every),
+            _ => protected,
+        }
+    }
+
+    /// How long a run is safe from its equals.
+    pub(crate) fn slice(&self, run: &Run) -> Span {
+        let swaps = self.tasks[&run.task].swap_cost.as_ms() * u64::from(self.config.slice_swaps);
+        self.config.timing(run.level).slice.max(Span::from_ms(swaps))
+    }
+
     /// Rule 3 of the time-sharing policy.
-    fn judge_time_sharing(&self, task: TaskId, victim: &Victim, before: &Books) {
+    fn judge_time_sharing(&self, task: TaskId, victim: &Victim, last_old: RunId) {
         let (level, entitled) = self.claim(task);
         let (spec, theirs) = (self.spec(task), self.spec(victim.run.task));
-        // What it was charged to before the round, unless it was recharged in it.
-        let run =
-            if before.runs.contains_key(&victim.id) { &victim.run } else { panic!("started and suspended at once") };
-        assert!(entitled || !run.entitled, "task {task} borrows and displaces entitled {}", run.task);
-        let timing = self.config.timing(run.level);
-        let elapsed = self.now.since(run.decided_at);
-        assert!(elapsed >= timing.protected, "task {} is protected, and displaced after {elapsed}", run.task);
-        let same = spec.user == theirs.user && spec.priority == theirs.priority;
+        let (run, background) = (&victim.run, theirs.kind.is_background());
         let context = format!("task {task} displaces task {}", run.task);
+        assert!(victim.id <= last_old, "{context}, which was started in the same round");
+        assert!(!spec.kind.is_background(), "{context}, and takes only what nobody else wants");
+        assert!(entitled || background, "{context}, and only borrows");
+        let elapsed = run.elapsed(self.now);
+        let protected = victim.protected;
+        assert!(elapsed >= protected, "{context} after {elapsed}, which is protected for {protected}");
+        if background {
+            return;
+        }
+        let same = spec.user == theirs.user && spec.priority == theirs.priority;
         assert!(!same, "{context}, of the same user and priority");
         if entitled && !run.entitled {
             return;
         }
-        let (mine, yours) = (self.counts_as_best(task, level), self.counts_as_least(run));
+        let (mine, yours) = (self.counts_as_best(task, level), self.counts_as(run));
         assert!(yours <= mine, "{context}, which is better: {yours} against {mine}");
-        if self.counts_as_least_best(run) >= mine {
+        if yours == mine {
             assert_ne!(spec.user, theirs.user, "{context}, of the same user and no lesser level");
-            assert!(elapsed >= timing.slice, "{context} of its own level after {elapsed}");
+            let slice = self.slice(run);
+            assert!(run.started_at.is_some() && elapsed >= slice, "{context} of its level after {elapsed} of {slice}");
         }
     }
 
@@ -334,18 +386,9 @@ impl Books {
         if demoted && level == Priority::AboveNormal { Priority::Normal } else { level }
     }
 
-    /// The least level that a running task may count as, if its time is counted from when its start was decided.
-    pub(crate) fn counts_as_least(&self, run: &Run) -> Priority {
-        self.running_level(run, Some(run.decided_at))
-    }
-
-    /// The same, if its time is counted from when all its workers executed.
-    pub(crate) fn counts_as_least_best(&self, run: &Run) -> Priority {
-        self.running_level(run, run.started_at)
-    }
-
-    fn running_level(&self, run: &Run, since: Option<Time>) -> Priority {
-        let ran = self.tasks[&run.task].ran + since.map_or(Span::ZERO, |since| self.now.since(since));
+    /// The level that a running task counts as.
+    pub(crate) fn counts_as(&self, run: &Run) -> Priority {
+        let ran = self.tasks[&run.task].ran + run.elapsed(self.now);
         let demoted = run.level == Priority::AboveNormal && ran >= self.config.timing.demote_after;
         if demoted { Priority::Normal } else { run.level }
     }
@@ -365,7 +408,7 @@ impl Books {
         let mut ranked: Vec<(Rank, TaskId)> = self
             .tasks
             .iter()
-            .filter(|(_, task)| task.spec.group == *group && !task.held && !task.cancelled)
+            .filter(|(_, task)| task.spec.group == *group && !task.held && !task.cancelled && self.is_ready(task))
             .map(|(id, task)| (task.spec.rank(*id), *id))
             .collect();
         ranked.sort_unstable();
@@ -389,6 +432,12 @@ impl Books {
         unreachable!("the task is among its group's")
     }
 
+    /// Nothing but a place and a right is missing for it to start.
+    fn is_ready(&self, task: &super::books::Task) -> bool {
+        let passed = |at: Option<Time>| at.is_none_or(|at| at <= self.now);
+        task.awaits.is_empty() && passed(task.back_off) && passed(task.spec.not_before)
+    }
+
     // --- what must be true after every round
 
     fn judge_what_is(&self) {
@@ -398,6 +447,7 @@ impl Books {
             }
             let task = &self.tasks[&run.task];
             assert!(!task.held && !task.cancelled, "run {id} stays, but its task is held or stopped");
+            assert!(!run.over_limit, "run {id} stays, but ran for longer than it may");
             assert!(!run.failed() && !run.lost(), "run {id} stays, but a worker of it failed or was lost");
             for rank in run.alive() {
                 let node = &run.placement.workers[rank as usize].node;
@@ -412,7 +462,7 @@ impl Books {
             assert!(!known.held && !known.cancelled, "task {task} is promised a place, but held or stopped");
             for place in &promise.placement.workers {
                 let node = self.nodes.get(&place.node);
-                let well = node.is_some_and(|node| Self::usable(node, &known.spec));
+                let well = node.is_some_and(|node| self.usable(node, &known.spec));
                 assert!(well, "task {task} is promised {}, which can not be used", place.node);
             }
             assert!(!self.can_start(*task, promise), "all is free that was promised to task {task}, and it waits");
@@ -428,12 +478,20 @@ impl Books {
             .all(|place| goes_into(&self.room(&self.nodes[&place.node], running), &promise.placement, &place.node));
         let bucket = self.bucket(task, promise.level);
         let used = plus(self.used(&bucket, running), self.charge(Holder::Promise(task)));
-        free && (!promise.entitled || allows(self.allowance_of(&bucket), used))
+        let asked = self.charge(Holder::Promise(task));
+        free && (!promise.entitled || admits(self.allowance_of(&bucket), used, asked))
     }
 }
 
-fn before_round(holder: Holder, before: &Books) -> bool {
-    matches!(holder, Holder::Run(run) if before.runs.contains_key(&run))
+/// Whether it was started before this round; a promise that is kept only now has an old number, too.
+fn is_old(holder: Holder, last_old: RunId) -> bool {
+    matches!(holder, Holder::Run(run) if run <= last_old)
+}
+
+/// Whether what is used stays within a right, as far as it is of the kind that was asked for.
+fn admits(allowed: Allowance, used: Charge, asked: Charge) -> bool {
+    (asked.nodes.is_zero() || allowed.nodes.allows(used.nodes))
+        && (asked.devices.is_zero() || allowed.devices.allows(used.devices))
 }
 
 /// Whether all workers placed on one node go into what is left of it.

@@ -135,7 +135,7 @@ impl Stage {
 
     fn happen(&mut self, op: &Op) {
         match op {
-            Op::Submit(spec) => {
+            Op::Submit(spec, ..) => {
                 self.last_own.0 += OWN;
                 let spec = TaskSpec { group: GroupName::new("g0").unwrap(), ..(**spec).clone() };
                 self.tell(Fact::Submitted { task: self.last_own, spec: Arc::new(spec) });
@@ -155,7 +155,7 @@ impl Stage {
                 if let Some(&(run, rank)) = alive.get(usize::from(*pick) % alive.len().max(1)) {
                     let exit = match end {
                         End::Failure | End::Killed | End::NotExecuted => WorkerExit::exited(1),
-                        End::Lost | End::Refused => WorkerExit::of(WorkerFate::Lost { reason: "gone".to_owned() }),
+                        End::Lost | End::Refused | End::RefusedByNode => WorkerExit::of(WorkerFate::Lost { reason: "gone".to_owned() }),
                         _ => WorkerExit::exited(0),
                     };
                     self.end_worker(run, rank, exit);

@@ -1,8 +1,9 @@
 //! What may happen to a cluster, at random, and small enough that it happens to the same things often.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use hai_core::engine::{EngineConfig, Policy, Timing};
+use hai_core::engine::{Churn, EngineConfig, Policy, Timing};
 use hai_core::model::*;
 use proptest::collection::vec;
 use proptest::option;
@@ -12,7 +13,11 @@ use proptest::sample::select;
 /// One thing that happens. Numbers pick among what there is, modulo its count.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Submit(Arc<TaskSpec>),
+    /// After these tasks, counted from the newest, and not before so many seconds have passed.
+    Submit(Arc<TaskSpec>, Vec<(u8, DependsOn)>, Option<u8>),
+    MustFollow(u8, u8, DependsOn),
+    Renew(u8),
+    Idle(u8, bool),
     Cancel(u8),
     Hold(u8),
     Release(u8),
@@ -49,6 +54,7 @@ pub(crate) enum End {
     Lost,
     /// Only if it was not started; otherwise it is lost.
     Refused,
+    RefusedByNode,
     /// Only if its run was told to leave; otherwise a success.
     Suspended,
     SuspendedDone,
@@ -76,7 +82,10 @@ impl std::fmt::Debug for Story {
         for (op, ask) in &self.ops {
             let ask = if *ask { "" } else { "   (no round)" };
             match op {
-                Op::Submit(spec) => writeln!(f, "  Submit {}{ask}", serde_json::to_string(spec).unwrap())?,
+                Op::Submit(spec, after, wait) => {
+                    let spec = serde_json::to_string(spec).unwrap();
+                    writeln!(f, "  Submit {spec} after {after:?}, not before {wait:?}{ask}")?;
+                }
                 Op::Node(node) => writeln!(f, "  Node {}{ask}", serde_json::to_string(node).unwrap())?,
                 Op::Right(right) => writeln!(f, "  Right {}{ask}", serde_json::to_string(right).unwrap())?,
                 op => writeln!(f, "  {op:?}{ask}")?,
@@ -89,24 +98,28 @@ impl std::fmt::Debug for Story {
 pub(crate) const GROUPS: [&str; 3] = ["g0", "g1", "nowhere"];
 pub(crate) const USERS: [&str; 3] = ["u0", "u1", "u2"];
 
-pub(crate) fn story(policy: Policy, length: usize) -> impl Strategy<Value = Story> {
+pub(crate) fn story(policy: Policy, length: Range<usize>) -> impl Strategy<Value = Story> {
     let first = (0..6_u8).prop_flat_map(|count| (0..=count).map(|index| node(Just(index))).collect::<Vec<_>>());
-    (config(policy), first, rights(), vec((op(), prop::bool::weighted(0.8)), 1..length))
+    (config(policy), first, rights(), vec((op(policy), prop::bool::weighted(0.8)), length))
         .prop_map(|(config, nodes, rights, ops)| Story { config, nodes, rights, ops })
 }
 
 fn config(policy: Policy) -> impl Strategy<Value = EngineConfig> {
-    (any::<bool>(), select(vec![0_u64, 20])).prop_map(move |(borrow, protected)| EngineConfig {
-        policy,
-        borrow: borrow && policy == Policy::Hai,
-        timing: Timing {
-            protected: Span::from_secs(protected),
-            slice: Span::from_secs(60),
-            demote_after: Span::from_secs(120),
+    let churn = option::weighted(0.3, Just(Churn { free: 1, every: Span::from_secs(30) }));
+    (any::<bool>(), select(vec![0_u64, 20]), select(vec![0_u32, 0, 3]), churn).prop_map(
+        move |(borrow, protected, slice_swaps, churn)| EngineConfig {
+            policy,
+            borrow: borrow && policy == Policy::Hai,
+            timing: Timing {
+                protected: Span::from_secs(protected),
+                slice: Span::from_secs(60),
+                demote_after: Span::from_secs(120),
+            },
+            slice_swaps,
+            churn: churn.filter(|_| policy == Policy::Hai),
+            ..EngineConfig::default()
         },
-        slice_swaps: 0,
-        ..EngineConfig::default()
-    })
+    )
 }
 
 fn rights() -> impl Strategy<Value = Vec<RightRow>> {
@@ -182,11 +195,35 @@ fn request() -> impl Strategy<Value = WorkerRequest> {
     })
 }
 
-fn task() -> impl Strategy<Value = TaskSpec> {
+/// What is not asked of most tasks.
+#[derive(Clone, Debug)]
+enum Wish {
+    Interactive(u64, Option<u64>),
+    Background,
+    NotSuspendable,
+    Limit(u64),
+    Retries(u32, u64),
+}
+
+fn wish(policy: Policy) -> impl Strategy<Value = Wish> {
+    // Strict order knows no work that only takes what nobody else wants.
+    let background = if policy == Policy::Hai { Wish::Background } else { Wish::NotSuspendable };
+    let idle = option::of(select(vec![5_u64, 30]));
+    prop_oneof![
+        3 => (select(vec![10_u64, 40, 100]), idle).prop_map(|(lease, idle)| Wish::Interactive(lease, idle)),
+        3 => Just(background),
+        2 => Just(Wish::NotSuspendable),
+        2 => select(vec![5_u64, 30, 60]).prop_map(Wish::Limit),
+        2 => (0..3_u32, select(vec![0_u64, 1, 10])).prop_map(|(limit, wait)| Wish::Retries(limit, wait)),
+    ]
+}
+
+fn task(policy: Policy) -> impl Strategy<Value = TaskSpec> {
     let group = select(vec![0, 0, 0, 0, 0, 0, 1, 1, 1, 2]);
     let workers = select(vec![1, 1, 1, 2, 2, 3]);
     let rank = option::weighted(0.1, -5..50_i8);
-    (select(USERS.to_vec()), group, priority(), rank, workers, request(), any::<u8>(), 0..4_u64).prop_map(
+    let wishes = prop_oneof![3 => Just(Vec::new()), 2 => vec(wish(policy), 1..3)];
+    let plain = (select(USERS.to_vec()), group, priority(), rank, workers, request(), any::<u8>(), 0..4_u64).prop_map(
         |(user, group, priority, rank, workers, request, luck, grace)| TaskSpec {
             custom_rank: rank.and_then(|rank| Rank::new(f64::from(rank))),
             workers,
@@ -201,7 +238,28 @@ fn task() -> impl Strategy<Value = TaskSpec> {
                 request,
             )
         },
-    )
+    );
+    (plain, wishes).prop_map(|(mut task, wishes)| {
+        for wish in wishes {
+            match wish {
+                Wish::Interactive(lease, idle) => {
+                    let (lease, idle_after) = (Span::from_secs(lease), idle.map(Span::from_secs));
+                    task.kind = TaskKind::Interactive { lease, idle_after };
+                }
+                Wish::Background => task.kind = TaskKind::Background,
+                Wish::NotSuspendable => task.suspendable = false,
+                Wish::Limit(secs) => task.limit = Some(Span::from_secs(secs)),
+                Wish::Retries(limit, wait) => {
+                    task.retries = Some(Retries { limit, back_off: Span::from_secs(wait), avoid_nodes: false });
+                }
+            }
+        }
+        task
+    })
+}
+
+fn ended() -> impl Strategy<Value = DependsOn> {
+    select(vec![DependsOn::Success, DependsOn::Any])
 }
 
 fn end() -> impl Strategy<Value = End> {
@@ -212,6 +270,7 @@ fn end() -> impl Strategy<Value = End> {
         1 => Just(End::NotExecuted),
         2 => Just(End::Lost),
         2 => Just(End::Refused),
+        2 => Just(End::RefusedByNode),
         5 => Just(End::Suspended),
         1 => Just(End::SuspendedDone),
     ]
@@ -219,15 +278,23 @@ fn end() -> impl Strategy<Value = End> {
 
 fn health() -> impl Strategy<Value = DeviceHealth> {
     prop_oneof![
-        2 => Just(DeviceHealth::Healthy),
+        4 => Just(DeviceHealth::Healthy),
         1 => Just(DeviceHealth::Sick { reason: "it burns".to_owned() }),
+        1 => Just(DeviceHealth::Suspect { reason: "it is slow".to_owned() }),
+        1 => Just(DeviceHealth::Draining { reason: "it will be changed".to_owned() }),
+        1 => Just(DeviceHealth::Probing),
         1 => Just(DeviceHealth::Stranger { process: "a game".to_owned() }),
     ]
 }
 
-fn op() -> impl Strategy<Value = Op> {
+fn op(policy: Policy) -> impl Strategy<Value = Op> {
+    let after = prop_oneof![4 => Just(Vec::new()), 1 => vec((0..5_u8, ended()), 1..3)];
+    let wait = option::weighted(0.1, select(vec![1_u8, 20, 60]));
     prop_oneof![
-        20 => task().prop_map(|spec| Op::Submit(Arc::new(spec))),
+        16 => (task(policy), after, wait).prop_map(|(spec, after, wait)| Op::Submit(Arc::new(spec), after, wait)),
+        1 => (any::<u8>(), any::<u8>(), ended()).prop_map(|(task, other, ended)| Op::MustFollow(task, other, ended)),
+        1 => any::<u8>().prop_map(Op::Renew),
+        2 => (any::<u8>(), prop::bool::weighted(0.7)).prop_map(|(pick, idle)| Op::Idle(pick, idle)),
         2 => any::<u8>().prop_map(Op::Cancel),
         2 => any::<u8>().prop_map(Op::Hold),
         3 => any::<u8>().prop_map(Op::Release),
@@ -241,7 +308,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (any::<u8>(), any::<u8>(), health()).prop_map(|(pick, device, health)| Op::Device(pick, device, health)),
         9 => (select(vec![0_u16, 1, 2, 5, 10, 30, 60, 90]), any::<bool>()).prop_map(|(secs, punctual)| Op::Pass(secs, punctual)),
         6 => any::<u8>().prop_map(Op::StartWorker),
-        9 => (any::<u8>(), end()).prop_map(|(pick, end)| Op::EndWorker(pick, end)),
+        16 => (any::<u8>(), end()).prop_map(|(pick, end)| Op::EndWorker(pick, end)),
         2 => (any::<u8>(), -9..9_i64).prop_map(|(pick, state)| Op::Checkpoint(pick, state)),
         1 => Just(Op::Repeat),
         1 => any::<u8>().prop_map(Op::Nonsense),

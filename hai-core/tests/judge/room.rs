@@ -53,8 +53,17 @@ impl Books {
     }
 
     /// Whether new workers of the task may be put on the node.
-    pub(crate) fn usable(node: &NodeSpec, spec: &TaskSpec) -> bool {
-        node.ready && !node.cordoned && node.group == spec.group && node.taints.is_subset(&spec.tolerates)
+    pub(crate) fn usable(&self, node: &NodeSpec, spec: &TaskSpec) -> bool {
+        node.ready
+            && !node.cordoned
+            && node.group == spec.group
+            && node.taints.is_subset(&spec.tolerates)
+            && !self.is_cooling(&node.name)
+    }
+
+    /// A node that refused a start through no fault of the task gets no other for a while.
+    pub(crate) fn is_cooling(&self, node: &NodeName) -> bool {
+        self.cooling.get(node).is_some_and(|(_, until)| *until > self.now)
     }
 
     pub(crate) fn group_nodes<'a>(&'a self, spec: &'a TaskSpec) -> impl Iterator<Item = &'a NodeSpec> {
@@ -63,13 +72,13 @@ impl Books {
 
     /// How many workers of the task fit into its group, if only those holders count for whom that is true.
     pub(crate) fn fitting(&self, spec: &TaskSpec, counts: impl Fn(Holder) -> bool) -> u32 {
-        let usable = self.group_nodes(spec).filter(|node| Self::usable(node, spec));
+        let usable = self.group_nodes(spec).filter(|node| self.usable(node, spec));
         usable.map(|node| fitting_in(spec, node, &self.room(node, &counts))).sum()
     }
 
     /// How many workers of the task fit into what is idle in its group.
     fn fitting_idle(&self, spec: &TaskSpec) -> u32 {
-        let usable = self.group_nodes(spec).filter(|node| Self::usable(node, spec));
+        let usable = self.group_nodes(spec).filter(|node| self.usable(node, spec));
         usable.map(|node| fitting_in(spec, node, &self.idle(node))).sum()
     }
 
@@ -89,14 +98,14 @@ impl Books {
             if healed {
                 node.devices.iter_mut().for_each(|device| device.health = DeviceHealth::Healthy);
             }
-            if Self::usable(&node, spec) { fitting_in(spec, &node, &self.room(&node, |_| false)) } else { 0 }
+            if node.taints.is_subset(&spec.tolerates) { fitting_in(spec, &node, &self.room(&node, |_| false)) } else { 0 }
         });
         fitting.sum::<u32>() >= spec.workers
     }
 
     /// What the task lacks now, with the judge's own numbers.
     pub(crate) fn lack(&self, spec: &TaskSpec) -> Lack {
-        let usable: Vec<&NodeSpec> = self.group_nodes(spec).filter(|node| Self::usable(node, spec)).collect();
+        let usable: Vec<&NodeSpec> = self.group_nodes(spec).filter(|node| self.usable(node, spec)).collect();
         let kind: Vec<(&NodeSpec, &DeviceSpec)> = usable
             .iter()
             .flat_map(|node| node.devices.iter().map(move |device| (*node, device)))

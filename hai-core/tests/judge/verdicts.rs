@@ -12,9 +12,26 @@ impl Books {
     pub(crate) fn judge_verdicts(&self, engine: &Engine) {
         let known: BTreeSet<TaskId> = engine.tasks().map(|view| view.id).collect();
         assert_eq!(known, self.tasks.keys().copied().collect(), "tasks were lost, or invented");
-        for &id in self.tasks.keys() {
-            self.judge_verdict(id, engine);
-            self.judge_view(id, &engine.task(id).expect("it was listed"));
+        self.tasks.keys().for_each(|&id| self.judge_task(id, engine));
+    }
+
+    /// The same for one of them.
+    pub(crate) fn judge_task(&self, id: TaskId, engine: &Engine) {
+        self.judge_verdict(id, engine);
+        self.judge_view(id, &engine.task(id).unwrap_or_else(|| panic!("task {id} was lost")));
+    }
+
+    /// I-10: those who still wait once nothing is left that would change by itself could not start even alone.
+    pub(crate) fn judge_left_over(&self, engine: &Engine) {
+        for (&id, task) in &self.tasks {
+            let spec = &task.spec;
+            let may = |level| allows(self.allowance(&spec.user, &spec.group, level), Charge::of(spec));
+            let allowed = spec.kind.is_background() || self.config.borrow || Self::levels(spec).into_iter().any(may);
+            let free = !task.held && task.awaits.is_empty();
+            // Strict order keeps even those waiting that stand behind one that can not start.
+            let blocked = matches!(engine.verdict(id), Some(Verdict::Blocked { .. }));
+            let starved = free && allowed && !blocked && self.fits(spec, |_| false);
+            assert!(!starved, "I-10: task {id} never starts: {:?}", engine.verdict(id));
         }
     }
 
@@ -34,6 +51,10 @@ impl Books {
             self.judge_promised(id, &verdict);
         } else if task.held {
             assert_eq!(verdict, Verdict::Held, "task {id}");
+        } else if !task.awaits.is_empty() {
+            assert_eq!(verdict, Verdict::After { tasks: task.awaits.keys().copied().collect() }, "task {id}");
+        } else if let Some(at) = task.spec.not_before.filter(|at| *at > self.now) {
+            assert_eq!(verdict, Verdict::NotBefore { at }, "task {id}");
         } else if let Some(until) = task.back_off.filter(|until| *until > self.now) {
             let told = matches!(verdict, Verdict::BackOff { until: at, .. } if at == until);
             assert!(told, "task {id} backs off until {until}, and its verdict is {verdict:?}");
@@ -67,7 +88,11 @@ impl Books {
         let whose = |user: &UserName, group: &GroupName, priority: Priority, theirs: Charge| {
             assert_eq!((user, group, priority, theirs), (&spec.user, &spec.group, spec.priority, asked), "task {id}");
         };
+        let background = spec.kind.is_background();
         match verdict {
+            Verdict::NoRight { .. } | Verdict::RightUsed { .. } if background => {
+                panic!("task {id} needs no right, and lacks one: {verdict:?}");
+            }
             Verdict::NoRight { user, group, priority, asked, allowed } => {
                 whose(user, group, *priority, *asked);
                 assert!(allowances.iter().all(|right| !allows(*right, *asked)), "task {id} has a right: {verdict:?}");
@@ -84,7 +109,7 @@ impl Books {
                     assert!(!allows(*allowed, sum), "task {id}'s right is not used: {verdict:?}");
                     let bucket = self.bucket(id, spec.priority);
                     if self.config.policy == Policy::Hai {
-                        assert_eq!(*used, self.used(&bucket, |_| true), "task {id}");
+                        assert_eq!(*used, self.used(&bucket, |holder| !self.leaves(holder)), "task {id}");
                     }
                 }
             }
@@ -113,6 +138,7 @@ impl Books {
         let shape = |spec: &TaskSpec| {
             (spec.user.clone(), spec.group.clone(), spec.priority, spec.request.clone(), spec.workers)
         };
+        assert_eq!(mine.kind.is_background(), theirs.kind.is_background(), "task {id} is not of {head}'s kind");
         assert_eq!(shape(mine), shape(theirs), "task {id} is not of {head}'s shape");
         let waits = self.run_of(head).is_none() && !self.tasks[&head].held && !self.promises.contains_key(&head);
         assert!(waits, "task {id} waits behind {head}, which does not wait itself");
@@ -154,11 +180,18 @@ impl Books {
                 allows(self.allowance_of(&bucket), plus(self.used(&bucket, counts), Charge::of(spec)))
             })
         };
-        let idle = self.fits_idle(spec);
-        if self.config.borrow || within(&|_| true).is_some() {
-            assert!(!idle, "task {id} waits ({verdict:?}), and what it needs is idle");
-        }
         let stays = |holder| !self.leaves(holder);
+        let background = spec.kind.is_background();
+        if background || self.config.borrow || within(&|_| true).is_some() {
+            assert!(!self.fits_idle(spec), "task {id} waits ({verdict:?}), and what it needs is idle");
+        }
+        if background {
+            return;
+        }
+        if self.config.borrow {
+            let firm = |holder| !self.is_background(holder);
+            assert!(!self.fits(spec, firm), "task {id} waits ({verdict:?}) for what runs in the background");
+        }
         let Some(level) = within(&stays) else { return };
         assert!(!self.fits(spec, stays), "task {id} waits ({verdict:?}), and what it needs is being left");
         let mut mine = level;
@@ -167,6 +200,14 @@ impl Books {
         }
         let firm = |holder| stays(holder) && !self.must_yield(holder, id, mine);
         assert!(!self.fits(spec, firm), "task {id} at {mine} waits ({verdict:?}), and others would have to make room");
+    }
+
+    /// Whether the holder only has what nobody else wants, and can leave it now.
+    fn is_background(&self, holder: Holder) -> bool {
+        let Holder::Run(run) = holder else { return false };
+        let run = &self.runs[&run];
+        let spec = self.spec(run.task);
+        run.stays() && spec.kind.is_background() && spec.suspendable && run.elapsed(self.now) >= self.protected(run)
     }
 
     /// Whether the holder certainly has to make room for the task, which counts as `level`.
@@ -178,16 +219,17 @@ impl Books {
                 let theirs = self.spec(run.task);
                 let same = theirs.user == spec.user && theirs.priority == spec.priority;
                 // What a node still runs for the group that it was taken from is left in peace.
-                if same || theirs.group != spec.group {
+                let background = theirs.kind.is_background();
+                if (same && !background) || theirs.group != spec.group || !theirs.suspendable {
                     return false;
                 }
-                let timing = self.config.timing(run.level);
-                let elapsed = run.started_at.map_or(Span::ZERO, |start| self.now.since(start));
-                let yours = self.counts_as_least_best(run);
-                if !run.entitled || yours < level {
-                    return elapsed >= timing.protected;
+                let elapsed = run.elapsed(self.now);
+                let yours = self.counts_as(run);
+                if elapsed < self.protected(run) {
+                    return false;
                 }
-                yours == level && theirs.user != spec.user && run.started_at.is_some() && elapsed >= timing.slice
+                let equal = yours == level && theirs.user != spec.user && run.started_at.is_some();
+                !run.entitled || yours < level || (equal && elapsed >= self.slice(run))
             }
             Holder::Promise(other) => {
                 let promise = &self.promises[&other];

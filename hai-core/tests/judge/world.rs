@@ -13,8 +13,16 @@ use super::ops::{End, Op, Story};
 /// More wake-ups than a few minutes can need.
 const WAKE_UPS_MAX: usize = 200;
 
-/// After every so many rounds an engine is restored on the side; more would only take longer.
-const RESTORES_EVERY: usize = 3;
+/// After every so many rounds an engine is restored on the side, and copies are compared; more would only take longer.
+const RESTORES_EVERY: usize = 17;
+const COPIES_EVERY: usize = 13;
+
+/// The verdict of every task, and all that is shown, is judged in one of so many rounds: not all in the same.
+const TURNS: u64 = 3;
+
+/// How long runs run once nothing more comes, and how often at most something happens then by itself.
+const LAST_RUNS: Span = Span::from_secs(30);
+const LAST_STEPS_MAX: usize = 2_000;
 
 /// The engines and the judge.
 pub(crate) struct World {
@@ -35,6 +43,8 @@ pub(crate) struct World {
     pub(crate) rounds: Vec<Round>,
     /// Print facts and decisions as they come.
     aloud: bool,
+    /// Rounds so far.
+    told_in_turn: u64,
 }
 
 fn json(value: &impl serde::Serialize) -> String {
@@ -45,13 +55,6 @@ fn json(value: &impl serde::Serialize) -> String {
 fn untold(engine: &Engine) -> serde_json::Value {
     let mut state = serde_json::to_value(engine.snapshot()).expect("plain data");
     strip(&mut state, "told");
-    state
-}
-
-/// The same without the time, which is taken in with every call.
-fn timeless(engine: &Engine) -> serde_json::Value {
-    let mut state = untold(engine);
-    state.as_object_mut().and_then(|fields| fields.remove("now")).expect("the state carries the time");
     state
 }
 
@@ -85,6 +88,7 @@ impl World {
             taken_over: false,
             rounds: Vec::new(),
             aloud,
+            told_in_turn: 0,
         };
         for node in &story.nodes {
             world.tell(Fact::NodeSet { node: node.clone() });
@@ -97,6 +101,34 @@ impl World {
 
     pub(crate) fn play(story: &Story) -> Self {
         Self::perform(story, false)
+    }
+
+    /// The same, and then nothing more comes: runs end, time passes, and whoever can start has to.
+    pub(crate) fn play_out(story: &Story) {
+        Self::perform(story, false).come_to_rest();
+    }
+
+    fn come_to_rest(&mut self) {
+        for _ in 0..LAST_STEPS_MAX {
+            let idle = self.books.runs.is_empty() && self.books.promises.is_empty();
+            if idle && self.books.next_due().is_none() {
+                self.books.judge_verdicts(&self.engine);
+                self.books.judge_left_over(&self.engine);
+                return;
+            }
+            let soon = self.books.now + LAST_RUNS;
+            self.books.now = self.engine.next_deadline().map_or(soon, |deadline| deadline.clamp(self.books.now, soon));
+            for (run, rank) in self.workers(|run, rank| run.stays() && !run.started.contains(&rank)) {
+                self.tell_of_worker(Fact::WorkerStarted { run, rank });
+            }
+            let now = self.books.now;
+            for (run, rank) in self.workers(|run, _| !run.stays() || run.elapsed(now) >= LAST_RUNS) {
+                let end = if self.books.runs[&run].stays() { End::Success } else { End::Suspended };
+                self.end_worker(run, rank, end);
+            }
+            self.round();
+        }
+        panic!("I-10: it does not come to rest; left over are {:?}", self.books.tasks.keys());
     }
 
     /// The same, with everything printed.
@@ -113,12 +145,14 @@ impl World {
             }
         }
         world.round();
+        world.judge_replayer();
         world
     }
 
     // --- facts
 
     fn tell(&mut self, fact: Fact) {
+        self.let_time_pass();
         let believed = self.books.believes(&fact);
         let answer = self.engine.observe(self.books.now, &fact);
         if self.aloud {
@@ -128,8 +162,7 @@ impl World {
         if answer == Ok(true) {
             self.news = true;
         } else {
-            // The twin was not told yet: it still is what the engine was.
-            assert_eq!(timeless(&self.engine), timeless(&self.twin), "{fact:?} is no news, and changed the engine");
+            self.judge_unchanged(&fact);
         }
         assert_eq!(self.twin.observe(self.books.now, &fact), answer, "I-6: {fact:?}");
         assert_eq!(self.replayer.observe(self.books.now, &fact), answer, "replay: {fact:?}");
@@ -137,6 +170,23 @@ impl World {
             self.books.observe(&fact);
         }
         self.collect();
+    }
+
+    /// What time brings about comes with whatever the engine is told next.
+    fn let_time_pass(&mut self) {
+        self.books.pass_time();
+        self.news |= self.engine.next_deadline().is_some_and(|deadline| deadline <= self.books.now);
+    }
+
+    /// The twin was not told yet: but for the time it still is what the engine was.
+    fn judge_unchanged(&mut self, fact: &Fact) {
+        self.twin.replay(self.books.now, &[]).expect("no decision can be wrong");
+        assert!(self.is_as_twin(), "{fact:?} is no news, and changed the engine");
+    }
+
+    /// Whether the twin's state is the engine's, as far as both were told the same.
+    fn is_as_twin(&self) -> bool {
+        if self.taken_over { untold(&self.engine) == untold(&self.twin) } else { self.engine.snapshot() == self.twin.snapshot() }
     }
 
     /// What the engine says ended is what the books say ended.
@@ -157,9 +207,18 @@ impl World {
 
     fn happen(&mut self, op: &Op) {
         match op {
-            Op::Submit(spec) => {
-                let task = self.engine.next_task_id();
-                self.tell(Fact::Submitted { task, spec: Arc::clone(spec) });
+            Op::Submit(spec, after, wait) => self.submit(spec, after, *wait),
+            Op::MustFollow(index, other, ended) => {
+                if let Some(other) = pick(self.books.tasks.keys().copied(), *other) {
+                    let after = vec![Dependency { task: other, ended: *ended }];
+                    self.tell_of_task(*index, |task| Fact::MustFollow { task, after });
+                }
+            }
+            Op::Renew(index) => self.tell_of_task(*index, |task| Fact::Renewed { task }),
+            Op::Idle(index, idle) => {
+                if let Some(run) = pick(self.books.runs.keys().copied(), *index) {
+                    self.tell(Fact::Idle { run, idle: *idle });
+                }
             }
             Op::Cancel(index) => self.tell_of_task(*index, |task| Fact::Cancelled { task }),
             Op::Hold(index) => self.tell_of_task(*index, |task| Fact::Held { task }),
@@ -214,9 +273,10 @@ impl World {
             }
             Op::Repeat => {
                 if let Some(fact) = self.last_worker_fact.clone() {
+                    self.let_time_pass();
                     let answer = self.engine.observe(self.books.now, &fact);
                     assert!(!matches!(answer, Ok(true)), "{fact:?} was news twice");
-                    assert_eq!(timeless(&self.engine), timeless(&self.twin), "{fact:?} was told twice");
+                    self.judge_unchanged(&fact);
                     assert_eq!(self.twin.observe(self.books.now, &fact), answer, "I-6: {fact:?}");
                     assert_eq!(self.replayer.observe(self.books.now, &fact), answer, "replay: {fact:?}");
                 }
@@ -231,6 +291,21 @@ impl World {
                 (self.taken_over, self.news) = (true, true);
             }
         }
+    }
+
+    fn submit(&mut self, spec: &Arc<TaskSpec>, after: &[(u8, DependsOn)], wait: Option<u8>) {
+        let task = self.engine.next_task_id();
+        let spec = if after.is_empty() && wait.is_none() {
+            Arc::clone(spec)
+        } else {
+            let earlier = |(back, ended): &(u8, DependsOn)| Dependency {
+                task: TaskId(task.0.saturating_sub(1 + u64::from(*back)).max(1)),
+                ended: *ended,
+            };
+            let not_before = wait.map(|secs| self.books.now + Span::from_secs(secs.into()));
+            Arc::new(TaskSpec { after: after.iter().map(earlier).collect(), not_before, ..TaskSpec::clone(spec) })
+        };
+        self.tell(Fact::Submitted { task, spec });
     }
 
     fn restored(&self) -> Engine {
@@ -272,10 +347,11 @@ impl World {
             End::Killed => WorkerExit::of(WorkerFate::Killed { signal: 11 }),
             End::NotExecuted if !started => WorkerExit::of(WorkerFate::NotExecuted { reason: "absent".to_owned() }),
             End::Lost => lost(),
-            End::Refused if !started => {
-                WorkerExit::of(WorkerFate::Refused { reason: "full".to_owned(), cause: RefusalCause::Task })
+            End::Refused | End::RefusedByNode if !started => {
+                let cause = if matches!(end, End::Refused) { RefusalCause::Task } else { RefusalCause::Node };
+                WorkerExit::of(WorkerFate::Refused { reason: "full".to_owned(), cause })
             }
-            End::Refused => lost(),
+            End::Refused | End::RefusedByNode => lost(),
             End::Suspended if told => WorkerExit::exited(1).after_signal(),
             End::SuspendedDone if told => WorkerExit { declared_done: true, ..WorkerExit::exited(0).after_signal() },
             _ => WorkerExit::exited(0),
@@ -345,6 +421,7 @@ impl World {
 
     fn round(&mut self) {
         let now = self.books.now;
+        self.books.pass_time();
         let in_time = self.engine.next_deadline().is_none_or(|deadline| deadline > now);
         let round = self.engine.schedule(now);
         if in_time && !self.news {
@@ -354,14 +431,20 @@ impl World {
             round.decisions.iter().for_each(|decision| println!("  {} => {decision:?}", now.as_ms()));
         }
         let twins = self.twin.schedule(now);
-        assert_eq!(json(&round.decisions), json(&twins.decisions), "I-6: a twin decides something else");
-        assert!(self.taken_over || json(&round) == json(&twins), "I-6: a twin says {twins:?} and not {round:?}");
+        assert_eq!(round.decisions, twins.decisions, "I-6: a twin decides something else");
+        assert!(self.taken_over || round == twins, "I-6: a twin says {twins:?} and not {round:?}");
         self.replayer.replay(now, &round.decisions).expect("what was decided can be replayed");
 
         self.books.judge_decisions(&round);
         self.collect();
-        self.books.judge_verdicts(&self.engine);
-        self.books.judge_nodes(&self.engine);
+        self.told_in_turn += 1;
+        let turn = self.told_in_turn;
+        for &id in self.books.tasks.keys().filter(|id| (id.0 + turn).is_multiple_of(TURNS)) {
+            self.books.judge_task(id, &self.engine);
+        }
+        if turn.is_multiple_of(TURNS) {
+            self.books.judge_nodes(&self.engine);
+        }
         self.judge_told(&round);
 
         let again = self.engine.schedule(now);
@@ -369,6 +452,9 @@ impl World {
         assert!(self.twin.schedule(now).is_empty());
         let deadline = self.engine.next_deadline();
         assert!(deadline.is_none_or(|deadline| deadline > now), "it is {now}, and the deadline is {deadline:?}");
+        if let Some(due) = self.books.next_due() {
+            assert!(deadline.is_some_and(|deadline| deadline <= due), "asked at {deadline:?}, {due} would be missed");
+        }
         self.judge_copies();
         self.news = false;
         if !round.is_empty() {
@@ -384,7 +470,8 @@ impl World {
         }
         let listed: BTreeSet<TaskId> = round.verdicts.iter().map(|(task, _)| *task).collect();
         assert_eq!(listed.len(), round.verdicts.len(), "a task is told of twice");
-        for &task in self.books.tasks.keys() {
+        let turn = self.told_in_turn;
+        for &task in self.books.tasks.keys().filter(|id| (id.0 + turn).is_multiple_of(TURNS)) {
             match self.engine.verdict(task) {
                 None => {
                     self.told.remove(&task);
@@ -401,15 +488,21 @@ impl World {
 
     /// Whoever restored the state, or only replayed it, is as if it had been there.
     fn judge_copies(&self) {
+        assert!(self.taken_over || self.is_as_twin(), "I-6: a twin's state differs");
+        if self.rounds.len().is_multiple_of(COPIES_EVERY) {
+            self.judge_replayer();
+        }
+        if self.rounds.len().is_multiple_of(RESTORES_EVERY) {
+            let mut restored = self.restored();
+            let round = restored.schedule(self.books.now);
+            assert!(round.decisions.is_empty(), "one that was restored decides more: {round:?}");
+            self.books.judge_verdicts(&restored);
+        }
+    }
+
+    fn judge_replayer(&self) {
         let state = untold(&self.engine);
         assert_eq!(untold(&self.twin), state, "I-6: a twin's state differs");
         assert_eq!(untold(&self.replayer), state, "the state of one that replays differs");
-        if !self.rounds.len().is_multiple_of(RESTORES_EVERY) {
-            return;
-        }
-        let mut restored = self.restored();
-        let round = restored.schedule(self.books.now);
-        assert!(round.decisions.is_empty(), "one that was restored decides more: {round:?}");
-        self.books.judge_verdicts(&restored);
     }
 }
