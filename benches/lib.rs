@@ -1,9 +1,11 @@
 //! Clusters and loads for the benches: the same every time, and as large as asked.
 
+use std::sync::Arc;
+
 use hai_core::engine::{Engine, EngineConfig};
 use hai_core::model::{
-    Allowance, Decision, DeviceHealth, DeviceId, DeviceSpec, Fact, GroupName, ModelName, NodeName, NodeSpec, Priority,
-    RightKey, RightRow, Round, RunId, Span, TaskId, TaskSpec, Time, UserName, WorkerExit, WorkerRequest,
+    Allowance, Decision, DeviceId, DeviceSpec, Fact, GroupName, ModelName, NodeName, NodeSpec, Priority, RightKey,
+    RightRow, Round, RunId, Span, TaskId, TaskSpec, Time, UserName, WorkerExit, WorkerRequest,
 };
 
 /// Devices on every node.
@@ -32,22 +34,14 @@ pub fn task(owner: UserName, priority: Priority, devices: u32) -> TaskSpec {
 }
 
 fn node(number: u32) -> NodeSpec {
-    let device = |index: u32| DeviceSpec {
-        id: DeviceId::new(format!("GPU-{number}-{index}")).expect("printable"),
-        model: ModelName::new("A100").expect("printable"),
-        memory_mib: 40 * 1024,
-        health: DeviceHealth::Healthy,
+    let device = |index: u32| {
+        let id = DeviceId::new(format!("GPU-{number}-{index}")).expect("printable");
+        DeviceSpec::new(id, ModelName::new("A100").expect("printable"), 40 * 1024)
     };
-    NodeSpec {
-        name: NodeName::new(format!("node-{number}")).expect("letters and digits"),
-        group: GroupName::new("default").expect("letters"),
-        cpu_milli: 128_000,
-        memory_mib: 512 * 1024,
-        devices: (0..DEVICES_PER_NODE).map(device).collect(),
-        ready: true,
-        cordoned: false,
-        taints: std::collections::BTreeSet::new(),
-    }
+    let name = NodeName::new(format!("node-{number}")).expect("letters and digits");
+    let group = GroupName::new("default").expect("letters");
+    let devices = (0..DEVICES_PER_NODE).map(device).collect();
+    NodeSpec { devices, ..NodeSpec::new(name, group, 128_000, 512 * 1024) }
 }
 
 impl Lab {
@@ -58,7 +52,7 @@ impl Lab {
     #[must_use]
     pub fn new(config: EngineConfig, nodes: u32) -> Self {
         let mut lab = Lab { engine: Engine::new(config), now: Time::ZERO, executing: Vec::new() };
-        lab.tell(&Fact::RightSet { right: RightRow { key: RightKey::default(), allowance: Allowance::UNLIMITED } });
+        lab.tell(&Fact::RightSet { right: RightRow::new(RightKey::default(), Allowance::UNLIMITED) });
         for number in 0..nodes {
             lab.tell(&Fact::NodeSet { node: node(number) });
         }
@@ -84,7 +78,7 @@ impl Lab {
     /// Submits a task.
     pub fn submit(&mut self, spec: TaskSpec) -> TaskId {
         let task = self.engine.next_task_id();
-        self.tell(&Fact::Submitted { task, spec: Box::new(spec) });
+        self.tell(&Fact::Submitted { task, spec: Arc::new(spec) });
         task
     }
 

@@ -40,30 +40,17 @@ pub fn at_once<F: Future>(future: F) -> Option<F::Output> {
 /// # Errors
 /// [`NameError`] if `name` is none.
 pub fn machine(name: &str, devices: u32) -> Result<NodeSpec, NameError> {
-    let device = |index| {
-        Ok(DeviceSpec {
-            id: DeviceId::new(format!("{name}-{index}"))?,
-            model: ModelName::new("RTX 3070")?,
-            memory_mib: 8 << 10,
-            health: DeviceHealth::Healthy,
-        })
-    };
-    Ok(NodeSpec {
-        name: NodeName::new(name)?,
-        group: GroupName::new("default")?,
-        cpu_milli: 16_000,
-        memory_mib: 64 << 10,
-        devices: (0..devices).map(device).collect::<Result<_, _>>()?,
-        ready: true,
-        cordoned: false,
-        taints: Default::default(),
-    })
+    let device =
+        |index| Ok(DeviceSpec::new(DeviceId::new(format!("{name}-{index}"))?, ModelName::new("RTX 3070")?, 8 << 10));
+    let devices = (0..devices).map(device).collect::<Result<_, _>>()?;
+    let (name, group) = (NodeName::new(name)?, GroupName::new("default")?);
+    Ok(NodeSpec { devices, ..NodeSpec::new(name, group, 16_000, 64 << 10) })
 }
 
 /// Lets everybody hold everything.
 #[must_use]
 pub fn all_rights() -> Command {
-    Command::Tell(Fact::RightSet { right: RightRow { key: RightKey::default(), allowance: Allowance::UNLIMITED } })
+    Command::Tell(Fact::RightSet { right: RightRow::new(RightKey::default(), Allowance::UNLIMITED) })
 }
 
 /// A task of `user` with one worker on as many devices.

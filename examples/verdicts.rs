@@ -3,6 +3,8 @@
 //! `cargo run -p hai-examples --example verdicts`. Every waiting task has a verdict: data with the numbers in it, and
 //! one sentence for people.
 
+use std::sync::Arc;
+
 use hai_core::backend::Command;
 use hai_core::engine::{Engine, EngineConfig};
 use hai_core::model::{Allowance, Fact, Priority, RightKey, RightRow, TaskId, Time, UserName, Verdict};
@@ -24,7 +26,7 @@ fn ask() -> Result<Vec<(String, Option<Verdict>)>, Error> {
     for (user, devices) in [("alice", 4), ("bob", 1)] {
         let key = RightKey { user: Some(UserName::new(user)?), ..RightKey::default() };
         let allowance = Allowance::devices(devices);
-        engine.observe(now, &Fact::RightSet { right: RightRow { key, allowance } })?;
+        engine.observe(now, &Fact::RightSet { right: RightRow::new(key, allowance) })?;
     }
     let wanted = [
         ("train", "alice", Priority::High, 2),
@@ -36,7 +38,7 @@ fn ask() -> Result<Vec<(String, Option<Verdict>)>, Error> {
     ];
     for (name, user, priority, devices) in wanted {
         let Command::Submit(submitted) = submit(name, user, priority, devices)? else { continue };
-        let fact = Fact::Submitted { task: engine.next_task_id(), spec: Box::new(submitted.spec) };
+        let fact = Fact::Submitted { task: engine.next_task_id(), spec: Arc::new(submitted.spec) };
         engine.observe(now, &fact)?;
     }
     engine.schedule(now);

@@ -1,6 +1,7 @@
 //! The engine under any order of facts, before a cluster that does anything a cluster could do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arbitrary::{Arbitrary, Unstructured};
 use hai_core::engine::{Engine, EngineConfig, Policy, Timing};
@@ -186,31 +187,29 @@ fn key(user_number: u8, group_number: u8, priority_number: u8) -> RightKey {
         user: (user_number % 4 != 3).then(|| user(user_number % 4)),
         group: (!group_number.is_multiple_of(3)).then(|| group(group_number)),
         priority: (priority_number % 10 != 9).then(|| priority(priority_number % 10)),
+        ..RightKey::default()
     }
 }
 
 fn node(index: usize, shape: u8, state: u8) -> NodeSpec {
     // A device that is exchanged for another kind has a new id; but a node's description may also be corrected.
     let kind = |device: u8| if index.is_multiple_of(2) { 0 } else { (device + shape / 5) % 2 };
-    let devices = (0..shape % 5).map(|device| DeviceSpec {
-        id: DeviceId::new(format!("{}-{device}-{}", NODES[index], kind(device))).expect("a good name"),
-        model: ModelName::new(pick(&MODELS, device + shape / 5)).expect("a good name"),
-        memory_mib: 8192 << ((device + shape / 5) % 2),
-        health: if state & 0x80 != 0 && device == 0 {
+    let devices = (0..shape % 5).map(|device| {
+        let id = DeviceId::new(format!("{}-{device}-{}", NODES[index], kind(device))).expect("a good name");
+        let model = ModelName::new(pick(&MODELS, device + shape / 5)).expect("a good name");
+        let health = if state & 0x80 != 0 && device == 0 {
             DeviceHealth::Sick { reason: "so it says".to_owned() }
         } else {
             DeviceHealth::Healthy
-        },
+        };
+        DeviceSpec { health, ..DeviceSpec::new(id, model, 8192 << ((device + shape / 5) % 2)) }
     });
     NodeSpec {
-        name: NodeName::new(NODES[index]).expect("a good name"),
-        group: group(state & 2),
-        cpu_milli: 4000,
-        memory_mib: 4096,
         devices: devices.collect(),
         ready: state & 1 == 0,
         cordoned: state & 12 == 12,
         taints: if state & 0x70 == 0x70 { BTreeSet::from(["slow".to_owned()]) } else { BTreeSet::new() },
+        ..NodeSpec::new(NodeName::new(NODES[index]).expect("a good name"), group(state & 2), 4000, 4096)
     }
 }
 
@@ -228,7 +227,7 @@ impl World {
         // Where most inputs would have to come to first.
         world.set_node(0, 2, 0);
         world.set_node(1, 4, 0);
-        world.tell(Fact::RightSet { right: RightRow { key: RightKey::default(), allowance: Allowance::UNLIMITED } });
+        world.tell(Fact::RightSet { right: RightRow::new(RightKey::default(), Allowance::UNLIMITED) });
         world
     }
 
@@ -248,7 +247,7 @@ impl World {
         match op {
             Op::Submit { user: who, group: place, priority: level, workers, shape, kind } => {
                 let spec = spec(who, place, level, workers, shape, kind);
-                self.tell(Fact::Submitted { task: self.engine.next_task_id(), spec: Box::new(spec) });
+                self.tell(Fact::Submitted { task: self.engine.next_task_id(), spec: Arc::new(spec) });
             }
             Op::Cancel(number) => self.tell_of_task(number, |task| Fact::Cancelled { task }),
             Op::Hold(number) => self.tell_of_task(number, |task| Fact::Held { task }),
@@ -258,9 +257,9 @@ impl World {
                 self.tell_of_task(task, |task| Fact::Reprioritised { task, priority: priority(level), custom_rank });
             }
             Op::SetRight { user, group, priority, limit } => {
-                let bound = |bits: u8| if bits == 7 { Limit::Unlimited } else { Limit::AtMost(u32::from(bits)) };
+                let bound = |bits: u8| if bits == 7 { Limit::Unlimited } else { Limit::at_most(u32::from(bits)) };
                 let allowance = Allowance { nodes: bound(limit & 7), devices: bound(limit >> 3 & 7) };
-                self.tell(Fact::RightSet { right: RightRow { key: key(user, group, priority), allowance } });
+                self.tell(Fact::RightSet { right: RightRow::new(key(user, group, priority), allowance) });
             }
             Op::RemoveRight { user, group, priority } => {
                 self.tell(Fact::RightRemoved { key: key(user, group, priority) });
@@ -326,7 +325,7 @@ impl World {
             0 => Fact::WorkerStarted { run, rank: 9999 },
             1 => Fact::WorkerEnded { run: RunId(u64::MAX), rank: 0, exit: exit(number) },
             2 => Fact::Checkpointed { run: RunId(9999 + run.0), whole_life_state: i64::MIN },
-            3 => Fact::Submitted { task: TaskId(0), spec: Box::new(spec(0, 0, 0, number, number, number)) },
+            3 => Fact::Submitted { task: TaskId(0), spec: Arc::new(spec(0, 0, 0, number, number, number)) },
             4 => Fact::Cancelled { task: TaskId(9999 + task.0) },
             _ => Fact::DeviceChanged {
                 node: NodeName::new("nowhere").expect("a good name"),
@@ -430,7 +429,7 @@ fn spec(who: u8, place: u8, level: u8, workers: u8, shape: u8, kind: u8) -> Task
         if shape % 6 == 5 { WorkerRequest::whole_node() } else { WorkerRequest::devices(u32::from(shape % 6)) };
     request.device_memory_mib = if kind & 1 != 0 { 16384 } else { 0 };
     if kind & 2 != 0 {
-        request.models = BTreeSet::from([ModelName::new(pick(&MODELS, kind / 2)).expect("a good name")]);
+        request.models = vec![ModelName::new(pick(&MODELS, kind / 2)).expect("a good name")];
     }
     request.cpu_milli = if kind & 4 != 0 { 2000 } else { 0 };
     request.memory_mib = if kind & 8 != 0 { 3000 } else { 0 };
@@ -451,7 +450,7 @@ fn exit(how: u8) -> WorkerExit {
         3 => WorkerFate::Exited { code: 1 },
         4 => WorkerFate::Killed { signal: 9 },
         5 => WorkerFate::NotExecuted { reason: reason() },
-        6 => WorkerFate::Refused { reason: reason() },
+        6 => WorkerFate::Refused { reason: reason(), cause: RefusalCause::Task },
         _ => WorkerFate::Lost { reason: reason() },
     };
     WorkerExit { fate, signalled: how & 16 != 0, declared_done: how & 32 != 0 && how & 64 != 0, log_lost_bytes: 0 }

@@ -98,6 +98,7 @@ impl<K: Key, V> Table<K, V> {
         self.slot(key).is_some()
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -355,6 +355,7 @@ fn nobody_is_interrupted_for_a_start_that_can_not_follow() {
     lab.submit(task("t1").nodes(1));
     assert_eq!(lab.settle(), ["start best", "start t1"]);
     lab.submit(task("gang").prio(High).nodes(2));
+    assert_eq!(lab.round(), NOTHING);
     assert!(matches!(lab.why("gang"), Verdict::NoRoom { .. }));
     assert_eq!(lab.pass(secs(3600)), ["reserve gang"]);
     assert!(matches!(lab.why("gang"), Verdict::Reserved { by: None, .. }));

@@ -450,7 +450,7 @@ fn people_are_added_kept_apart_and_given_rights() {
     let set = good(lab.hai(&[&["rights", "set", "--devices", "1"][..], &right].concat()));
     assert_eq!(set, "user ada, group every, priority EXTREME_HIGH: 0 nodes, 1 devices\n");
     until("it has run", || (json(&good(ada(&["show", &urgent, "--json"])))["outcome"] == "succeeded").then_some(()));
-    assert!(good(lab.hai(&["rights"])).lines().any(|line| line == "ada\tevery\tEXTREME_HIGH\t0\t1"));
+    assert!(good(lab.hai(&["rights"])).lines().any(|line| line == "ada\tevery\tEXTREME_HIGH\t0\t1\t\t"));
     assert_eq!(good(lab.hai(&[&["rights", "rm"][..], &right].concat())), "the right is taken away\n");
     let (code, _) = bad(lab.hai(&[&["rights", "rm"][..], &right].concat()));
     assert_eq!(code, 1);

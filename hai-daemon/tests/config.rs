@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use hai_core::engine::Policy;
-use hai_core::model::{Allowance, Limit, Priority, Span};
+use hai_core::model::{Allowance, Amount, Limit, Priority, Span};
 use hai_daemon::config::flags::ConfigFlags;
 use hai_daemon::config::{Config, EXAMPLE, Environment, LogFormat, LogLevel, Origin};
 use proptest::prelude::*;
@@ -98,7 +98,7 @@ fn every_value_arrives() {
     assert_eq!(config.tasks.default_priority, Priority::Low);
     let right = &config.rights[0];
     assert_eq!((config.rights.len(), right.key.user.as_ref().map(ToString::to_string)), (1, Some("ada".to_owned())));
-    assert_eq!(right.allowance, Allowance { nodes: Limit::AtMost(2), devices: Limit::Unlimited });
+    assert_eq!(right.allowance, Allowance { nodes: Limit::at_most(2), devices: Limit::Unlimited });
     let node = &config.nodes[0];
     assert_eq!((node.cpu_milli, node.memory_mib, node.cordoned, node.ready), (500, 1024, true, true));
     assert_eq!(node.taints.iter().collect::<Vec<_>>(), ["slow"]);
@@ -140,6 +140,54 @@ fn the_example_parses_and_tells_the_true_defaults() {
         let key = line.split(" = ").next().unwrap_or_default();
         assert!(EXAMPLE.contains(&format!("{key} = ")) || key.is_empty(), "the example does not show `{key}`");
     }
+}
+
+#[test]
+fn rights_and_nodes_may_say_more() {
+    let config = parse(
+        r#"
+        [[right]]
+        team = "vision"
+        priority = "LOW"
+        devices = 2.5
+        expires = 2027-01-31T19:00:00+01:00
+
+        [[right]]
+        model = "RTX 3070"
+        cap = true
+        devices = 3
+
+        [[node]]
+        name = "lab-1"
+        cpu = 4
+        memory = "8GiB"
+        labels = { disk = "fast", "odd name" = "x" }
+        leaf = "leaf-1"
+        spine = "spine-1"
+        zone = "room 2"
+
+        [[node.device]]
+        model = "A100"
+        memory = "5GiB"
+        mig_profile = "1g.5gb"
+        compute_capability = "8.0"
+        "#,
+    );
+    let [lent, cap] = &config.rights[..] else { panic!("two rights: {:?}", config.rights) };
+    assert_eq!(lent.key.team.as_ref().map(ToString::to_string), Some("vision".to_owned()));
+    assert_eq!(lent.allowance.devices, Limit::AtMost(Amount::from_milli(2500)));
+    assert_eq!(lent.expires.expect("it does").to_string(), "2027-01-31T18:00:00.000Z");
+    assert_eq!((cap.key.cap, cap.key.model.as_ref().map(ToString::to_string)), (true, Some("RTX 3070".to_owned())));
+    let node = &config.nodes[0];
+    assert_eq!(node.labels.get("disk").map(String::as_str), Some("fast"));
+    assert_eq!(node.location.zone.as_ref().map(ToString::to_string), Some("room 2".to_owned()));
+    let device = &node.devices[0];
+    assert_eq!(device.mig_profile.as_ref().map(ToString::to_string), Some("1g.5gb".to_owned()));
+    assert_eq!(device.compute_capability.map(|least| least.to_string()), Some("8.0".to_owned()));
+    same(&parse(&config.show()), &config);
+
+    let both = problem("[[right]]\nuser = \"ada\"\nteam = \"vision\"\ndevices = 1");
+    assert_eq!(both, "hai.toml:1:1: a right is for a user or for each member of a team; give one of user and team");
 }
 
 // === What is refused ===
@@ -236,11 +284,19 @@ fn a_wrong_type_is_refused_with_what_was_expected() {
         ),
         (
             "[[right]]\nnodes = -1",
-            "2:9: nodes: expected a whole number that is not negative, or \"unlimited\", found the number -1",
+            "2:9: nodes: expected a number that is not negative, to a thousandth, or \"unlimited\", found the number -1",
+        ),
+        (
+            "[[right]]\ndevices = 0.0005",
+            "2:11: devices: expected a number that is not negative, to a thousandth, or \"unlimited\", found the number 0.0005",
+        ),
+        (
+            "[[right]]\ndevices = 1\nexpires = 2027-01-31",
+            "3:11: expires: expected a date with a time and its zone, e.g. 2027-01-31T18:00:00Z, found `2027-01-31`",
         ),
         (
             "[[right]]\ndevices = \"all\"",
-            "2:11: devices: expected a whole number that is not negative, or \"unlimited\", found the text \"all\"",
+            "2:11: devices: expected a number that is not negative, to a thousandth, or \"unlimited\", found the text \"all\"",
         ),
     ];
     for (text, expected) in table {

@@ -79,7 +79,7 @@ async fn workers_of_a_run_know_their_place() {
     let mut cluster = LocalCluster::open(LocalConfig { shim, ..lab.config() }).await.expect("a cluster");
     let mut order = order("env; pwd >&2");
     order.program.env = BTreeMap::from([("COLOUR".into(), "red".into()), ("RANK".into(), "overridden".into())]);
-    order.placement.workers = vec![place("one", &["GPU-a", "GPU-b"]), place("two", &[])];
+    order.placement.workers = [place("one", &["GPU-a", "GPU-b"]), place("two", &[])].into_iter().collect();
     order.whole_life_state = 42;
     cluster.start(&order).await.expect("accepted");
     let mut ends = 0;

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::inventory::{NodeIx, Stage};
 use crate::model::*;
-use crate::queue::order::{AccountIx, Order, Waiting};
+use crate::queue::order::{AccountIx, Waiting};
 use crate::queue::{Member, Shape};
 use crate::rights::{Bill, BucketIx, GroupIx, Held, ModelIx, UserIx};
 
@@ -55,7 +55,7 @@ impl Engine {
 
     /// A waiting task's place in its class. Where the order looks at the owner alone that is the same for all of a class.
     fn member(&mut self, id: TaskId) -> Member {
-        let key = if self.config.order.is_static() { self.order_key(id) } else { 0 };
+        let key = if self.order.is_static() { self.order_key(id) } else { 0 };
         (key, self.task_ref(id).spec.rank(id), id)
     }
 
@@ -64,7 +64,7 @@ impl Engine {
         let account = self.usage_account(id);
         let task = self.task_ref(id);
         let waiting = Waiting { task: id, spec: &task.spec, account, ran: task.ran, attained: task.attained };
-        self.config.order.key(&waiting, &self.usage, self.now).value
+        self.order.key(&waiting, &self.usage, self.now).value
     }
 
     /// Where the use of a task's owner is summed up.
@@ -270,6 +270,12 @@ impl Engine {
         for waiter in self.book.freed(bucket) {
             self.agenda.rights.insert((waiter, group));
         }
+        for &id in &self.promised {
+            let of = self.runs.get(id).and_then(|run| run.bill.0.as_ref());
+            if of.is_some_and(|(of, _)| *of == bucket) {
+                self.agenda.promised.insert(id);
+            }
+        }
         self.agenda.rights_freed = true;
         self.agenda.rights_cut |= !self.noticed.is_empty();
     }
@@ -277,7 +283,6 @@ impl Engine {
     /// Something changed for the tasks of this task's group, as strict order sees it.
     pub(super) fn freed(&mut self, task: TaskId) {
         let group = &self.tasks.get(task).expect("the books only name unfinished tasks").spec.group;
-        self.agenda.promises = true;
         self.fifo.set_dirty(group);
     }
 
@@ -291,9 +296,16 @@ impl Engine {
         }
     }
 
+    /// Promises on a node are looked at again.
+    pub(super) fn promises_on(&mut self, ix: NodeIx) {
+        for hold in self.inventory.node(ix).holds().iter().filter(|hold| hold.stage == Stage::Promised) {
+            self.agenda.promised.insert(hold.run);
+        }
+    }
+
     /// A node has more room for new work, or somebody on it yields more easily.
     pub(super) fn room_freed(&mut self, ix: NodeIx) {
-        self.agenda.promises = true;
+        self.promises_on(ix);
         self.agenda.nodes.insert(ix);
         self.inventory.touch(ix);
         self.fifo.set_dirty(&self.inventory.node(ix).spec().group);

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::{Amount, ModelName, Priority, Span};
 use crate::placement::PlacementPolicy;
 use crate::queue::order::{Aging, OrderPolicy};
-use crate::model::{Amount, ModelName, Priority, Span};
 
 /// How the engine decides. Every field has a default that suits a laboratory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -91,7 +91,9 @@ impl Engine {
         match over {
             Over::Bucket { bucket: of, model, by } => {
                 let charge = match model {
-                    Some(model) => bill.by_model.iter().find(|(of, _)| of == model).map_or(Charge::NOTHING, |&(_, charge)| charge),
+                    Some(model) => {
+                        bill.by_model.iter().find(|(of, _)| of == model).map_or(Charge::NOTHING, |&(_, charge)| charge)
+                    }
                     None => bill.charge,
                 };
                 run.entitled && bucket == *of && uses(charge, *by)
@@ -174,7 +176,8 @@ impl Engine {
 
     /// Borrowed work becomes entitled where rights became free, in the order of its rank.
     pub(super) fn entitle_borrowed(&mut self) {
-        let borrowed = Claim { entitled: false, level: Priority::Low }..=Claim { entitled: false, level: Priority::ExtremeHigh };
+        let borrowed =
+            Claim { entitled: false, level: Priority::Low }..=Claim { entitled: false, level: Priority::ExtremeHigh };
         let mut runs: Vec<((Rank, TaskId), RunId)> = Vec::new();
         for group in self.yielders.groups() {
             for id in self.yielders.range(group, borrowed.clone()) {

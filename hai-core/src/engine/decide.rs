@@ -55,7 +55,7 @@ impl Engine {
             Decision::Promise { task, run, placement, level, entitled } => {
                 self.settle(*task, *run, placement, *level, *entitled, Phase::Promised);
                 self.promised.insert(*run);
-                self.agenda.promises = true;
+                self.agenda.promised.insert(*run);
                 self.touch(*task);
             }
             Decision::Withdraw { task } => {
@@ -148,6 +148,7 @@ impl Engine {
         run.phase = Phase::Starting;
         run.decided_at = now;
         self.count_usage(id, true);
+        self.list(id);
         self.set_stage(id, Stage::Staying);
     }
 

@@ -12,8 +12,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::*;
 use crate::inventory::{KindSet, When};
+use crate::model::*;
 use crate::placement::{self, Ask, Within};
 use crate::preemption::{self, Question, Yielder};
 use crate::queue::Want;

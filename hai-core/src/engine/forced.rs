@@ -1,6 +1,7 @@
 //! What has to happen whatever the policy says: stops, holds, lost nodes, cut rights; and promises that are kept or
 //! broken.
 
+use crate::inventory::{Node, Room, Stage};
 use crate::model::*;
 use crate::rights::book::Standing;
 
@@ -111,10 +112,16 @@ impl Engine {
     /// Promises are broken before the policy decides and kept after it, so that a better task that came meanwhile takes
     /// a promise over instead of suspending what has just started.
     pub(super) fn settle_promises(&mut self, keep: bool) {
-        if !self.agenda.promises {
-            return;
-        }
-        for id in self.promised.clone() {
+        let concerned = if self.agenda.promises {
+            self.agenda.promised.clear();
+            self.promised.iter().copied().collect()
+        } else {
+            self.agenda.promised.take()
+        };
+        for &id in &concerned {
+            if !self.promised.contains(&id) {
+                continue;
+            }
             let run = self.run_ref(id);
             let task = run.task;
             // Who waits for one of these tasks is shown who is still leaving.
@@ -134,8 +141,16 @@ impl Engine {
                 self.decide(start);
             }
         }
-        // Keeping and breaking promises raised the flag again; only what comes from outside should.
-        self.agenda.promises = !keep;
+        if keep {
+            // Keeping and breaking promises raised the flag again; only what comes from outside should.
+            self.agenda.promises = false;
+            self.agenda.promised.reuse(concerned);
+        } else {
+            // What was looked at to break it is looked at again to keep it.
+            for id in concerned {
+                self.agenda.promised.insert(id);
+            }
+        }
     }
 
     fn places(&self, id: RunId, holds: impl Fn(&crate::inventory::Node, &WorkerPlacement) -> bool) -> bool {
@@ -157,24 +172,29 @@ impl Engine {
                 let fits = |known: &DeviceSpec| known.health.is_healthy() && spec.request.accepts(known);
                 node.spec().devices.iter().any(|known| known.id == *device && fits(known))
             };
-            let mut others = crate::inventory::Room::of_empty(node.spec());
-            for hold in node.holds().iter().filter(|hold| hold.run != id) {
-                if hold.stage != crate::inventory::Stage::Vacating {
-                    others = others.without(&hold.take);
-                }
+            let mut room = Room::of_empty(node.spec());
+            for hold in node.holds().iter().filter(|hold| hold.run != id && hold.stage != Stage::Vacating) {
+                room = room.without(&hold.take);
             }
             let whole_well = !place.whole_node
                 || (node.spec().devices.len() == place.devices.len()
                     && node.spec().cpu_milli == place.cpu_milli
                     && node.spec().memory_mib == place.memory_mib);
-            let mine: Vec<_> = node.holds().iter().filter(|hold| hold.run == id).collect();
-            let cpu: u64 = mine.iter().map(|hold| u64::from(hold.take.cpu_milli)).sum();
-            let memory: u64 = mine.iter().map(|hold| hold.take.memory_mib).sum();
             place.devices.iter().all(well)
                 && whole_well
-                && cpu <= u64::from(others.cpu_milli)
-                && memory <= others.memory_mib
+                && self.holds_fit(node, id, room)
                 && node.spec().taints.is_subset(&spec.tolerates)
+        })
+    }
+
+    /// Whether all that a run holds on a node fits into so much room.
+    fn holds_fit(&self, node: &Node, id: RunId, mut room: Room) -> bool {
+        let make = self.inventory.make_of(node);
+        node.holds().iter().filter(|hold| hold.run == id).all(|hold| {
+            // What it holds of the node itself may be all there is by now.
+            let fits = room.covers(make, &hold.take);
+            room = room.without(&hold.take);
+            fits
         })
     }
 
@@ -186,17 +206,6 @@ impl Engine {
         {
             return false;
         }
-        self.places(id, |node, _| {
-            let mut room = node.room_unheld();
-            node.holds().iter().filter(|hold| hold.run == id).all(|hold| {
-                let fits = !room.taken_whole
-                    && (!hold.take.whole_node || room.workers == 0)
-                    && hold.take.devices & !room.devices == 0
-                    && hold.take.cpu_milli <= room.cpu_milli
-                    && hold.take.memory_mib <= room.memory_mib;
-                room = room.without(&hold.take);
-                fits
-            })
-        })
+        self.places(id, |node, _| self.holds_fit(node, id, node.room_unheld()))
     }
 }

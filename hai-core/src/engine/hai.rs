@@ -15,10 +15,9 @@ use crate::inventory::{KindSet, NodeIx, Room, When};
 use crate::model::*;
 use crate::placement::Seat;
 use crate::preemption::{self, Listed, Loss, Owner, Plan, Winner};
-use crate::queue::order::Order;
 use crate::queue::{AskId, ClassId, Turn, Want};
-use crate::rights::book::{Standing, Waiter};
 use crate::rights::GroupIx;
+use crate::rights::book::{Standing, Waiter};
 
 use super::Engine;
 use super::place::Stand;
@@ -95,7 +94,8 @@ impl Engine {
         let claim = self.claim_of(class, turn.claim.entitled);
         // A class that waited for room found none anywhere, so one worker fits where something was freed or nowhere.
         let blocked = self.queue.want(class) == Some(Want::Room) && self.queue.is_armed(ask);
-        let search = if blocked && self.queue.ask_spec(ask).workers_min() == 1 { Search::Freed } else { Search::Everywhere };
+        let search =
+            if blocked && self.queue.ask_spec(ask).workers_min() == 1 { Search::Freed } else { Search::Everywhere };
         match self.try_first(head, ask, claim, search) {
             // The rest of the class has its turn, or waits as before.
             Tried::Placed => {}
@@ -231,13 +231,13 @@ impl Engine {
         if let Some(aging) = self.config.aging.filter(|_| claim != Claim::BACKGROUND) {
             claim.level = aging.level(claim.level, self.task_ref(first.2).waiting_since, self.now);
         }
-        let owner = if self.config.order.is_static() { 0 } else { self.order_key(first.2) };
+        let owner = if self.order.is_static() { 0 } else { self.order_key(first.2) };
         Turn { claim, owner: Reverse(owner), first: Reverse(first) }
     }
 
     /// Puts those who wait with an ask into the order of this moment, where time changes it.
     fn reorder(&mut self, ask: AskId) {
-        if self.config.order.is_static() && self.config.aging.is_none() {
+        if self.order.is_static() && self.config.aging.is_none() {
             return;
         }
         let classes: Vec<ClassId> = self.queue.waiting(ask).collect();
@@ -264,7 +264,9 @@ impl Engine {
             level => Some((level, self.stand(id, level, false))),
         };
         let lack = match found {
-            Some((_, Stand { standing: lack @ (Standing::Never | Standing::Used | Standing::TeamUsed(_)), .. })) => lack,
+            Some((_, Stand { standing: lack @ (Standing::Never | Standing::Used | Standing::TeamUsed(_)), .. })) => {
+                lack
+            }
             Some(found) => return Ok(found),
             None => self.worst_lack(id),
         };
@@ -320,7 +322,9 @@ impl Engine {
                 self.start(id, placement, level, claim.entitled);
                 return Tried::Placed;
             }
-            if claim.entitled && let Some(placement) = self.place(id, ask, When::Later, &avoid, &stand) {
+            if claim.entitled
+                && let Some(placement) = self.place(id, ask, When::Later, &avoid, &stand)
+            {
                 self.promise(id, placement, level, true);
                 return Tried::Placed;
             }
@@ -370,7 +374,8 @@ impl Engine {
     /// The task whose nodes another would fit on, if it did not have to leave them alone.
     fn would_delay(&mut self, id: TaskId, ask: AskId, stand: &Stand) -> Option<TaskId> {
         let placement = self.place(id, ask, When::Now, &[], stand)?;
-        let nodes: Vec<NodeIx> = placement.workers.iter().filter_map(|place| self.inventory.find(&place.node)).collect();
+        let nodes: Vec<NodeIx> =
+            placement.workers.iter().filter_map(|place| self.inventory.find(&place.node)).collect();
         self.kept_for(&nodes, id)
     }
 
@@ -552,7 +557,8 @@ impl Engine {
     }
 
     fn pass_slices_of(&mut self, group: &GroupName) -> bool {
-        let waiting: Vec<(Claim, TaskId, ClassId)> = self.queue.by_wait(group).filter(|(claim, ..)| claim.entitled).collect();
+        let waiting: Vec<(Claim, TaskId, ClassId)> =
+            self.queue.by_wait(group).filter(|(claim, ..)| claim.entitled).collect();
         let mut in_vain: BTreeSet<(AskId, Claim)> = BTreeSet::new();
         for (claim, head, class) in waiting {
             let ask = self.queue.ask(class);

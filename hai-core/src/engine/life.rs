@@ -47,7 +47,8 @@ impl Engine {
         }
         self.after.check(id, after, |other| self.tasks.contains(other))?;
         let spec = &task.spec;
-        let more: Vec<Dependency> = after.iter().filter(|dependency| !spec.after.contains(dependency)).copied().collect();
+        let more: Vec<Dependency> =
+            after.iter().filter(|dependency| !spec.after.contains(dependency)).copied().collect();
         if more.is_empty() {
             return Ok(false);
         }
@@ -207,7 +208,8 @@ impl Engine {
 
     /// The task waits after a refusal or a loss, twice as long for every time `before` in a row that it had to.
     pub(super) fn back_off(&mut self, id: TaskId, before: u32, reason: String) {
-        let doubled = self.config.back_off.as_ms().saturating_mul(1_u64.checked_shl(before.min(40)).unwrap_or(u64::MAX));
+        let doubled =
+            self.config.back_off.as_ms().saturating_mul(1_u64.checked_shl(before.min(40)).unwrap_or(u64::MAX));
         self.wait_until(id, self.now + Span::from_ms(doubled).min(self.config.back_off_max), reason);
     }
 
@@ -233,13 +235,14 @@ impl Engine {
     pub(super) fn cool_down(&mut self, name: &NodeName) {
         let Some(ix) = self.inventory.find(name) else { return };
         let (times, _) = self.cooling.get(name).copied().unwrap_or_default();
-        let doubled = self.config.cool_down.as_ms().saturating_mul(1_u64.checked_shl(times.min(40)).unwrap_or(u64::MAX));
+        let doubled =
+            self.config.cool_down.as_ms().saturating_mul(1_u64.checked_shl(times.min(40)).unwrap_or(u64::MAX));
         let until = self.now + Span::from_ms(doubled).min(self.config.cool_down_max);
         self.cooling.insert(name.clone(), (times.saturating_add(1), until));
         self.inventory.cool(ix, Some(until));
         self.timers.set(Timer::CoolDown(ix), until);
         // Promises on it are broken.
-        self.agenda.promises = true;
+        self.promises_on(ix);
     }
 
     /// The node may be tried again. How often it refused is remembered until it takes a start.

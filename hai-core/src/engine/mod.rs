@@ -14,15 +14,16 @@ mod fifo;
 mod forced;
 mod hai;
 mod life;
-mod reserve;
 mod observe;
 mod place;
+mod reserve;
 mod snapshot;
 mod state;
 mod timers;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub use config::{Churn, EngineConfig, Policy, Timing};
 pub use error::FactError;
@@ -30,11 +31,12 @@ pub use snapshot::EngineState;
 
 use crate::inventory::{Inventory, NodeIx};
 use crate::model::{
-    Charge, Claim, Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView, Span, TaskId, TaskView, Team, Time, UserName, Verdict,
+    Charge, Claim, Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView, Span,
+    TaskId, TaskView, Team, Time, UserName, Verdict,
 };
 use crate::placement::{self, Placer};
 use crate::preemption::{Owner, Yielders};
-use crate::queue::order::Usage;
+use crate::queue::order::{Order, Usage};
 use crate::queue::{AskId, ClassId, Queue};
 use crate::rights::BucketIx;
 use crate::rights::book::Book;
@@ -68,6 +70,7 @@ pub struct Engine {
     /// Runs with workers in several zones.
     crossing: BTreeSet<RunId>,
     book: Book,
+    order: Arc<dyn Order>,
     usage: Usage,
     /// Whether the order looks at what users used.
     counts_usage: bool,
@@ -115,6 +118,15 @@ pub struct Engine {
     ended_runs: Vec<RunView>,
 }
 
+/// Parts of the `hai` policy that an embedder brings, in the place of those that [`EngineConfig`] names.
+#[derive(Clone, Debug, Default)]
+pub struct Policies {
+    /// In which order tasks of one level are tried.
+    pub order: Option<Arc<dyn Order>>,
+    /// Which of the nodes that will do a task gets.
+    pub placement: Option<placement::Policy>,
+}
+
 /// What changed since it was last asked.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
@@ -130,8 +142,16 @@ impl Engine {
     /// An engine that knows nothing yet.
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
+        Self::with_policies(config, Policies::default())
+    }
+
+    /// The same with policies of one's own.
+    #[must_use]
+    pub fn with_policies(config: EngineConfig, policies: Policies) -> Self {
+        let order = policies.order.unwrap_or_else(|| Arc::new(config.order.clone()));
         let fifo = Fifo::new(config.policy == Policy::HaiFifo);
-        let placer = Placer::new(placement::Policy::of(&config.placement));
+        let placement = policies.placement.unwrap_or_else(|| placement::Policy::of(&config.placement));
+        let placer = Placer::new(placement);
         let half_life = config.order.half_life();
         let mut book = Book::default();
         for (model, weight) in &config.weights {
@@ -150,6 +170,7 @@ impl Engine {
             asks: Vec::new(),
             crossing: BTreeSet::new(),
             book,
+            order,
             usage: Usage::new(half_life.unwrap_or(Span::MAX)),
             counts_usage: half_life.is_some(),
             queue: Queue::default(),
@@ -251,11 +272,7 @@ impl Engine {
             assert_eq!(known, used, "the book is wrong about {:?}", self.book.bucket_name(bucket));
         }
         for node in self.inventory.nodes() {
-            let mut taken = 0_u64;
-            for hold in node.holds().iter().filter(|hold| hold.stage != crate::inventory::Stage::Promised) {
-                assert_eq!(taken & hold.take.devices, 0, "a device of {} is held twice", node.spec().name);
-                taken |= hold.take.devices;
-            }
+            assert!(!node.is_overcommitted(), "a device of {} is held twice", node.spec().name);
         }
     }
 
@@ -345,7 +362,13 @@ impl Engine {
     /// An engine that goes on where `state` was taken.
     #[must_use]
     pub fn restore(config: EngineConfig, state: EngineState) -> Self {
-        snapshot::restore(config, state)
+        Self::restore_with_policies(config, Policies::default(), state)
+    }
+
+    /// The same with policies of one's own, which should be those that it was taken with.
+    #[must_use]
+    pub fn restore_with_policies(config: EngineConfig, policies: Policies, state: EngineState) -> Self {
+        snapshot::restore(Engine::with_policies(config, policies), state)
     }
 
     /// Takes over decisions made before, as in a replayed log, without deciding anew.

@@ -340,7 +340,6 @@ impl Engine {
             self.cool_down(&place);
         }
         self.inventory.release(&place, id, rank);
-        self.agenda.promises = true;
         self.agenda.runs.insert(id);
         self.changed_runs.insert(id);
         self.freed(task);
@@ -383,7 +382,9 @@ impl Engine {
             RunEnd::Failed { reason } if run.hopeless || run.cancelled => {
                 self.finish(run.task, Outcome::Failed { reason });
             }
-            RunEnd::Failed { .. } if stays_held && task.spec.retries.is_some_and(|retries| task.retried < retries.limit) => {
+            RunEnd::Failed { .. }
+                if stays_held && task.spec.retries.is_some_and(|retries| task.retried < retries.limit) =>
+            {
                 task.retried += 1;
                 task.status = Status::Held;
                 self.touch(run.task);

@@ -128,7 +128,7 @@ impl Engine {
         };
         let may_cross_zones = self.may_cross_zones();
         let ready = &self.asks[ask.index()].as_ref().expect("an ask is made ready before it is looked at").ask;
-        let within = Within { when, kinds, avoid, workers_most, may_cross_zones };
+        let within = Within { when, kinds, avoid, workers_most, may_cross_zones, salt: id.0 };
         let spoilt = self.nodes_avoided(id, avoid);
         if let Some(avoid) = &spoilt
             && let Some(places) = self.placer.place(&self.inventory, ready, &Within { avoid, ..within })
@@ -164,6 +164,7 @@ impl Engine {
                 avoid,
                 workers_most: stand.workers.1,
                 may_cross_zones: self.may_cross_zones(),
+                salt: 0,
             },
         }
     }
@@ -204,8 +205,13 @@ impl Engine {
             let (standing, now, later) = self.stand_with(bucket, &each, &spec, borrows);
             return Stand { standing, now: all.clone(), later: all, workers: (now, later) };
         }
-        let kinds: SmallVec<[Kind; 4]> =
-            self.inventory.catalogue().kinds().map(|(_, kind)| kind.clone()).filter(|kind| kind.suits(&spec.request)).collect();
+        let kinds: SmallVec<[Kind; 4]> = self
+            .inventory
+            .catalogue()
+            .kinds()
+            .map(|(_, kind)| kind.clone())
+            .filter(|kind| kind.suits(&spec.request))
+            .collect();
         let mut stand = Stand { standing: Standing::Never, now: all.clone(), later: all, workers: (0, 0) };
         let mut allowed: SmallVec<[(Kind, bool); 4]> = SmallVec::new();
         for kind in kinds {
@@ -278,7 +284,8 @@ impl Engine {
             Devices::Count(count) => self.book.bill_of([Held::Device { model, milli: 1000 }]).times(count),
             Devices::Share(milli) => self.book.bill_of([Held::Device { model, milli }]),
             Devices::Memory(mib) => {
-                let milli = u64::from(mib.saturating_mul(1000).checked_div(kind.memory_mib).unwrap_or(1000)).clamp(1, 1000);
+                let milli =
+                    u64::from(mib.saturating_mul(1000).checked_div(kind.memory_mib).unwrap_or(1000)).clamp(1, 1000);
                 self.book.bill_of([Held::Device { model, milli: u32::try_from(milli).unwrap_or(1000) }])
             }
         }

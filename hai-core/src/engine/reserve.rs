@@ -114,7 +114,8 @@ impl Engine {
         let others: Vec<NodeIx> = self.nodes_kept_for_others(id);
         let plan = preemption::plan(&self.question(ask, &others, &stand), &yielders, true, |_| true);
         let Some(plan) = plan else { return };
-        let latest = yielders.iter().filter(|yielder| plan.victims.contains(&yielder.run)).map(|yielder| yielder.loss).max();
+        let latest =
+            yielders.iter().filter(|yielder| plan.victims.contains(&yielder.run)).map(|yielder| yielder.loss).max();
         let mut by = match latest {
             Some(NEVER) => None,
             Some(ms) => Some(Time::from_ms(i64::try_from(ms).unwrap_or(i64::MAX))),
@@ -209,9 +210,11 @@ impl Engine {
         for task in tasks {
             let kept = &self.reservations[&task];
             let concerned = kept.nodes.iter().any(|ix| self.freed_nodes.contains(ix))
-                || self.slices_ended.iter().filter_map(|&run| self.yielders.get(run)).any(|listed| {
-                    listed.nodes.iter().any(|ix| kept.nodes.binary_search(ix).is_ok())
-                });
+                || self
+                    .slices_ended
+                    .iter()
+                    .filter_map(|&run| self.yielders.get(run))
+                    .any(|listed| listed.nodes.iter().any(|ix| kept.nodes.binary_search(ix).is_ok()));
             if concerned && self.start_reserved(task) {
                 return true;
             }

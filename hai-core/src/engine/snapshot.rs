@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::inventory::Stage;
 use crate::model::{NodeName, NodeSpec, RightRow, RunId, TaskId, Team, Time};
 
-use crate::queue::order::Usage;
+use super::Engine;
 use super::state::{Derived, Phase, Run, Status, Task};
 use super::timers::Timer;
-use super::{Engine, EngineConfig};
+use crate::queue::order::Usage;
 
 /// All of an engine's state, to be kept and restored. Its inside may change between versions; an older version's state
 /// is read by every later one.
@@ -53,18 +53,21 @@ pub(super) fn take(engine: &Engine) -> EngineState {
         tasks: engine.tasks.iter().map(|(id, task)| (id, task.clone())).collect(),
         runs: engine.runs.iter().map(|(id, run)| (id, run.clone())).collect(),
         failed: engine.after.failed().collect(),
-        kept: engine.reservations.iter().map(|(&task, kept)| {
-            let names = kept.nodes.iter().filter(|ix| engine.inventory.get(**ix).is_some());
-            let names = names.map(|&ix| engine.inventory.node(ix).spec().name.clone()).collect();
-            (task, names, kept.by, kept.at)
-        }).collect(),
+        kept: engine
+            .reservations
+            .iter()
+            .map(|(&task, kept)| {
+                let names = kept.nodes.iter().filter(|ix| engine.inventory.get(**ix).is_some());
+                let names = names.map(|&ix| engine.inventory.node(ix).spec().name.clone()).collect();
+                (task, names, kept.by, kept.at)
+            })
+            .collect(),
         usage: engine.counts_usage.then(|| engine.usage.clone()),
         cooling: engine.cooling.iter().map(|(name, &(times, until))| (name.clone(), times, until)).collect(),
     }
 }
 
-pub(super) fn restore(config: EngineConfig, state: EngineState) -> Engine {
-    let mut engine = Engine::new(config);
+pub(super) fn restore(mut engine: Engine, state: EngineState) -> Engine {
     engine.now = state.now;
     engine.last_task = state.last_task;
     engine.next_run = state.next_run;
@@ -78,7 +81,10 @@ pub(super) fn restore(config: EngineConfig, state: EngineState) -> Engine {
     }
     // What was worked out by another engine may not be true of this one.
     for (id, task) in state.tasks {
-        engine.tasks.insert(id, Task { queued: Derived::default(), account: Derived::default(), usage: Derived::default(), ..task });
+        engine.tasks.insert(
+            id,
+            Task { queued: Derived::default(), account: Derived::default(), usage: Derived::default(), ..task },
+        );
     }
     for (id, run) in state.runs {
         engine.runs.insert(id, Run { bill: Derived::default(), ..run });

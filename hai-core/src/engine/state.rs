@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use crate::inventory::NodeIx;
 use crate::model::{
-    Amount, Charge, NodeName, Placement, Priority, RefusalCause, RunEnd, RunId, RunPhase, RunView, Span, TaskId, TaskSpec, Time,
-    WorkerFate, WorkerState, WorkerView, Yielded,
+    Amount, Charge, NodeName, Placement, Priority, RefusalCause, RunEnd, RunId, RunPhase, RunView, Span, TaskId,
+    TaskSpec, Time, WorkerFate, WorkerState, WorkerView, Yielded,
 };
 use crate::queue::order::AccountIx;
 use crate::queue::{ClassId, Member, Want};
@@ -343,8 +343,10 @@ pub(super) struct Agenda {
     pub(super) nodes: Marked<NodeIx>,
     /// Runs whose slice ended.
     pub(super) slices: Marked<RunId>,
-    /// Something changed that may let a promise be kept, or break it.
+    /// Something changed that may let any promise be kept, or break it.
     pub(super) promises: bool,
+    /// The same for these.
+    pub(super) promised: Marked<RunId>,
     /// Whose rights are used less.
     pub(super) rights: Marked<(Waiter, GroupIx)>,
     /// Rights were cut somewhere.

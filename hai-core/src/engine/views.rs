@@ -139,14 +139,12 @@ impl Engine {
                 (Policy::HaiFifo, Some(Found::Dealt(_))) => Reason::Wants(Want::RightInUse),
                 (Policy::HaiFifo, Some(Found::Blocked(by))) => Reason::Blocked(by),
                 (Policy::HaiFifo, None) => Reason::NotYetSeen,
-                (Policy::Hai, _) => {
-                    match task.queued.0 {
-                        _ if self.reservations.contains_key(&id) => Reason::Reserved,
+                (Policy::Hai, _) => match task.queued.0 {
+                    _ if self.reservations.contains_key(&id) => Reason::Reserved,
                     Some((class, _)) if self.queue.first(class).2 != id => Reason::Behind,
-                        Some((class, _)) => self.queue.want(class).map_or(Reason::NotYetSeen, Reason::Wants),
-                        None => Reason::NotYetSeen,
-                    }
-                }
+                    Some((class, _)) => self.queue.want(class).map_or(Reason::NotYetSeen, Reason::Wants),
+                    None => Reason::NotYetSeen,
+                },
             }),
         }
     }
@@ -259,10 +257,15 @@ impl Engine {
             let Some(mine) = node.holds().iter().find(|hold| hold.run == id && hold.rank == rank) else { continue };
             // Its own workers on the node share what is free there.
             let room = rooms.entry(ix).or_insert_with(|| node.room_unheld());
-            let tight = mine.take.cpu_milli > room.cpu_milli || mine.take.memory_mib > room.memory_mib;
+            let make = self.inventory.make_of(node);
+            // Parts of one device are in each other's way only if there is not enough of it.
+            let tight = mine.take.cpu_milli > room.cpu_milli
+                || mine.take.memory_mib > room.memory_mib
+                || (mine.take.part().is_some() && !room.covers(make, &mine.take));
             *room = room.without(&mine.take);
             for hold in node.holds().iter().filter(|hold| hold.stage == Stage::Vacating) {
-                let overlaps = hold.take.devices & mine.take.devices != 0;
+                let shares = hold.take.part().is_some() && mine.take.part().is_some();
+                let overlaps = !shares && hold.take.devices & mine.take.devices != 0;
                 if overlaps || tight || mine.take.whole_node || hold.take.whole_node {
                     others.insert(hold.run);
                 }

@@ -44,7 +44,7 @@ pub struct Room {
     /// MiB.
     pub memory_mib: u64,
     /// Healthy devices that are given out in parts, by their place; whoever asks for a part may have what is left.
-    shared: SmallVec<[Shared; 2]>,
+    shared: SmallVec<[Shared; 8]>,
     /// Thousandths of a core.
     pub cpu_milli: u32,
     /// Workers on the node.

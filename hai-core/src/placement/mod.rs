@@ -13,6 +13,8 @@ pub mod policy;
 mod ranking;
 mod seat;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 pub use ask::{Ask, MakeFit};
 pub use hypothesis::Hypothesis;
@@ -43,7 +45,7 @@ pub fn named(inventory: &Inventory, places: &Places) -> Placement {
     Placement { workers: places.iter().map(|(ix, take)| take.named(inventory.node(*ix).spec())).collect() }
 }
 
-/// Places a task by looking at all nodes of its group once, with the default policy. See [`Placer`] for asking often.
+/// Places a task by looking at all nodes of its group once. See [`Placer`] for asking often.
 #[must_use]
 pub fn place_once(inventory: &Inventory, ask: &Ask, within: &Within<'_>, policy: &Policy) -> Option<Places> {
     if ask.workers_min() > within.workers_most {

@@ -33,6 +33,8 @@ pub struct Within<'a> {
     pub workers_most: u32,
     /// Whether workers may be in different zones. Nodes whose zone is unknown count as one zone.
     pub may_cross_zones: bool,
+    /// What a random policy draws by, such as the number of the task.
+    pub salt: u64,
 }
 
 /// Finds places by one policy.
@@ -58,7 +60,7 @@ impl<'a> Within<'a> {
     /// Anything, anywhere, at that time.
     #[must_use]
     pub fn anything(when: When, kinds: &'a KindSet) -> Self {
-        Within { when, kinds, avoid: &[], workers_most: u32::MAX, may_cross_zones: true }
+        Within { when, kinds, avoid: &[], workers_most: u32::MAX, may_cross_zones: true, salt: 0 }
     }
 
     pub(super) fn avoids(&self, ix: NodeIx) -> bool {
@@ -96,6 +98,9 @@ impl Placer {
     pub fn place(&mut self, inventory: &Inventory, ask: &Ask, within: &Within<'_>) -> Option<Places> {
         if ask.workers_min() > within.workers_most {
             return None;
+        }
+        if let Some(policy) = self.policy.salted(within.salt) {
+            return super::place_once(inventory, ask, within, &policy);
         }
         by_models(inventory, ask, within, |within| match ask.workers() {
             1 => self.place_one(inventory, ask, within),

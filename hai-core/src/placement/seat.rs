@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::ask::{Ask, MakeFit};
 use crate::inventory::{Inventory, KindSet, Make, Node, Room, Take, bits};
-use crate::model::{Devices, WORKERS_MAX};
+use crate::model::{DevicePart, Devices, WORKERS_MAX};
 
 /// A node as a place for workers of one request, with a certain room. What a filter or a scorer looks at.
 #[derive(Debug)]
@@ -180,7 +180,7 @@ pub struct Card {
     /// What is left of its memory, in MiB.
     pub memory_mib: u32,
     /// What the part takes of it.
-    pub takes: crate::model::DevicePart,
+    pub takes: DevicePart,
     /// How far down the list of preferences it stands.
     pub(crate) liking: u8,
     /// All its memory, in MiB.

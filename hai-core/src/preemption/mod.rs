@@ -124,8 +124,11 @@ fn empty_cheapest_nodes(trial: &mut Trial<'_>, fits: &impl Fn(&Trial<'_>) -> boo
     let exact_nodes = trial.nodes().len() <= EXACT_NODES_MAX;
     for ix in trial.nodes() {
         let here = trial.candidates_on(ix);
-        let leaving =
-            if exact_nodes && here.len() <= EXACT_RUNS_MAX { best_on_node(trial, ix) } else { first_on_node(trial, ix) };
+        let leaving = if exact_nodes && here.len() <= EXACT_RUNS_MAX {
+            best_on_node(trial, ix)
+        } else {
+            first_on_node(trial, ix)
+        };
         if let Some(leaving) = leaving {
             offers.push((cost(trial.yielders(), &leaving), ix, leaving));
         }
@@ -163,9 +166,7 @@ fn best_on_node(trial: &Trial<'_>, ix: NodeIx) -> Option<Vec<usize>> {
     let subsets = (0_u32..1 << here.len()).map(|bits| -> Vec<usize> {
         here.iter().enumerate().filter(|(at, _)| bits & (1 << at) != 0).map(|(_, candidate)| *candidate).collect()
     });
-    subsets
-        .filter(|leaving| trial.would_fit_on(ix, leaving) > 0)
-        .min_by_key(|leaving| cost(trial.yielders(), leaving))
+    subsets.filter(|leaving| trial.would_fit_on(ix, leaving) > 0).min_by_key(|leaving| cost(trial.yielders(), leaving))
 }
 
 /// What a set of victims costs, by class from the most valuable down: work lost, number; at last its newest run, which

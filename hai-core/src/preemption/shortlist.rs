@@ -131,12 +131,7 @@ fn on_cheapest_nodes(yielders: &Yielders, winner: &Winner<'_>) -> Vec<Yielder> {
 
 /// What making room for one worker on a node would cost at the least: the greatest claim among those who leave, and their
 /// loss.
-fn estimate(
-    here: &[OnNode],
-    winner: &Winner<'_>,
-    free: u32,
-    may_leave: impl Fn(&OnNode) -> bool,
-) -> (Claim, u64) {
+fn estimate(here: &[OnNode], winner: &Winner<'_>, free: u32, may_leave: impl Fn(&OnNode) -> bool) -> (Claim, u64) {
     let mut leaving: smallvec::SmallVec<[(Claim, u64, u32); 16]> = here
         .iter()
         .filter(|there| may_leave(there))

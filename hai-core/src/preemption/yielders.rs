@@ -216,9 +216,7 @@ impl Yielders {
     ) -> impl Iterator<Item = Yielder> + 'a {
         let mut lists: Vec<_> = rates.values().map(BTreeSet::iter).collect();
         let mut heap: BinaryHeap<(Reverse<u64>, RunId, usize)> = BinaryHeap::new();
-        let loss_of = move |run: RunId| {
-            self.runs.get(run).map_or(0, |listed| listed.loss.at(now, listed.devices))
-        };
+        let loss_of = move |run: RunId| self.runs.get(run).map_or(0, |listed| listed.loss.at(now, listed.devices));
         for (at, list) in lists.iter_mut().enumerate() {
             if let Some(&(_, Reverse(run))) = list.next() {
                 heap.push((Reverse(loss_of(run)), run, at));

@@ -193,13 +193,7 @@ impl Queue {
             self.asked_mut(id).classes += 1;
             return id;
         }
-        let ask = Ask {
-            spec: Arc::clone(spec),
-            classes: 1,
-            waiting: BTreeSet::new(),
-            in_vain: None,
-            armed: None,
-        };
+        let ask = Ask { spec: Arc::clone(spec), classes: 1, waiting: BTreeSet::new(), in_vain: None, armed: None };
         let id = self.unused_asks.pop().unwrap_or_else(|| {
             self.asks.push(None);
             AskId(u32::try_from(self.asks.len() - 1).expect("fewer than 2^32 asks"))
@@ -325,7 +319,8 @@ impl Queue {
     ) {
         let turn = Turn { first: Reverse(self.first(id)), ..turn };
         if let Some(blocked) = self.class(id).blocked
-            && (blocked.want, blocked.lacks, blocked.turn, blocked.claim, blocked.since) == (want, lacks, turn, claim, since)
+            && (blocked.want, blocked.lacks, blocked.turn, blocked.claim, blocked.since)
+                == (want, lacks, turn, claim, since)
             && blocked.by_room == (room_too || matches!(want, Want::Room | Want::Turn(_)))
         {
             return;
@@ -553,9 +548,9 @@ impl Queue {
     /// Who waits for room in a group, by claim from the best, the longest waiting first.
     pub fn by_wait(&self, group: &GroupName) -> impl Iterator<Item = (Claim, TaskId, ClassId)> + '_ {
         let groups = self.groups.get(group).into_iter();
-        groups.flat_map(|group| group.by_wait.iter().rev()).flat_map(|(&claim, waiting)| {
-            waiting.iter().map(move |&(_, task, class)| (claim, task, class))
-        })
+        groups
+            .flat_map(|group| group.by_wait.iter().rev())
+            .flat_map(|(&claim, waiting)| waiting.iter().map(move |&(_, task, class)| (claim, task, class)))
     }
 
     /// Groups in which somebody waits, or waited.

@@ -2,7 +2,6 @@
 //!
 //! See [`book::Book`] for the primary entry point: rows, teams, and what is used.
 
-
 mod bill;
 pub mod book;
 mod ids;

@@ -238,7 +238,8 @@ fn a_row_for_a_model_bounds_that_model_alone() {
         lab.submit(task(name));
     }
     lab.settle();
-    let (ours, theirs): (Vec<_>, Vec<_>) = lab.holders().into_iter().partition(|name| lab.nodes_of(name).contains("n0"));
+    let (ours, theirs): (Vec<_>, Vec<_>) =
+        lab.holders().into_iter().partition(|name| lab.nodes_of(name).contains("n0"));
     assert_eq!((ours.len(), theirs.len()), (1, 2), "three run, one of them on the A100s");
     lab.submit(task("v1").user("v").models(&["A100"]));
     assert_eq!(lab.settle(), ["start v1"], "the bound is for each user on their own");

@@ -41,7 +41,9 @@ fn a_task_that_a_node_refused_goes_elsewhere_at_once() {
 #[test]
 fn a_node_that_refuses_again_and_again_cools_down_for_longer_and_longer() {
     let mut lab = nodes(1);
-    for (name, wait) in [("t1", 10), ("t2", 20), ("t3", 40), ("t4", 80), ("t5", 160), ("t6", 320), ("t7", 600), ("t8", 600)] {
+    for (name, wait) in
+        [("t1", 10), ("t2", 20), ("t3", 40), ("t4", 80), ("t5", 160), ("t6", 320), ("t7", 600), ("t8", 600)]
+    {
         lab.submit(task(name));
         assert_eq!(lab.round(), [format!("start {name}")]);
         lab.refuse(name, 0, RefusalCause::Node, TAKEN);

@@ -172,7 +172,7 @@ mod tests {
         let spec = TaskSpec::new("x", user.clone(), group, Priority::Normal, WorkerRequest::devices(1));
         let task = TaskView {
             id: TaskId(1),
-            spec,
+            spec: std::sync::Arc::new(spec),
             state: TaskState::Waiting,
             outcome: None,
             submitted_at: Time::ZERO,

@@ -71,7 +71,7 @@ struct NodeLabels {
 }
 
 /// What a device can be; every group's series has all of them, so that none vanishes when it becomes zero.
-const DEVICE_STATES: [&str; 5] = ["free", "held", "promised", "sick", "stranger"];
+const DEVICE_STATES: [&str; 8] = ["free", "held", "promised", "suspect", "draining", "probing", "sick", "stranger"];
 const NODE_STATES: [&str; 3] = ["ready", "cordoned", "lost"];
 
 impl Metrics {
@@ -165,8 +165,8 @@ impl Metrics {
 }
 
 /// How many devices of a node are in each of [`DEVICE_STATES`].
-fn count_devices(node: &NodeView) -> [i64; 5] {
-    let mut counts = [0; 5];
+fn count_devices(node: &NodeView) -> [i64; 8] {
+    let mut counts = [0; 8];
     for device in &node.spec.devices {
         let mut users = node
             .workers
@@ -174,8 +174,11 @@ fn count_devices(node: &NodeView) -> [i64; 5] {
             .filter(|worker| worker.place.whole_node || worker.place.devices.contains(&device.id))
             .map(|worker| worker.phase.is_some());
         let index = match &device.health {
-            DeviceHealth::Sick { .. } => 3,
-            DeviceHealth::Stranger { .. } => 4,
+            DeviceHealth::Suspect { .. } => 3,
+            DeviceHealth::Draining { .. } => 4,
+            DeviceHealth::Probing => 5,
+            DeviceHealth::Sick { .. } => 6,
+            DeviceHealth::Stranger { .. } => 7,
             DeviceHealth::Healthy => match (users.clone().any(|held| held), users.next().is_some()) {
                 (true, _) => 1,
                 (false, true) => 2,

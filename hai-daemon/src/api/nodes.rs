@@ -21,7 +21,7 @@ pub(super) async fn nodes(State(state): State<ApiState>, caller: Caller) -> Resu
         let nodes: Vec<_> = engine.nodes().collect();
         let tasks = nodes.iter().flat_map(|node| node.workers.iter().map(|worker| worker.task));
         let owners: BTreeMap<TaskId, UserName> =
-            tasks.filter_map(|task| Some((task, engine.task(task)?.spec.user))).collect();
+            tasks.filter_map(|task| Some((task, engine.task(task)?.spec.user.clone()))).collect();
         (nodes, owners)
     });
     let (nodes, owners) = look.await?;

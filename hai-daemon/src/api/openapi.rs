@@ -37,6 +37,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(tasks::change::stop))
         .routes(routes!(tasks::change::suspend))
         .routes(routes!(tasks::change::resume))
+        .routes(routes!(tasks::change::renew))
         .routes(routes!(tasks::change::priority))
         .routes(routes!(tasks::why::why))
         .routes(routes!(logs::logs))

@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hai_core::engine::FactError;
 use hai_core::model::SpecError;
+use hai_core::rights::RightError;
 
 use super::wire::Problem;
 use crate::scheduler::RequestError;
@@ -257,9 +258,14 @@ impl From<RequestError> for ApiError {
 
 impl From<FactError> for ApiError {
     fn from(error: FactError) -> Self {
+        let invalid = |field, error: &FactError| ApiError::new(Kind::InvalidValue, error.to_string()).at(field);
         match error {
             FactError::Spec(error) => error.into(),
-            FactError::RightForAuto => ApiError::new(Kind::InvalidValue, error.to_string()).at("priority"),
+            FactError::Right(RightError::Auto) => invalid("priority", &error),
+            FactError::Right(RightError::UserAndTeam) => invalid("team", &error),
+            FactError::DependencyCycle { .. }
+            | FactError::UnknownDependency { .. }
+            | FactError::DependencyFailed { .. } => invalid("after", &error),
             FactError::UnknownRight | FactError::UnknownNode { .. } => ApiError::new(Kind::NotFound, error.to_string()),
             _ => ApiError::new(Kind::Conflict, error.to_string()),
         }

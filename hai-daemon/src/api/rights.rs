@@ -13,7 +13,7 @@ use super::wire::{Right, RightKey, RightList};
 
 /// The rights
 ///
-/// Users see the rows that name them and those that name nobody. A parameter that is given selects the rows that name
+/// Users see the rows that name them and those that name no user. A parameter that is given selects the rows that name
 /// just that.
 #[utoipa::path(get, path = "/v1/rights", tag = "cluster", operation_id = "list_rights", params(RightKey),
     responses((status = 200, description = "By key.", body = RightList)))]
@@ -27,6 +27,9 @@ pub(super) async fn list(
         (wanted.user.is_none() || wanted.user == row.key.user)
             && (wanted.group.is_none() || wanted.group == row.key.group)
             && (wanted.priority.is_none() || wanted.priority == row.key.priority)
+            && (wanted.team.is_none() || wanted.team == row.key.team)
+            && (wanted.model.is_none() || wanted.model == row.key.model)
+            && (!wanted.cap || row.key.cap)
     };
     let rows = state.reader.rights().await?;
     Ok(Json(RightList { rights: rows.iter().filter(visible).filter(selected).map(Right::from).collect() }))
@@ -34,7 +37,7 @@ pub(super) async fn list(
 
 /// Give or change a right
 ///
-/// Replaces the row with the same user, group and priority. Operators only.
+/// Replaces the row with the same user, team, group, priority, model and `cap`. Operators only.
 #[utoipa::path(put, path = "/v1/rights", tag = "cluster", operation_id = "set_right", request_body = Right,
     responses((status = 200, description = "The row as it is now.", body = Right)))]
 pub(super) async fn set(
@@ -50,8 +53,8 @@ pub(super) async fn set(
 
 /// Take a right away
 ///
-/// Removes the one row with exactly this user, group and priority; what is left out stands for "every". Operators
-/// only.
+/// Removes the one row with exactly this user, team, group, priority, model and `cap`; what is left out stands for
+/// "every". Operators only.
 #[utoipa::path(delete, path = "/v1/rights", tag = "cluster", operation_id = "remove_right", params(RightKey),
     responses((status = 204, description = "It is gone.")))]
 pub(super) async fn remove(

@@ -1,11 +1,12 @@
 //! `hai nodes`, `rights` and `users`.
 
+use chrono::Utc;
 use ureq::http::Method;
 
 use super::args::{RightKeyArgs, RightsCommand, UsersCommand};
 use super::client::{Client, encoded};
 use super::error::CliError;
-use super::output::{Printer, Table, Tone, memory};
+use super::output::{Printer, Table, Tone, clock, memory};
 use crate::api::wire::{DeviceHealth, NewToken, NewUser, Node, NodeList, Right, RightKey, RightList, UserList};
 
 /// `hai nodes`
@@ -47,14 +48,21 @@ pub(super) fn nodes(client: &Client, printer: &Printer) -> Result<(), CliError> 
 fn devices(node: &Node) -> String {
     let mut kinds: Vec<(String, usize)> = Vec::new();
     for device in &node.devices {
-        let kind = format!("{} ({})", device.model, memory(device.memory_mib));
+        let slice = device.mig_profile.as_ref().map(|profile| format!(" {profile}")).unwrap_or_default();
+        let kind = format!("{}{slice} ({})", device.model, memory(device.memory_mib));
         match kinds.last_mut().filter(|(last, _)| *last == kind) {
             Some((_, count)) => *count += 1,
             None => kinds.push((kind, 1)),
         }
     }
     let mut parts: Vec<String> = kinds.into_iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
-    for (health, word) in [(DeviceHealth::Sick, "sick"), (DeviceHealth::Stranger, "used by strangers")] {
+    for (health, word) in [
+        (DeviceHealth::Suspect, "suspect"),
+        (DeviceHealth::Draining, "draining"),
+        (DeviceHealth::Probing, "being tested"),
+        (DeviceHealth::Sick, "sick"),
+        (DeviceHealth::Stranger, "used by strangers"),
+    ] {
         let count = node.devices.iter().filter(|device| device.health == health).count();
         if count > 0 {
             parts.push(format!("{count} {word}"));
@@ -63,7 +71,7 @@ fn devices(node: &Node) -> String {
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
 }
 
-/// `7 (2 devices), 9 (the node, promised), somebody else (1 device)`
+/// `7 (2 devices), 8 (0.25 device), 9 (the node, promised), somebody else (1 device)`
 fn holders(node: &Node) -> String {
     let holders = node.workers.iter().map(|worker| {
         let who = match (&worker.task, &worker.user) {
@@ -74,6 +82,7 @@ fn holders(node: &Node) -> String {
         let what = match worker.devices.len() {
             _ if worker.whole_node => "the node".to_owned(),
             0 => "no device".to_owned(),
+            1 if let Some(share) = worker.share => format!("{share} device"),
             1 => "1 device".to_owned(),
             many => format!("{many} devices"),
         };
@@ -95,21 +104,26 @@ pub(super) fn rights(command: &RightsCommand, client: &Client, printer: &Printer
                 return printer.answer(&answer);
             }
             let list: RightList = answer.parse()?;
-            let mut table = Table::new(&["USER", "GROUP", "PRIORITY", "NODES", "DEVICES"]);
+            let mut table = Table::new(&["USER", "GROUP", "PRIORITY", "NODES", "DEVICES", "ONLY", "EXPIRES"]);
             for right in &list.rights {
                 table.row(right_cells(right).map(|text| (text, Tone::Plain)));
             }
             table.print(printer)
         }
-        RightsCommand::Set { key, nodes, devices } => {
-            let RightKey { user, group, priority } = right_key(key);
-            let right = Right { user, group, priority, nodes: *nodes, devices: *devices };
+        RightsCommand::Set { key, nodes, devices, expires } => {
+            let RightKey { user, group, priority, team, model, cap } = right_key(key);
+            let expires = expires.map(|when| when.from(Utc::now()));
+            let right = Right { user, group, priority, team, model, cap, nodes: *nodes, devices: *devices, expires };
             let answer = client.send(&Method::PUT, "/v1/rights", Some(&right))?;
             if printer.json {
                 return printer.answer(&answer);
             }
-            let [user, group, priority, nodes, devices] = right_cells(&answer.parse()?);
-            printer.line(format!("user {user}, group {group}, priority {priority}: {nodes} nodes, {devices} devices"))
+            let [user, group, priority, nodes, devices, only, expires] = right_cells(&answer.parse()?);
+            let only = if only.is_empty() { only } else { format!(" ({only})") };
+            let until = if expires.is_empty() { expires } else { format!(", until {expires}") };
+            printer.line(format!(
+                "user {user}, group {group}, priority {priority}: {nodes} nodes, {devices} devices{only}{until}"
+            ))
         }
         RightsCommand::Rm(key) => {
             client.delete("/v1/rights", &right_key(key))?;
@@ -119,17 +133,34 @@ pub(super) fn rights(command: &RightsCommand, client: &Client, printer: &Printer
 }
 
 fn right_key(args: &RightKeyArgs) -> RightKey {
-    RightKey { user: args.user.clone(), group: args.group.clone(), priority: args.priority }
+    RightKey {
+        user: args.user.clone(),
+        group: args.group.clone(),
+        priority: args.priority,
+        team: args.team.clone(),
+        model: args.model.clone(),
+        cap: args.cap,
+    }
 }
 
-fn right_cells(right: &Right) -> [String; 5] {
+/// In the order of the table's heads. A team stands where its members would; what only bounds says so.
+fn right_cells(right: &Right) -> [String; 7] {
     let every = |text: Option<String>| text.unwrap_or_else(|| "every".to_owned());
+    let team = right.team.as_ref().map(|team| format!("every of team {team}"));
+    let only = match (&right.model, right.cap) {
+        (None, false) => String::new(),
+        (None, true) => "a cap".to_owned(),
+        (Some(model), false) => format!("of {model}"),
+        (Some(model), true) => format!("a cap, of {model}"),
+    };
     [
-        every(right.user.as_ref().map(ToString::to_string)),
+        every(right.user.as_ref().map(ToString::to_string).or(team)),
         every(right.group.as_ref().map(ToString::to_string)),
         every(right.priority.as_ref().map(ToString::to_string)),
         right.nodes.to_string(),
         right.devices.to_string(),
+        only,
+        right.expires.map(clock).unwrap_or_default(),
     ]
 }
 

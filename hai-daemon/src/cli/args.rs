@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
-use hai_core::model::{GroupName, Priority, RunId, TaskId, UserName};
+use hai_core::model::{GroupName, ModelName, Priority, RunId, TaskId, TeamName, UserName};
 
+use super::ask::{When, when};
 use super::submit::SubmitArgs;
 use crate::api::wire::{Limit, OutcomeWord, Role};
 
@@ -79,6 +80,8 @@ pub enum Command {
     Suspend(TasksArg),
     /// Let suspended tasks run again when their turn comes
     Resume(TasksArg),
+    /// Let the lease of interactive tasks begin anew
+    Renew(TasksArg),
     /// Change how urgent a task is
     Priority {
         /// The task's number
@@ -205,8 +208,12 @@ pub enum RightsCommand {
     /// Give or change a right (operators)
     #[command(after_help = "Examples:\n  \
         hai rights set --user ada --priority HIGH --devices 4\n  \
-        hai rights set --priority NORMAL --nodes unlimited --devices unlimited\n\n\
-        What is left out of --user, --group and --priority means every one. The most specific row counts.")]
+        hai rights set --priority NORMAL --nodes unlimited --devices unlimited\n  \
+        hai rights set --team vision --priority NORMAL --devices 2.5      each member of the team\n  \
+        hai rights set --user ada --priority HIGH --devices 8 --expires 7d\n  \
+        hai rights set --model H100 --devices 4                           at most 4 of these each\n\n\
+        What is left out of --user, --group and --priority means every one. The most specific row counts. Rows with \
+        --model or --cap give nothing, they bound what that one gives.")]
     Set {
         /// Which.
         #[command(flatten)]
@@ -214,9 +221,12 @@ pub enum RightsCommand {
         /// Nodes at once, for tasks that take whole nodes: a number or `unlimited`
         #[arg(long, value_name = "LIMIT", default_value = "0")]
         nodes: Limit,
-        /// Devices at once, for tasks that take single devices: a number or `unlimited`
+        /// Devices at once, for tasks that take single devices or parts of them: a number, e.g. 2.5, or `unlimited`
         #[arg(long, value_name = "LIMIT", default_value = "0")]
         devices: Limit,
+        /// From when on it counts no more: a time, or how long from now
+        #[arg(long, value_name = "WHEN", value_parser = when)]
+        expires: Option<When>,
     },
     /// Take a right away (operators)
     Rm(RightKeyArgs),
@@ -234,6 +244,15 @@ pub struct RightKeyArgs {
     /// The priority; every one when left out
     #[arg(long, short)]
     pub priority: Option<Priority>,
+    /// Each member of this team
+    #[arg(long, conflicts_with = "user")]
+    pub team: Option<TeamName>,
+    /// Only what is held of this device model; such a row only bounds what others give
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<ModelName>,
+    /// A row that only bounds what others give
+    #[arg(long)]
+    pub cap: bool,
 }
 
 /// What `hai users` can do.

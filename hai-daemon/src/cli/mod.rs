@@ -6,6 +6,7 @@
 pub mod access;
 mod admin;
 pub mod args;
+pub mod ask;
 pub mod client;
 pub mod error;
 pub mod generate;
@@ -77,6 +78,7 @@ fn ask(command: &Command, client: &Client, printer: &Printer) -> Result<ExitCode
         Command::Stop(args) => tasks::each(&args.tasks, "stop", "is told to stop", client, printer)?,
         Command::Suspend(args) => tasks::each(&args.tasks, "suspend", "is told to suspend", client, printer)?,
         Command::Resume(args) => tasks::each(&args.tasks, "resume", "may run again", client, printer)?,
+        Command::Renew(args) => tasks::each(&args.tasks, "renew", "has its lease renewed", client, printer)?,
         Command::Priority { task, priority, custom_rank } => {
             tasks::reprioritise(TaskId(*task), *priority, *custom_rank, client, printer)?;
         }

@@ -1,20 +1,21 @@
 //! `hai submit`: from flags to a submission, and waiting for its end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use chrono::Utc;
 use clap::{Args, ValueHint};
-use hai_core::model::{GroupName, ModelName, Priority, Rank, Span, UserName};
+use hai_core::model::{GroupName, Priority, Rank, UserName};
 use ureq::http::Method;
 
+use super::ask::{DeviceArgs, LifeArgs, PlaceArgs};
 use super::client::Client;
 use super::error::CliError;
 use super::logs::{self, Follow};
 use super::output::Printer;
 use super::wait;
-use crate::api::wire::{Grace, SubmitRequest, Task};
-use crate::config::{Cores, Mib, Raw, Setting};
+use crate::api::wire::{SubmitRequest, Task};
 
 /// What to submit.
 #[derive(Clone, Debug, Args)]
@@ -24,21 +25,15 @@ use crate::config::{Cores, Mib, Raw, Setting};
     hai submit -w 4 -d 8 --distinct-nodes -- ./gang.sh  four workers that start together\n  \
     hai submit --whole-node --priority HIGH -- ./big.sh\n  \
     hai submit -d 0 -c 4 --memory 8GiB -- make -j4      processors alone\n  \
+    hai submit --share 0.25 -- ./notebook.sh            a quarter of a device, others have the rest\n  \
+    hai submit --share-memory 6GiB -- ./serve.sh        6 GiB of whichever device has them\n  \
+    hai submit -m H100 -m A100 --same-model -w 8 -- ./gang.sh   H100 if there are 8, else A100\n  \
+    hai submit -w 16 --workers-min 4 -- ./elastic.sh    4 to 16 workers, as there is room\n  \
+    hai submit --kind interactive --lease 4h --idle-after 30m -- jupyter lab\n  \
+    hai submit --after 7 --retries 3 -- ./evaluate.sh   once task 7 has succeeded; 3 more tries\n  \
     hai submit --follow -- ./train.sh                   print its output, end as it ends\n\n\
     Where standard output is no terminal, the task's number alone is printed: task=$(hai submit …).")]
 pub struct SubmitArgs {
-    /// Devices for each worker; 0 for work on processors alone
-    #[arg(long, short, value_name = "COUNT")]
-    pub devices: Option<u32>,
-    /// Each worker takes a whole node with everything on it
-    #[arg(long, conflicts_with = "devices")]
-    pub whole_node: bool,
-    /// Workers, which start together or not at all
-    #[arg(long, short, value_name = "COUNT")]
-    pub workers: Option<u32>,
-    /// No two workers on one node
-    #[arg(long)]
-    pub distinct_nodes: bool,
     /// How urgent: EXTREME_HIGH, VERY_HIGH, HIGH, ABOVE_NORMAL, NORMAL, UNDER_NORMAL, BELOW_NORMAL, LOW or AUTO
     #[arg(long, short, value_name = "LEVEL")]
     pub priority: Option<Priority>,
@@ -48,33 +43,12 @@ pub struct SubmitArgs {
     /// What people call it; the program's name when left out
     #[arg(long, short)]
     pub name: Option<String>,
-    /// A device model that will do, e.g. "RTX 3070"; may be repeated
-    #[arg(long, short, value_name = "MODEL")]
-    pub model: Vec<ModelName>,
-    /// The least memory of each device, e.g. 8GiB
-    #[arg(long, value_name = "SIZE", value_parser = mib)]
-    pub device_memory: Option<u64>,
-    /// Processor cores for each worker, e.g. 4 or 0.5
-    #[arg(long, short, value_name = "CORES", value_parser = cores)]
-    pub cpu: Option<f64>,
-    /// Memory for each worker, e.g. 16GiB
-    #[arg(long, value_name = "SIZE", value_parser = mib)]
-    pub memory: Option<u64>,
     /// A variable for the workers, NAME=VALUE, or NAME to take its value from here; may be repeated
     #[arg(long, short, value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
     /// The directory that the workers start in; this one when left out
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub workdir: Option<PathBuf>,
-    /// A taint of nodes that it does not mind; may be repeated
-    #[arg(long, value_name = "TAINT")]
-    pub tolerate: Vec<String>,
-    /// How long it has to answer the suspend signal, e.g. 5s
-    #[arg(long, value_name = "TIME")]
-    pub grace_answer: Option<Span>,
-    /// How long it has from then on to save and leave, e.g. 30s
-    #[arg(long, value_name = "TIME")]
-    pub grace_finish: Option<Span>,
     /// Its place in the queue; a smaller one goes first (operators)
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub custom_rank: Option<f64>,
@@ -87,17 +61,18 @@ pub struct SubmitArgs {
     /// Print its output until it ends, and end as it did
     #[arg(long, short)]
     pub follow: bool,
+    /// How much of the machines it takes.
+    #[command(flatten)]
+    pub devices: DeviceArgs,
+    /// Where it may be.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// How long it runs, when, and what happens to it.
+    #[command(flatten)]
+    pub life: LifeArgs,
     /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND", help_heading = None)]
     pub command: Vec<String>,
-}
-
-fn mib(text: &str) -> Result<u64, String> {
-    Mib::read(Raw::Text(text)).map(|Mib(mib)| mib)
-}
-
-fn cores(text: &str) -> Result<f64, String> {
-    Cores::parse(text).map(|Cores(milli)| f64::from(milli) / 1000.0)
 }
 
 /// A rank as it is typed.
@@ -112,32 +87,21 @@ impl SubmitArgs {
     /// # Errors
     /// [`CliError::Usage`] for a variable that is not set here, or a directory that can not be named.
     pub fn request(&self) -> Result<SubmitRequest, CliError> {
-        Ok(SubmitRequest {
+        let mut request = SubmitRequest {
             command: self.command.clone(),
             name: self.name.clone(),
             env: self.env.iter().map(|pair| variable(pair)).collect::<Result<BTreeMap<_, _>, _>>()?,
             workdir: Some(self.workdir()?),
             group: self.group.clone(),
             priority: self.priority,
-            workers: self.workers,
-            devices: self.devices,
-            whole_node: self.whole_node,
-            models: self.model.iter().cloned().collect::<BTreeSet<_>>(),
-            device_memory_mib: self.device_memory,
-            cpu: self.cpu,
-            memory_mib: self.memory,
-            distinct_nodes: self.distinct_nodes,
-            tolerates: self.tolerate.iter().cloned().collect::<BTreeSet<_>>(),
             custom_rank: rank(self.custom_rank)?,
-            grace: (self.grace_answer.is_some() || self.grace_finish.is_some()).then(|| {
-                let default = Grace::default();
-                Grace {
-                    answer: self.grace_answer.unwrap_or(default.answer),
-                    finish: self.grace_finish.unwrap_or(default.finish),
-                }
-            }),
             user: self.user.clone(),
-        })
+            ..SubmitRequest::default()
+        };
+        self.devices.fill(&mut request);
+        self.place.fill(&mut request);
+        self.life.fill(&mut request, Utc::now());
+        Ok(request)
     }
 
     fn workdir(&self) -> Result<String, CliError> {
@@ -210,6 +174,7 @@ fn follow(output: bool, task: &Task, client: &Client, printer: &Printer) -> Resu
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use hai_core::model::Span;
 
     use super::*;
     use crate::cli::args::{Command, HaiArgs};
@@ -224,14 +189,14 @@ mod tests {
 
     #[test]
     fn flags_become_a_submission() {
-        let words = "-d 2 -w 3 --priority high -g lab -n x -m A -m B --device-memory 8GiB -c 1.5 --memory 512MiB \
+        let words = "-d 2 -w 3 --priority high -g lab -n x -m B -m A --device-memory 8GiB -c 1.5 --memory 512MiB \
                      -e A=b=c --workdir /tmp --tolerate slow --grace-finish 30s --custom-rank -1.5 --user ada \
                      --distinct-nodes -- python3 train.py --json -d 9";
         let request = request(&words.split_whitespace().collect::<Vec<_>>()).expect("it is right");
         assert_eq!(request.command, ["python3", "train.py", "--json", "-d", "9"]);
         assert_eq!((request.devices, request.workers, request.priority), (Some(2), Some(3), Some(Priority::High)));
         assert_eq!((request.device_memory_mib, request.memory_mib, request.cpu), (Some(8192), Some(512), Some(1.5)));
-        assert_eq!(request.models.len(), 2);
+        assert_eq!(request.models.iter().map(|model| model.as_str()).collect::<Vec<_>>(), ["B", "A"]);
         assert_eq!(request.env.get("A").map(String::as_str), Some("b=c"));
         assert_eq!(request.workdir.as_deref(), Some("/tmp"));
         let grace = request.grace.expect("one was asked for");
@@ -256,6 +221,16 @@ mod tests {
             (&["-c", "0", "true"], "impossible"),
             (&["--priority", "urgent", "true"], "EXTREME_HIGH"),
             (&["--whole-node", "-d", "1", "true"], "cannot be used with"),
+            (&["--share", "0.5", "-d", "1", "true"], "cannot be used with"),
+            (&["-d", "0.5", "true"], "--share 0.5"),
+            (&["--share", "50", "true"], "above 0 and at most 1"),
+            (&["--share", "0.0001", "true"], "above 0 and at most 1"),
+            (&["--compute-capability", "8", "true"], "two numbers"),
+            (&["--lease", "1h", "true"], "--kind"),
+            (&["--kind", "interactive", "true"], "--lease"),
+            (&["--label", "disk", "true"], "NAME=VALUE"),
+            (&["--deadline", "soon", "true"], "2026-12-01T09:00:00Z"),
+            (&["--retry-anywhere", "true"], "--retries"),
             (&["-e", "HAI_NO_SUCH_VARIABLE", "true"], "is not set here"),
             (&["--lr", "3", "true"], "--lr"),
             (&["--grace-answer", "5", "true"], "not a length of time"),

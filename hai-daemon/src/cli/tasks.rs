@@ -1,4 +1,4 @@
-//! `hai ls`, `show`, `stop`, `suspend`, `resume`, `priority` and `why`.
+//! `hai ls`, `show`, `stop`, `suspend`, `resume`, `renew`, `priority` and `why`.
 
 use chrono::Utc;
 use hai_core::model::{Priority, TaskId};
@@ -10,7 +10,8 @@ use super::error::CliError;
 use super::output::{Printer, Table, Tone, ago, clean, clock, humane, length, memory};
 use super::submit::rank;
 use crate::api::wire::{
-    OutcomeWord, PriorityRequest, Run, RunEnd, RunPhase, Task, TaskDetail, TaskPage, TaskQuery, TaskState, Why,
+    KindWord, OutcomeWord, PriorityRequest, Run, RunEnd, RunPhase, Task, TaskDetail, TaskPage, TaskQuery, TaskState,
+    Why,
 };
 
 /// `hai ls`
@@ -83,17 +84,28 @@ fn state(task: &Task) -> (&'static str, Tone) {
     }
 }
 
-/// What it asks for, in short: `2 × 4 RTX 3070`.
+/// What it asks for, in short: `2 × 4 RTX 3070`, `0.25 gpu`, `6 GiB of a gpu`.
 fn needs(task: &Task) -> String {
-    let many = if task.workers == 1 { String::new() } else { format!("{} × ", task.workers) };
+    let many = match task.workers_min {
+        Some(least) => format!("{least}-{} × ", task.workers),
+        None if task.workers == 1 => String::new(),
+        None => format!("{} × ", task.workers),
+    };
     let models: Vec<&str> = task.models.iter().map(|model| model.as_str()).collect();
     let kind = if models.is_empty() { String::new() } else { format!(" {}", models.join("|")) };
+    let gpu = if kind.is_empty() { " gpu" } else { &kind };
+    if let Some(share) = task.share {
+        return format!("{many}{share}{gpu}");
+    }
+    if let Some(mib) = task.share_memory_mib {
+        let one = if kind.is_empty() { " a gpu" } else { &kind };
+        return format!("{many}{} of{one}", memory(mib));
+    }
     match task.devices {
         None => format!("{many}node{kind}"),
         Some(0) if task.cpu > 0.0 => format!("{many}{} cpu", task.cpu),
         Some(0) => format!("{many}no device"),
-        Some(devices) if kind.is_empty() => format!("{many}{devices} gpu"),
-        Some(devices) => format!("{many}{devices}{kind}"),
+        Some(devices) => format!("{many}{devices}{gpu}"),
     }
 }
 
@@ -128,6 +140,7 @@ pub(super) fn show(task: TaskId, client: &Client, printer: &Printer) -> Result<(
     fields.push(("group", task.group.to_string()));
     fields.push(("priority", priority(task)));
     fields.push(("needs", all_needs(task)));
+    fields.extend(life(task));
     fields.push(("grace", format!("{} to answer, {} to finish", task.grace.answer, task.grace.finish)));
     fields.push(("command", clean(&words(&detail.command))));
     if let Some(dir) = &detail.workdir {
@@ -160,8 +173,59 @@ fn priority(task: &Task) -> String {
     }
 }
 
+/// What was asked about its life, as far as something was.
+fn life(task: &Task) -> Vec<(&'static str, String)> {
+    let mut fields = Vec::new();
+    match task.kind {
+        KindWord::Training => {}
+        KindWord::Background => fields.push(("kind", "background".to_owned())),
+        KindWord::Interactive => {
+            let lease = task.lease.map(|lease| format!(", for {lease}")).unwrap_or_default();
+            let idle = task.idle_after.map(|idle| format!(", suspended once idle for {idle}")).unwrap_or_default();
+            fields.push(("kind", format!("interactive{lease}{idle}")));
+        }
+    }
+    if !task.suspendable {
+        fields.push(("suspend", "it can not be suspended".to_owned()));
+    }
+    let spans = [
+        ("expected", task.expected),
+        ("limit", task.limit),
+        ("restart", task.restart_cost),
+        ("saves every", task.checkpoint_every),
+    ];
+    fields.extend(spans.into_iter().filter_map(|(name, span)| Some((name, span?.to_string()))));
+    let times = [("not before", task.not_before), ("deadline", task.deadline)];
+    fields.extend(times.into_iter().filter_map(|(name, time)| Some((name, clock(time?)))));
+    let tasks = |tasks: &[TaskId]| tasks.iter().map(TaskId::to_string).collect::<Vec<_>>().join(", ");
+    if !task.after.is_empty() {
+        fields.push(("after", format!("{} succeeded", tasks(&task.after))));
+    }
+    if !task.after_any.is_empty() {
+        fields.push(("after", format!("{} ended", tasks(&task.after_any))));
+    }
+    if let Some(retries) = &task.retries {
+        let where_to = if retries.avoid_nodes { ", elsewhere if that can be" } else { "" };
+        fields.push(("retries", format!("{}, after {} at first{where_to}", retries.limit, retries.back_off)));
+    }
+    fields
+}
+
 fn all_needs(task: &Task) -> String {
     let mut parts = vec![needs(task)];
+    if !task.forbidden_models.is_empty() {
+        let models: Vec<&str> = task.forbidden_models.iter().map(|model| model.as_str()).collect();
+        parts.push(format!("no {}", models.join(", no ")));
+    }
+    if task.same_model {
+        parts.push("all of one model".to_owned());
+    }
+    if let Some(profile) = &task.mig_profile {
+        parts.push(format!("slices {profile}"));
+    }
+    if let Some(least) = task.compute_capability {
+        parts.push(format!("compute capability {least}"));
+    }
     if task.device_memory_mib > 0 {
         parts.push(format!("{} per device", memory(task.device_memory_mib)));
     }
@@ -171,9 +235,18 @@ fn all_needs(task: &Task) -> String {
     if task.memory_mib > 0 {
         parts.push(format!("{} memory", memory(task.memory_mib)));
     }
-    if task.distinct_nodes {
-        parts.push("distinct nodes".to_owned());
+    let where_to = [
+        (task.distinct_nodes, "distinct nodes"),
+        (task.spread, "spread"),
+        (task.one_leaf, "one leaf"),
+        (task.one_zone, "one zone"),
+    ];
+    parts.extend(where_to.into_iter().filter(|(asked, _)| *asked).map(|(_, words)| words.to_owned()));
+    if !task.zones.is_empty() {
+        let zones: Vec<&str> = task.zones.iter().map(|zone| zone.as_str()).collect();
+        parts.push(format!("in {}", zones.join(" or ")));
     }
+    parts.extend(task.labels.iter().map(|(name, value)| format!("{name}={value}")));
     if !task.tolerates.is_empty() {
         parts.push(format!("tolerates {}", task.tolerates.iter().cloned().collect::<Vec<_>>().join(", ")));
     }
@@ -215,6 +288,7 @@ fn history(runs: &[Run]) -> Table {
             .map(|worker| match worker.devices.len() {
                 _ if worker.whole_node => worker.node.to_string(),
                 0 => worker.node.to_string(),
+                1 if let Some(share) = worker.share => format!("{}:{share}", worker.node),
                 devices => format!("{}:{devices}", worker.node),
             })
             .collect();
@@ -247,7 +321,7 @@ fn shortened(items: &[String]) -> String {
     }
 }
 
-/// `hai stop`, `suspend` and `resume`: `verb` is the path's last part, `done` what to say of each task.
+/// `hai stop`, `suspend`, `resume` and `renew`: `verb` is the path's last part, `done` what to say of each task.
 ///
 /// # Errors
 /// [`CliError::Some`] if it did not work for all; each failure was told by then.

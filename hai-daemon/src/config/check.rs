@@ -119,9 +119,16 @@ fn rights(found: &mut Found<'_>) {
             let message = "priority: a right is for a fixed level; AUTO takes the best of those".to_owned();
             found.add(&[&name], message);
         }
+        if right.key.user.is_some() && right.key.team.is_some() {
+            let message = "a right is for a user or for each member of a team; give one of user and team".to_owned();
+            found.add(&[&name], message);
+        }
         if let Some(first) = seen.insert(&right.key, index) {
             let at = config.origin(&format!("right.{first}"));
-            let message = format!("a right for the same user, group and priority stands at {at} already; keep one");
+            let key = &right.key;
+            let more = key.team.is_some() || key.model.is_some() || key.cap;
+            let whom = if more { "user, team, group, priority, model and cap" } else { "user, group and priority" };
+            let message = format!("a right for the same {whom} stands at {at} already; keep one");
             found.add(&[&name], message);
         }
     }

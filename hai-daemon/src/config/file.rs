@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use hai_core::model::{Allowance, Limit, Priority, RightKey, RightRow};
+use hai_core::model::{Allowance, Limit, Priority, RightKey, RightRow, Time};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -264,7 +264,11 @@ fn read_rights(top: &mut Table<'_>, config: &mut Config, found: &mut Findings<'_
             user: table.take("user", found).map(|(user, _)| user),
             group: table.take("group", found).map(|(group, _)| group),
             priority: table.take("priority", found).map(|(priority, _)| priority),
+            team: table.take("team", found).map(|(team, _)| team),
+            model: table.take("model", found).map(|(model, _)| model),
+            cap: table.take("cap", found).is_some_and(|(cap, _)| cap),
         };
+        let expires = table.take::<Time>("expires", found).map(|(expires, _)| expires);
         let nodes = table.take::<Limit>("nodes", found).map(|(nodes, _)| nodes);
         let devices = table.take::<Limit>("devices", found).map(|(devices, _)| devices);
         table.finish(found);
@@ -277,6 +281,6 @@ fn read_rights(top: &mut Table<'_>, config: &mut Config, found: &mut Findings<'_
         }
         let allowance = Allowance { nodes: nodes.unwrap_or_default(), devices: devices.unwrap_or_default() };
         config.origins.insert(format!("right.{}", config.rights.len()), found.place(span));
-        config.rights.push(RightRow { key, allowance });
+        config.rights.push(RightRow { key, allowance, expires });
     }
 }

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use hai_core::engine::{EngineConfig, Timing};
 use hai_core::model::{
-    Allowance, DeviceHealth, DeviceSpec, GroupName, ModelName, NodeName, NodeSpec, Priority, RightKey, RightRow, Span,
+    Allowance, DeviceSpec, GroupName, ModelName, NodeName, NodeSpec, Priority, RightKey, RightRow, Span,
 };
 
 pub use error::{ConfigErrors, Origin, Place, Problem};
@@ -126,12 +126,7 @@ impl Devices {
     pub fn pretend(&self) -> Vec<DeviceSpec> {
         let (node, model) = (NodeName::new("simulated"), ModelName::new("simulated"));
         let (Ok(node), Ok(model)) = (node, model) else { return Vec::new() };
-        let device = |index| DeviceSpec {
-            id: node::made_up_id(&node, index),
-            model: model.clone(),
-            memory_mib: 8 << 10,
-            health: DeviceHealth::Healthy,
-        };
+        let device = |index| DeviceSpec::new(node::made_up_id(&node, index), model.clone(), 8 << 10);
         (0..self.simulated as usize).map(device).collect()
     }
 }
@@ -177,10 +172,7 @@ fn default_rights() -> Vec<RightRow> {
     Priority::LEVELS
         .into_iter()
         .filter(|level| *level <= Priority::High)
-        .map(|level| RightRow {
-            key: RightKey { priority: Some(level), ..RightKey::default() },
-            allowance: Allowance::UNLIMITED,
-        })
+        .map(|level| RightRow::new(RightKey { priority: Some(level), ..RightKey::default() }, Allowance::UNLIMITED))
         .collect()
 }
 

@@ -5,14 +5,15 @@ use std::fmt::Write;
 use std::ops::Range;
 
 use hai_core::model::{
-    DEVICES_PER_NODE_MAX, DeviceHealth, DeviceId, DeviceSpec, GroupName, ModelName, NodeName, NodeSpec,
+    ComputeCapability, DEVICES_PER_NODE_MAX, DeviceId, DeviceSpec, GroupName, Location, MigProfile, ModelName,
+    NodeName, NodeSpec, PlaceName,
 };
 use sha2::{Digest, Sha256};
 
 use super::Config;
 use super::file::{Findings, Table};
 use super::size::{Cores, Mib};
-use super::value::Texts;
+use super::value::{Labels, Texts};
 
 /// Takes all `[[node]]` over into `config`.
 pub(crate) fn read_all(top: &mut Table<'_>, config: &mut Config, found: &mut Findings<'_>) {
@@ -38,6 +39,12 @@ fn read_node(mut table: Table<'_>, config: &Config, found: &mut Findings<'_>) ->
     let memory = table.require::<Mib>("memory", "\"64GiB\"", found);
     let taints = table.take::<Texts>("taints", found).map(|(Texts(texts), _)| texts).unwrap_or_default();
     let cordoned = table.take::<bool>("cordoned", found).is_some_and(|(cordoned, _)| cordoned);
+    let labels = table.take::<Labels>("labels", found).map(|(Labels(labels), _)| labels).unwrap_or_default();
+    let location = Location {
+        leaf: table.take::<PlaceName>("leaf", found).map(|(leaf, _)| leaf),
+        spine: table.take::<PlaceName>("spine", found).map(|(spine, _)| spine),
+        zone: table.take::<PlaceName>("zone", found).map(|(zone, _)| zone),
+    };
     let declared = table.list("device", "[[node.device]]", found);
     table.finish(found);
 
@@ -62,15 +69,14 @@ fn read_node(mut table: Table<'_>, config: &Config, found: &mut Findings<'_>) ->
     if let Some(bad) = taints.iter().find(|taint| taint.is_empty() || taint.chars().any(char::is_control)) {
         found.add(span, format!("taints: {bad:?} is empty or has control characters in it"));
     }
+    let group = group.map_or_else(|| GroupName::new("default").expect("the word has only letters"), |(group, _)| group);
     let node = NodeSpec {
-        name,
-        group: group.map_or_else(|| GroupName::new("default").expect("the word has only letters"), |(group, _)| group),
-        cpu_milli: cpu?.0.0,
-        memory_mib: memory?.0.0,
         devices,
-        ready: true,
         cordoned,
         taints: taints.into_iter().collect::<BTreeSet<_>>(),
+        labels,
+        location,
+        ..NodeSpec::new(name, group, cpu?.0.0, memory?.0.0)
     };
     Some((node, spans))
 }
@@ -87,6 +93,8 @@ fn read_devices(
     let has_count = table.raw("count").is_some();
     let count = table.take::<u32>("count", found);
     let uuid = table.take::<DeviceId>("uuid", found);
+    let compute_capability = table.take::<ComputeCapability>("compute_capability", found).map(|(least, _)| least);
+    let mig_profile = table.take::<MigProfile>("mig_profile", found).map(|(profile, _)| profile);
     table.finish(found);
 
     let count = match count {
@@ -107,11 +115,10 @@ fn read_devices(
     };
     let (model, _) = model?;
     let memory_mib = memory?.0.0;
-    let device = |index: usize| DeviceSpec {
-        id: uuid.as_ref().map_or_else(|| made_up_id(node, first + index), |(uuid, _)| uuid.clone()),
-        model: model.clone(),
-        memory_mib,
-        health: DeviceHealth::Healthy,
+    let device = |index: usize| {
+        let id = uuid.as_ref().map_or_else(|| made_up_id(node, first + index), |(uuid, _)| uuid.clone());
+        let plain = DeviceSpec::new(id, model.clone(), memory_mib);
+        DeviceSpec { compute_capability, mig_profile: mig_profile.clone(), ..plain }
     };
     Some((0..count).map(device).collect())
 }

@@ -6,7 +6,7 @@ use hai_core::model::NodeSpec;
 
 use super::settings::{LEVEL_SETTINGS, SECTIONS, SETTINGS};
 use super::size::{Cores, Mib};
-use super::value::{Setting, Texts};
+use super::value::{Labels, Setting, Texts};
 use super::{Config, Origin};
 
 /// Comments begin here, so that they stand under each other.
@@ -70,8 +70,12 @@ impl Config {
                 ("user", key.user.as_ref().map(Setting::show)),
                 ("group", key.group.as_ref().map(Setting::show)),
                 ("priority", key.priority.as_ref().map(Setting::show)),
+                ("team", key.team.as_ref().map(Setting::show)),
+                ("model", key.model.as_ref().map(Setting::show)),
+                ("cap", key.cap.then(|| true.show())),
                 ("nodes", Some(right.allowance.nodes.show())),
                 ("devices", Some(right.allowance.devices.show())),
+                ("expires", right.expires.as_ref().map(Setting::show)),
             ];
             for (name, value) in fields {
                 if let Some(value) = value {
@@ -93,6 +97,12 @@ impl Config {
                 line(out, &format!("model = {}", device.model.show()));
                 line(out, &format!("memory = {}", Mib(device.memory_mib).show()));
                 line(out, &format!("uuid = {}", device.id.show()));
+                if let Some(capability) = device.compute_capability {
+                    line(out, &format!("compute_capability = {}", capability.show()));
+                }
+                if let Some(profile) = &device.mig_profile {
+                    line(out, &format!("mig_profile = {}", profile.show()));
+                }
             }
         }
     }
@@ -116,6 +126,15 @@ fn show_node(out: &mut String, node: &NodeSpec) {
     }
     if node.cordoned {
         line(out, "cordoned = true");
+    }
+    let place = &node.location;
+    for (name, place) in [("leaf", &place.leaf), ("spine", &place.spine), ("zone", &place.zone)] {
+        if let Some(place) = place {
+            line(out, &format!("{name} = {}", place.show()));
+        }
+    }
+    if !node.labels.is_empty() {
+        line(out, &format!("labels = {}", Labels(node.labels.clone()).show()));
     }
 }
 

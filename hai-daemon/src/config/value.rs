@@ -1,9 +1,13 @@
 //! How single values are read from TOML or plain text, and written as TOML.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hai_core::engine::Policy;
-use hai_core::model::{DeviceId, GroupName, Limit, ModelName, NodeName, Priority, Span, UserName};
+use hai_core::model::{
+    Amount, ComputeCapability, DeviceId, GroupName, Limit, MigProfile, ModelName, NodeName, PlaceName, Priority, Span,
+    TeamName, Time, UserName,
+};
 use toml::de::DeValue;
 
 use super::error::did_you_mean;
@@ -144,6 +148,9 @@ checked_text! {
     NodeName => "a node's name in quotes",
     DeviceId => "a device's UUID in quotes",
     ModelName => "a device model in quotes, e.g. \"RTX 3070\"",
+    MigProfile => "a MIG profile in quotes, e.g. \"1g.5gb\"",
+    TeamName => "a team's name in quotes",
+    PlaceName => "the name of a switch or a zone in quotes",
 }
 
 impl Setting for Priority {
@@ -164,9 +171,12 @@ impl Setting for Limit {
         match raw {
             Raw::Toml(DeValue::String(text)) if text == "unlimited" => Ok(Limit::Unlimited),
             Raw::Toml(DeValue::Integer(_)) if raw.whole().is_some_and(|most| u32::try_from(most).is_ok()) => {
-                u32::read(raw).map(Limit::AtMost)
+                u32::read(raw).map(Limit::at_most)
             }
-            _ => raw.unexpected("a whole number that is not negative, or \"unlimited\""),
+            Raw::Toml(DeValue::Float(number)) if let Some(most) = thousandths(number.as_str()) => {
+                Ok(Limit::AtMost(most))
+            }
+            _ => raw.unexpected("a number that is not negative, to a thousandth, or \"unlimited\""),
         }
     }
     fn show(&self) -> String {
@@ -174,6 +184,38 @@ impl Setting for Limit {
             Limit::AtMost(most) => most.to_string(),
             Limit::Unlimited => quoted("unlimited"),
         }
+    }
+}
+
+/// A number with decimals, as JSON takes it.
+fn thousandths(text: &str) -> Option<Amount> {
+    let amount: Amount = serde_json::from_str(text).ok()?;
+    (amount <= Amount::whole(u32::MAX)).then_some(amount)
+}
+
+impl Setting for ComputeCapability {
+    fn read(raw: Raw<'_>) -> Result<Self, String> {
+        raw.text("a compute capability in quotes, e.g. \"8.6\"")?
+            .parse()
+            .map_err(|error: hai_core::model::ParseCapabilityError| error.to_string())
+    }
+    fn show(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
+impl Setting for Time {
+    fn read(raw: Raw<'_>) -> Result<Self, String> {
+        let expected = "a date with a time and its zone, e.g. 2027-01-31T18:00:00Z";
+        let text = match raw {
+            Raw::Toml(DeValue::Datetime(date)) => date.to_string(),
+            raw => raw.text(expected)?.to_owned(),
+        };
+        let date = chrono::DateTime::parse_from_rfc3339(&text);
+        date.map(|date| date.to_utc().into()).map_err(|_| format!("expected {expected}, found `{text}`"))
+    }
+    fn show(&self) -> String {
+        quoted(&self.to_string())
     }
 }
 
@@ -194,6 +236,25 @@ impl Setting for Texts {
     fn show(&self) -> String {
         let items: Vec<String> = self.0.iter().map(|text| quoted(text)).collect();
         format!("[{}]", items.join(", "))
+    }
+}
+
+/// Texts under names.
+#[derive(Debug)]
+pub(crate) struct Labels(pub(crate) BTreeMap<String, String>);
+
+impl Setting for Labels {
+    fn read(raw: Raw<'_>) -> Result<Self, String> {
+        let expected = "texts under names, e.g. { disk = \"fast\" }";
+        let Raw::Toml(DeValue::Table(items)) = raw else { return raw.unexpected(expected) };
+        let one = |item: &DeValue<'_>| Raw::Toml(item).text(expected).map(str::to_owned);
+        let labels = items.iter().map(|(name, item)| Ok((name.get_ref().to_string(), one(item.get_ref())?)));
+        labels.collect::<Result<_, _>>().map(Labels)
+    }
+    fn show(&self) -> String {
+        let items: Vec<String> =
+            self.0.iter().map(|(name, text)| format!("{} = {}", quoted(name), quoted(text))).collect();
+        format!("{{ {} }}", items.join(", "))
     }
 }
 

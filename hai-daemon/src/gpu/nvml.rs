@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 
-use hai_core::model::{DeviceHealth, DeviceId, DeviceSpec, ModelName};
+use hai_core::model::{ComputeCapability, DeviceHealth, DeviceId, DeviceSpec, MigProfile, ModelName};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 
@@ -79,7 +79,8 @@ fn describe(device: &nvml_wrapper::Device<'_>, found: &mut Vec<DeviceSpec>) -> R
 
 fn describe_one(device: &nvml_wrapper::Device<'_>) -> Result<Option<DeviceSpec>, NvmlError> {
     let (id, name) = (device.uuid()?, device.name()?);
-    let (Ok(id), Ok(model)) = (DeviceId::new(&id), ModelName::new(model_name(&name))) else {
+    let (model, mig_profile) = parts_of_name(&name);
+    let (Ok(id), Ok(model)) = (DeviceId::new(&id), ModelName::new(model)) else {
         tracing::warn!(?id, ?name, "a GPU has a name that can not be used; it is left out");
         return Ok(None);
     };
@@ -87,7 +88,21 @@ fn describe_one(device: &nvml_wrapper::Device<'_>) -> Result<Option<DeviceSpec>,
         Ok(memory) => (memory.total >> 20, DeviceHealth::Healthy),
         Err(error) => (0, DeviceHealth::Sick { reason: format!("its memory can not be read: {error}") }),
     };
-    Ok(Some(DeviceSpec { id, model, memory_mib, health }))
+    // A driver that does not know it, or a slice that does not tell it, leaves it open.
+    let capability = device.cuda_compute_capability().ok();
+    let compute_capability = capability.and_then(|found| {
+        Some(ComputeCapability { major: found.major.try_into().ok()?, minor: found.minor.try_into().ok()? })
+    });
+    let mig_profile = mig_profile.and_then(|profile| MigProfile::new(profile).ok());
+    Ok(Some(DeviceSpec { compute_capability, mig_profile, health, ..DeviceSpec::new(id, model, memory_mib) }))
+}
+
+/// The model, and of a slice its profile: `NVIDIA A100-SXM4-40GB MIG 1g.5gb`.
+fn parts_of_name(full: &str) -> (&str, Option<&str>) {
+    match full.split_once(" MIG ") {
+        Some((model, profile)) => (model_name(model), Some(profile.trim())),
+        None => (model_name(full), None),
+    }
 }
 
 /// `NVIDIA GeForce RTX 3070` is an `RTX 3070` to everybody.
@@ -159,5 +174,7 @@ mod tests {
         assert_eq!(model_name("NVIDIA GeForce RTX 3070"), "RTX 3070");
         assert_eq!(model_name("NVIDIA H100 80GB HBM3"), "H100 80GB HBM3");
         assert_eq!(model_name("Tesla V100-SXM2-32GB"), "Tesla V100-SXM2-32GB");
+        assert_eq!(parts_of_name("NVIDIA A100-SXM4-40GB MIG 1g.5gb"), ("A100-SXM4-40GB", Some("1g.5gb")));
+        assert_eq!(parts_of_name("NVIDIA GeForce RTX 3070"), ("RTX 3070", None));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use hai_core::backend::{Cluster, Driver, MemoryCluster};
 use hai_core::engine::EngineConfig;
-use hai_core::model::{DeviceHealth, DeviceId, DeviceSpec, GroupName, ModelName, NodeName, NodeSpec, UserName};
+use hai_core::model::{DeviceId, DeviceSpec, GroupName, ModelName, NodeName, NodeSpec, UserName};
 use hai_daemon::api::{self, ApiState, Defaults, LogPart, LogSource, WorkerLog};
 use hai_daemon::cluster::local::logs::LogReader;
 use hai_daemon::cluster::local::{LocalCluster, LocalConfig};
@@ -51,21 +51,13 @@ impl LogSource for Logs {
 
 /// A node `name` of group `lab` with this many devices.
 pub(crate) fn node(name: &str, devices: usize) -> NodeSpec {
-    let device = |index| DeviceSpec {
-        id: DeviceId::new(format!("GPU-{name}-{index}")).expect("an id"),
-        model: ModelName::new("RTX 3070").expect("a name"),
-        memory_mib: 8192,
-        health: DeviceHealth::Healthy,
+    let device = |index| {
+        let id = DeviceId::new(format!("GPU-{name}-{index}")).expect("an id");
+        DeviceSpec::new(id, ModelName::new("RTX 3070").expect("a name"), 8192)
     };
     NodeSpec {
-        name: NodeName::new(name).expect("a name"),
-        group: GroupName::new("lab").expect("a name"),
-        cpu_milli: 8000,
-        memory_mib: 16384,
         devices: (0..devices).map(device).collect(),
-        ready: true,
-        cordoned: false,
-        taints: Default::default(),
+        ..NodeSpec::new(NodeName::new(name).expect("a name"), GroupName::new("lab").expect("a name"), 8000, 16384)
     }
 }
 

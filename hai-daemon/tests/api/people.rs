@@ -33,7 +33,7 @@ async fn another_users_task_looks_like_none() {
             let problem = lab.bob.get(&format!("/v1/tasks/{id}{what}")).await.problem(404, "not-found");
             assert_eq!(problem["detail"], format!("there is no task {id}"));
         }
-        for what in ["stop", "suspend", "resume"] {
+        for what in ["stop", "suspend", "resume", "renew"] {
             lab.bob.act(&format!("/v1/tasks/{id}/{what}")).await.problem(404, "not-found");
         }
         let path = format!("/v1/tasks/{id}/priority");

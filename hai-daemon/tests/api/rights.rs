@@ -35,6 +35,29 @@ async fn rights_are_given_seen_and_taken_away() {
     assert_eq!(auto.problem(422, "invalid-value")["field"], "priority");
     let many = lab.root.put("/v1/rights", json!({"devices": "many"})).await;
     assert_eq!(many.problem(422, "invalid-value")["field"], "devices");
+    let both = lab.root.put("/v1/rights", json!({"user": "alice", "team": "vision", "devices": 1})).await;
+    assert_eq!(both.problem(422, "invalid-value")["field"], "team");
     lab.root.delete("/v1/rights?users=alice").await.problem(400, "invalid-parameter");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn rights_of_teams_and_bounds_keep_all_that_they_say() {
+    let (lab, _cluster) = Lab::in_memory([node("one", 2)]).await;
+    let lent = json!({"user": null, "group": "lab", "priority": "LOW", "team": "vision", "nodes": 0, "devices": 2.5,
+        "expires": "2100-01-01T00:00:00Z"});
+    let bound = json!({"user": null, "group": null, "priority": null, "model": "RTX 3070", "cap": true,
+        "nodes": "unlimited", "devices": 0.25});
+    for row in [&lent, &bound] {
+        assert_eq!(lab.root.put("/v1/rights", row.clone()).await.ok(200), *row);
+    }
+    let rows = |list: Value| list["rights"].as_array().expect("a list").clone();
+    let all = rows(lab.alice.get("/v1/rights").await.ok(200));
+    assert!(all.contains(&lent) && all.contains(&bound), "{all:?}");
+    assert_eq!(rows(lab.root.get("/v1/rights?team=vision").await.ok(200)), [lent]);
+    assert_eq!(rows(lab.root.get("/v1/rights?cap=true").await.ok(200)), std::slice::from_ref(&bound));
+    lab.root.delete("/v1/rights?model=RTX%203070").await.problem(404, "not-found");
+    assert_eq!(lab.root.delete("/v1/rights?model=RTX%203070&cap=true").await.status, 204);
+    assert!(!rows(lab.root.get("/v1/rights").await.ok(200)).contains(&bound));
     lab.close().await;
 }

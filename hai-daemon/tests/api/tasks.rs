@@ -188,3 +188,56 @@ async fn operators_submit_for_others_and_choose_places() {
     assert_eq!(lab.root.post(&path, ranked).await.ok(200)["custom_rank"], 7.0);
     lab.close().await;
 }
+
+#[tokio::test]
+async fn all_that_was_asked_is_shown() {
+    let (lab, _cluster) = Lab::in_memory([node("one", 2)]).await;
+    let first = submit(&lab.alice, json!({"command": ["first"]})).await;
+    let second = submit(&lab.alice, json!({"command": ["second"]})).await;
+    let asked = json!({
+        "kind": "interactive", "lease": "4h", "idle_after": "30m", "workers": 4, "workers_min": 2, "share": 0.25,
+        "models": ["RTX 3080", "RTX 3070"], "forbidden_models": ["H100"], "same_model": true, "mig_profile": "1g.5gb",
+        "compute_capability": "8.6", "one_leaf": true, "one_zone": true, "spread": true, "zones": ["east"],
+        "labels": {"disk": "fast"}, "suspendable": false, "expected": "90m", "limit": "2d",
+        "deadline": "2100-01-01T00:00:00Z", "not_before": "2099-01-01T00:00:00Z", "after": [first["id"]],
+        "after_any": [second["id"]], "retries": {"limit": 3, "back_off": "1m", "avoid_nodes": false},
+        "restart_cost": "2m", "checkpoint_every": "10m",
+    });
+    let mut request = asked.clone();
+    request["command"] = json!(["x"]);
+    let task = submit(&lab.alice, request).await;
+    for (field, value) in asked.as_object().expect("fields") {
+        assert_eq!(task[field], *value, "{field}");
+    }
+    assert_eq!((&task["devices"], &task["whole_node"]), (&Value::Null, &json!(false)));
+    let memory = submit(&lab.alice, json!({"command": ["x"], "share_memory_mib": 6000})).await;
+    assert_eq!((&memory["share_memory_mib"], &memory["share"]), (&json!(6000), &Value::Null));
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_task_waits_for_others_and_a_lease_is_renewed() {
+    let (lab, cluster) = Lab::in_memory([node("one", 2)]).await;
+    let first = submit(&lab.alice, json!({"command": ["first"]})).await;
+    let then = submit(&lab.alice, json!({"command": ["then"], "after": [first["id"]]})).await;
+    let why = lab.alice.get(&format!("/v1/tasks/{}/why", then["id"])).await.ok(200);
+    assert_eq!((&why["verdict"]["verdict"], &why["verdict"]["tasks"]), (&json!("after"), &json!([first["id"]])));
+    end(&cluster, &wait(&lab.alice, &first["id"], "running").await, 0);
+    wait(&lab.alice, &then["id"], "running").await;
+
+    // Other people's tasks look just like none.
+    for (field, asked) in [("after", json!({"after": [999]})), ("after_any", json!({"after_any": [first["id"]]}))] {
+        let mut request = asked;
+        request["command"] = json!(["x"]);
+        let who = if field == "after" { &lab.alice } else { &lab.bob };
+        let problem = who.post("/v1/tasks", request).await.problem(422, "invalid-value");
+        assert_eq!(problem["field"], field);
+        assert!(problem["detail"].as_str().expect("a text").contains("there is no task"), "{problem}");
+    }
+
+    lab.alice.act(&format!("/v1/tasks/{}/renew", then["id"])).await.problem(409, "conflict");
+    let notebook = submit(&lab.alice, json!({"command": ["x"], "kind": "interactive", "lease": "1h"})).await;
+    wait(&lab.alice, &notebook["id"], "running").await;
+    lab.alice.act(&format!("/v1/tasks/{}/renew", notebook["id"])).await.ok(200);
+    lab.close().await;
+}

@@ -100,16 +100,7 @@ impl Drop for Lab {
 }
 
 pub(crate) fn node(name: &str) -> NodeSpec {
-    NodeSpec {
-        name: NodeName::new(name).expect("a name"),
-        group: GroupName::new("lab").expect("a name"),
-        cpu_milli: 4000,
-        memory_mib: 1024,
-        devices: Vec::new(),
-        ready: true,
-        cordoned: false,
-        taints: Default::default(),
-    }
+    NodeSpec::new(NodeName::new(name).expect("a name"), GroupName::new("lab").expect("a name"), 4000, 1024)
 }
 
 pub(crate) fn order(script: &str) -> StartOrder {
@@ -127,7 +118,7 @@ pub(crate) fn command(words: &[&str]) -> StartOrder {
             env: BTreeMap::new(),
             workdir: None,
         },
-        placement: Placement { workers: vec![place("one", &[])] },
+        placement: Placement { workers: [place("one", &[])].into_iter().collect() },
         grace: Grace::default(),
         whole_life_state: 0,
     }
@@ -138,6 +129,7 @@ pub(crate) fn place(node: &str, devices: &[&str]) -> WorkerPlacement {
         node: NodeName::new(node).expect("a name"),
         whole_node: false,
         devices: devices.iter().map(|id| DeviceId::new(id).expect("an id")).collect(),
+        part: None,
         cpu_milli: 1000,
         memory_mib: 1,
     }

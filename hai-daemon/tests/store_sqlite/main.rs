@@ -4,11 +4,13 @@ mod accounts;
 mod commits;
 mod driver;
 mod files;
+mod old;
 mod random;
 mod readers;
 
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 
 use hai_core::backend::{Batch, Committed, Entry, Event, Fence, Record, Store};
 use hai_core::model::{
@@ -32,7 +34,7 @@ fn task(id: u64) -> TaskView {
         TaskSpec::new(format!("task {id}"), user("ann"), group("lab"), Priority::Normal, WorkerRequest::devices(1));
     TaskView {
         id: TaskId(id),
-        spec,
+        spec: Arc::new(spec),
         state: TaskState::Waiting,
         outcome: None,
         submitted_at: Time::from_ms(1),
@@ -66,7 +68,8 @@ fn worker(node: &str, state: WorkerState) -> WorkerView {
     let place = WorkerPlacement {
         node: NodeName::new(node).expect("a node name"),
         whole_node: false,
-        devices: vec![DeviceId::new("GPU-1").expect("a device id")],
+        devices: [DeviceId::new("GPU-1").expect("a device id")].into_iter().collect(),
+        part: None,
         cpu_milli: 500,
         memory_mib: 1024,
     };
@@ -102,7 +105,7 @@ fn full_batch(fence: Fence, number: u64) -> Batch {
         records: vec![record(number)],
         programs: vec![(view.id, Program { command: vec!["true".into()], ..Program::default() })],
         runs: vec![run(number, number, vec![worker("n1", WorkerState::Reserved)])],
-        rights: Some(vec![RightRow { key: RightKey::default(), allowance: Allowance::nodes(number as u32) }]),
+        rights: Some(vec![RightRow::new(RightKey::default(), Allowance::nodes(number as u32))]),
         events: vec![event(number, &view)],
         tasks: vec![view],
         ..batch(fence)

@@ -1,12 +1,13 @@
 //! Random batches and filters, against a model in plain maps.
 
 use std::collections::{BTreeMap, btree_map};
+use std::sync::Arc;
 
 use hai_core::backend::{Batch, Digest, Entry, Event, Fence, Record, Store};
 use hai_core::model::{
-    Allowance, Decision, Fact, Limit, Outcome, Priority, Program, Rank, RightKey, RightRow, RunEnd, RunId, RunView,
-    Span, TaskId, TaskSpec, TaskState, TaskView, Time, WorkerExit, WorkerFate, WorkerRequest, WorkerState, WorkerView,
-    YieldReason, Yielded,
+    Allowance, Amount, Decision, Fact, Limit, Outcome, Priority, Program, Rank, RightKey, RightRow, RunEnd, RunId,
+    RunView, Span, TaskId, TaskSpec, TaskState, TaskView, Time, WorkerExit, WorkerFate, WorkerRequest, WorkerState,
+    WorkerView, YieldReason, Yielded,
 };
 use hai_daemon::store::{Page, Reader, SqliteStore, TaskFilter, TaskPage};
 use proptest::collection::vec;
@@ -59,8 +60,8 @@ fn any_task() -> impl Strategy<Value = TaskView> {
     (1..30_u64, spec, rest).prop_map(|(id, spec, (state, outcome, submitted_at, started_at, left, ran))| {
         let (name, who, whither, priority, rank) = spec;
         let mut view = task(id);
-        view.spec = TaskSpec::new(name, user(who), group(whither), priority, WorkerRequest::whole_node());
-        view.spec.custom_rank = rank.and_then(Rank::new);
+        let spec = TaskSpec::new(name, user(who), group(whither), priority, WorkerRequest::whole_node());
+        view.spec = Arc::new(TaskSpec { custom_rank: rank.and_then(Rank::new), ..spec });
         view.state = STATES[state];
         view.outcome = (view.state == TaskState::Finished).then_some(outcome);
         view.submitted_at = submitted_at;
@@ -97,15 +98,16 @@ struct Step {
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let right =
-        (any::<Option<bool>>(), any::<Option<bool>>(), any::<u32>()).prop_map(|(who, whither, most)| RightRow {
-            key: RightKey {
-                user: who.map(|ann| user(if ann { "ann" } else { "bob" })),
-                group: whither.map(|_| group("lab")),
-                priority: whither.map(|high| if high { Priority::High } else { Priority::Low }),
-            },
-            allowance: Allowance { nodes: Limit::AtMost(most), devices: Limit::Unlimited },
-        });
+    let right = (any::<Option<bool>>(), any::<Option<bool>>(), any::<u32>()).prop_map(|(who, whither, most)| {
+        let key = RightKey {
+            user: who.map(|ann| user(if ann { "ann" } else { "bob" })),
+            group: whither.map(|_| group("lab")),
+            priority: whither.map(|high| if high { Priority::High } else { Priority::Low }),
+            ..RightKey::default()
+        };
+        let nodes = Limit::AtMost(Amount::from_milli(most.into()));
+        RightRow::new(key, Allowance { nodes, devices: Limit::Unlimited })
+    });
     // Enough workers, now and then, that one statement takes many rows.
     let workers = prop_oneof![4 => vec(any_worker(), 0..4), 1 => vec(any_worker(), 70..90)];
     let runs = vec((1..20_u64, any::<prop::sample::Index>(), workers, prop::option::of(any_text())), 0..4);

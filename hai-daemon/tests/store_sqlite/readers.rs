@@ -41,7 +41,7 @@ fn events_are_read_in_parts_and_by_user() {
         let events: Vec<Event> = (1..=20)
             .map(|id| {
                 let mut view = task(id);
-                view.spec.user = user(if id % 3 == 0 { "bob" } else { "ann" });
+                Arc::make_mut(&mut view.spec).user = user(if id % 3 == 0 { "bob" } else { "ann" });
                 event(id, &view)
             })
             .collect();

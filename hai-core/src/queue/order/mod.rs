@@ -27,7 +27,7 @@ pub use usage::{AccountIx, Usage, UsageRow};
 use crate::model::{Rank, Span, TaskId, TaskSpec, Time};
 
 /// Puts waiting tasks in an order.
-pub trait Order {
+pub trait Order: std::fmt::Debug + Send + Sync {
     /// Where a waiting task stands inside one level; a smaller key goes first.
     fn key(&self, task: &Waiting<'_>, usage: &Usage, now: Time) -> Key;
 

@@ -1,4 +1,4 @@
-//! Changing a task: stop, suspend, resume, priority.
+//! Changing a task: stop, suspend, resume, renew, priority.
 
 use axum::Json;
 use axum::extract::State;
@@ -51,6 +51,20 @@ pub(in crate::api) async fn resume(
     Param(Id(id)): Param<Id>,
 ) -> Result<Json<Task>, ApiError> {
     change(&state, &caller, id, Fact::Released { task: id }).await
+}
+
+/// Let the lease of an interactive task begin anew
+///
+/// While it does not run there is nothing to renew, and nothing changes: its lease begins with its run.
+#[utoipa::path(post, path = "/v1/tasks/{id}/renew", tag = "tasks", operation_id = "renew",
+    params(("id" = u64, Path, description = "The task's number.")),
+    responses((status = 200, description = "The task after the change.", body = Task)))]
+pub(in crate::api) async fn renew(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Param(Id(id)): Param<Id>,
+) -> Result<Json<Task>, ApiError> {
+    change(&state, &caller, id, Fact::Renewed { task: id }).await
 }
 
 /// Change how urgent a task is

@@ -1,7 +1,8 @@
 //! The types of every request and response of the HTTP API, version 1, with their place in the OpenAPI document.
 //!
 //! The server and the `hai` command share them. Times are RFC 3339 text, spans of time are text with a unit (`5s`,
-//! `90s`, `4h`), memory is a number of MiB, processors are cores and may be a fraction. A request with a field that
+//! `90s`, `4h`), memory is a number of MiB, processors are cores and may be a fraction, as may devices
+//! (`0.25`). A request with a field that
 //! is not known is refused. A response may gain fields; clients must ignore those that they do not know.
 //!
 //! Every path under `/v1` wants `Authorization: Bearer <token>`. Every error is a [`Problem`]
@@ -15,6 +16,7 @@
 //! | `POST /v1/tasks/{id}/stop` | | [`Task`] |
 //! | `POST /v1/tasks/{id}/suspend` | | [`Task`]; it is held until it is resumed |
 //! | `POST /v1/tasks/{id}/resume` | | [`Task`] |
+//! | `POST /v1/tasks/{id}/renew` | | [`Task`]; its lease begins anew |
 //! | `POST /v1/tasks/{id}/priority` | [`PriorityRequest`] | [`Task`] |
 //! | `GET /v1/tasks/{id}/why` | | [`Why`] |
 //! | `GET /v1/tasks/{id}/logs` | query [`LogQuery`], `Range` | bytes; see [`header`] |
@@ -35,12 +37,14 @@
 //! | `GET /` | | text: where everything is; no token |
 
 mod event;
+mod life;
 mod limit;
 mod log;
 mod node;
 mod problem;
 mod right;
 mod run;
+mod state;
 mod submit;
 mod task;
 mod text;
@@ -48,14 +52,16 @@ mod user;
 mod verdict;
 
 pub use event::{Event, EventQuery};
+pub use life::{KindWord, Retries};
 pub use limit::Limit;
 pub use log::{LogQuery, header};
 pub use node::{Device, DeviceHealth, Node, NodeList, NodeUse};
 pub use problem::Problem;
 pub use right::{Right, RightKey, RightList};
 pub use run::{Run, RunEnd, RunPhase, Worker, WorkerExit, WorkerState};
+pub use state::{OutcomeWord, TaskState, Yielded};
 pub use submit::{Grace, PriorityRequest, SubmitRequest};
-pub use task::{OutcomeWord, Task, TaskDetail, TaskPage, TaskQuery, TaskState, Yielded};
+pub use task::{Task, TaskDetail, TaskPage, TaskQuery};
 pub use text::PriorityWord;
 pub use user::{NewToken, NewUser, Role, User, UserList};
 pub use verdict::{Charge, Lack, Verdict, Why};

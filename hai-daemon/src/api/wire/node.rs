@@ -1,8 +1,11 @@
 //! Nodes, their devices and who is on them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use hai_core::model::{self, DeviceId, GroupName, ModelName, NodeName, RunId, TaskId, UserName};
+use hai_core::model::{
+    self, Amount, ComputeCapability, DeviceId, GroupName, MigProfile, ModelName, NodeName, PlaceName, RunId, TaskId,
+    UserName,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -31,6 +34,17 @@ pub struct Node {
     /// Only tasks that tolerate every one of these may start here.
     #[schema(value_type = Vec<String>)]
     pub taints: BTreeSet<String>,
+    /// What is known of it besides, for tasks that ask for it.
+    pub labels: BTreeMap<String, String>,
+    /// The switch it is plugged into, if that is known.
+    #[schema(value_type = Option<String>)]
+    pub leaf: Option<PlaceName>,
+    /// The switch above that.
+    #[schema(value_type = Option<String>)]
+    pub spine: Option<PlaceName>,
+    /// The room, or whatever else shares one network.
+    #[schema(value_type = Option<String>)]
+    pub zone: Option<PlaceName>,
     /// Processor cores that workers may have.
     pub cpu: f64,
     /// How many of those nobody holds.
@@ -58,6 +72,12 @@ pub struct Device {
     pub model: ModelName,
     /// Its memory in MiB.
     pub memory_mib: u64,
+    /// What it can compute, as far as is known.
+    #[schema(value_type = Option<String>, examples("8.6"))]
+    pub compute_capability: Option<ComputeCapability>,
+    /// The profile of the slice, if it is one.
+    #[schema(value_type = Option<String>, examples("1g.5gb"))]
+    pub mig_profile: Option<MigProfile>,
     /// Whether it may be given out.
     pub health: DeviceHealth,
     /// Why it may not, if so.
@@ -70,6 +90,12 @@ pub struct Device {
 pub enum DeviceHealth {
     /// It is well and hai's to give out.
     Healthy,
+    /// Something is odd about it. It gets no new work; what runs there stays.
+    Suspect,
+    /// It gets no new work, and what runs there saves itself and leaves.
+    Draining,
+    /// Nobody is on it, and it is being tested.
+    Probing,
     /// It is broken.
     Sick,
     /// A process that hai did not start uses it.
@@ -98,6 +124,13 @@ pub struct NodeUse {
     /// The devices it holds, or will.
     #[schema(value_type = Vec<String>)]
     pub devices: Vec<DeviceId>,
+    /// How much of its one device it holds; left out for all of each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>, examples(0.25))]
+    pub share: Option<Amount>,
+    /// How much of that device's memory it holds, in MiB; left out for all of each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_memory_mib: Option<u64>,
     /// Its processor cores.
     pub cpu: f64,
     /// Its memory in MiB.
@@ -114,6 +147,10 @@ impl Node {
             ready: spec.ready,
             cordoned: spec.cordoned,
             taints: spec.taints.clone(),
+            labels: spec.labels.clone(),
+            leaf: spec.location.leaf.clone(),
+            spine: spec.location.spine.clone(),
+            zone: spec.location.zone.clone(),
             cpu: f64::from(spec.cpu_milli) / 1000.0,
             free_cpu: f64::from(view.free_cpu_milli) / 1000.0,
             memory_mib: spec.memory_mib,
@@ -135,7 +172,9 @@ impl NodeUse {
             rank: told.then_some(worker.rank),
             phase: worker.phase.map(RunPhase::from),
             whole_node: worker.place.whole_node,
-            devices: worker.place.devices.clone(),
+            devices: worker.place.devices.to_vec(),
+            share: worker.place.part.map(|part| Amount::from_milli(part.milli.into())),
+            share_memory_mib: worker.place.part.map(|part| part.memory_mib),
             cpu: f64::from(worker.place.cpu_milli) / 1000.0,
             memory_mib: worker.place.memory_mib,
         }
@@ -146,9 +185,20 @@ impl From<&model::DeviceSpec> for Device {
     fn from(spec: &model::DeviceSpec) -> Self {
         let (health, reason) = match &spec.health {
             model::DeviceHealth::Healthy => (DeviceHealth::Healthy, None),
+            model::DeviceHealth::Suspect { reason } => (DeviceHealth::Suspect, Some(reason.clone())),
+            model::DeviceHealth::Draining { reason } => (DeviceHealth::Draining, Some(reason.clone())),
+            model::DeviceHealth::Probing => (DeviceHealth::Probing, None),
             model::DeviceHealth::Sick { reason } => (DeviceHealth::Sick, Some(reason.clone())),
             model::DeviceHealth::Stranger { process } => (DeviceHealth::Stranger, Some(process.clone())),
         };
-        Device { id: spec.id.clone(), model: spec.model.clone(), memory_mib: spec.memory_mib, health, reason }
+        Device {
+            id: spec.id.clone(),
+            model: spec.model.clone(),
+            memory_mib: spec.memory_mib,
+            compute_capability: spec.compute_capability,
+            mig_profile: spec.mig_profile.clone(),
+            health,
+            reason,
+        }
     }
 }

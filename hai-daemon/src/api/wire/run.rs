@@ -1,7 +1,7 @@
 //! Runs and their workers as people see them.
 
 use chrono::{DateTime, Utc};
-use hai_core::model::{self, DeviceId, NodeName, RunId, TaskId};
+use hai_core::model::{self, Amount, DeviceId, NodeName, RunId, TaskId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -76,9 +76,16 @@ pub struct Worker {
     pub node: NodeName,
     /// The node is its alone.
     pub whole_node: bool,
-    /// The devices that are its alone.
+    /// Its devices; its alone, unless it has a share of one.
     #[schema(value_type = Vec<String>)]
     pub devices: Vec<DeviceId>,
+    /// How much of its one device it has; left out for all of each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>, examples(0.25))]
+    pub share: Option<Amount>,
+    /// How much of that device's memory it has, in MiB; left out for all of each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_memory_mib: Option<u64>,
     /// Its processor cores.
     pub cpu: f64,
     /// Its memory in MiB.
@@ -154,7 +161,9 @@ impl Worker {
             rank,
             node: view.place.node.clone(),
             whole_node: view.place.whole_node,
-            devices: view.place.devices.clone(),
+            devices: view.place.devices.to_vec(),
+            share: view.place.part.map(|part| Amount::from_milli(part.milli.into())),
+            share_memory_mib: view.place.part.map(|part| part.memory_mib),
             cpu: f64::from(view.place.cpu_milli) / 1000.0,
             memory_mib: view.place.memory_mib,
             state,

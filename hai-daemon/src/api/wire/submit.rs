@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hai_core::model::{self, GroupName, ModelName, Priority, Rank, Span, UserName};
+use chrono::{DateTime, Utc};
+use hai_core::model::{
+    self, Amount, ComputeCapability, GroupName, MigProfile, ModelName, PlaceName, Priority, Rank, Span, TaskId,
+    UserName,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{PriorityWord, text};
+use super::{KindWord, PriorityWord, Retries, text};
 
 /// A task to be done. Only `command` must be given.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -32,24 +36,64 @@ pub struct SubmitRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<PriorityWord>)]
     pub priority: Option<Priority>,
-    /// How many workers start together; by default 1.
+    /// What kind of work it is; by default `training`.
+    #[serde(default, skip_serializing_if = "KindWord::is_training")]
+    pub kind: KindWord,
+    /// How long interactive work may keep its place; then it is stopped. It must say so, and no other kind may.
+    #[serde(default, with = "text::maybe_span", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, examples("4h"))]
+    pub lease: Option<Span>,
+    /// Interactive work whose devices were idle for so long is suspended until it is resumed; by default never.
+    #[serde(default, with = "text::maybe_span", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, examples("30m"))]
+    pub idle_after: Option<Span>,
+    /// How many workers start together; by default 1. With `workers_min`, the most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 100_000)]
     pub workers: Option<u32>,
-    /// Devices for each worker; by default 1, and 0 is for work on processors alone. Not with `whole_node`.
+    /// The least number of workers that are worth a start; by default all. How many there are is decided anew whenever
+    /// it starts or resumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100_000)]
+    pub workers_min: Option<u32>,
+    /// Devices for each worker, shared with nobody; by default 1, and 0 is for work on processors alone. Only one of
+    /// `devices`, `share`, `share_memory_mib` and `whole_node` may be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 64)]
     pub devices: Option<u32>,
+    /// A part of one device for each worker, to a thousandth, beside others that also asked for a part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>, exclusive_minimum = 0, maximum = 1, examples(0.25))]
+    pub share: Option<Amount>,
+    /// So much memory of one device for each worker, in MiB, beside others that also asked for a part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub share_memory_mib: Option<u64>,
     /// Each worker takes a whole node with everything on it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole_node: bool,
-    /// Device models that will do; empty for any.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    /// Device models that will do, the preferred first; empty for any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>, examples("RTX 3070"))]
-    pub models: BTreeSet<ModelName>,
-    /// The least memory that each device must have, in MiB.
+    pub models: Vec<ModelName>,
+    /// Device models that will not do.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub forbidden_models: BTreeSet<ModelName>,
+    /// All devices of all workers must be of one model, whichever that is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_model: bool,
+    /// The least memory that each device must have in all, in MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_memory_mib: Option<u64>,
+    /// Slices of this MIG profile, and nothing else; by default devices that are not sliced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, examples("1g.5gb"))]
+    pub mig_profile: Option<MigProfile>,
+    /// The least compute capability that each device must have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, examples("8.0"))]
+    pub compute_capability: Option<ComputeCapability>,
     /// Processor cores for each worker, to a thousandth; of a whole node the least it must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, examples(2.5))]
@@ -60,6 +104,22 @@ pub struct SubmitRequest {
     /// No two workers on one node.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub distinct_nodes: bool,
+    /// All workers under one leaf switch.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_leaf: bool,
+    /// All workers in one zone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_zone: bool,
+    /// Workers on as many nodes as can be, where there is a choice; by default close together.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spread: bool,
+    /// Zones that will do; empty for any.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub zones: BTreeSet<PlaceName>,
+    /// Labels that every node under it must carry.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// Taints of nodes that it does not mind.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[schema(value_type = Vec<String>)]
@@ -72,6 +132,44 @@ pub struct SubmitRequest {
     /// How long it has to save itself when it is suspended or stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<Grace>,
+    /// Whether it can be suspended; by default it can. What can not fills a hole only if it is over before a better
+    /// task needs the place, and stays until it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(default = true)]
+    pub suspendable: Option<bool>,
+    /// How long you think that it runs, all runs together. Never enforced; a good guess starts it sooner.
+    #[serde(default, with = "text::maybe_span", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, examples("90m"))]
+    pub expected: Option<Span>,
+    /// How long it may run, all runs together; then it is stopped, and has failed.
+    #[serde(default, with = "text::maybe_span", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, examples("2d"))]
+    pub limit: Option<Span>,
+    /// When it is needed. Only the order by deadline looks at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DateTime<Utc>>,
+    /// It does not start before then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<DateTime<Utc>>,
+    /// Tasks that must have succeeded before it starts; if one does not, it fails.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<u64>)]
+    pub after: Vec<TaskId>,
+    /// Tasks that must be over before it starts, however they ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<u64>)]
+    pub after_any: Vec<TaskId>,
+    /// What happens when it fails; by default it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
+    /// What starting it again costs, which spares it from being suspended; by default what the server was set to.
+    #[serde(default, with = "text::maybe_span", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, examples("2m"))]
+    pub restart_cost: Option<Span>,
+    /// How often it saves its work without being told.
+    #[serde(default, with = "text::maybe_span", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, examples("10m"))]
+    pub checkpoint_every: Option<Span>,
     /// Whose it will be; by default the sender's. Operators only, unless it is the sender.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]

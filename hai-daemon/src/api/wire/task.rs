@@ -1,13 +1,16 @@
 //! Tasks as people see them, and how lists of them are asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use hai_core::model::{self, Devices, GroupName, ModelName, Priority, Rank, RunId, Span, TaskId, UserName};
+use hai_core::model::{
+    self, Amount, Arrangement, ComputeCapability, DependsOn, Devices, GroupName, MigProfile, ModelName, PlaceName,
+    Priority, Rank, RunId, Span, TaskId, TaskKind, UserName,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Grace, PriorityWord, Run, Why, text, utc};
+use super::{Grace, KindWord, OutcomeWord, PriorityWord, Retries, Run, TaskState, Why, Yielded, text, utc};
 
 /// A task at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -32,23 +35,62 @@ pub struct Task {
     pub outcome: Option<OutcomeWord>,
     /// Why it failed, if it did.
     pub reason: Option<String>,
-    /// How many workers start together.
+    /// What kind of work it is.
+    pub kind: KindWord,
+    /// How long interactive work may keep its place.
+    #[serde(with = "text::maybe_span")]
+    #[schema(value_type = Option<String>)]
+    pub lease: Option<Span>,
+    /// How long its devices may be idle before interactive work is suspended.
+    #[serde(with = "text::maybe_span")]
+    #[schema(value_type = Option<String>)]
+    pub idle_after: Option<Span>,
+    /// How many workers start together; if fewer will do, the most.
     pub workers: u32,
-    /// Devices for each worker; `null` for whole nodes.
+    /// The least number of workers that are worth a start; `null` if all are needed.
+    pub workers_min: Option<u32>,
+    /// Devices for each worker; `null` for whole nodes and for parts of a device.
     pub devices: Option<u32>,
+    /// The part of one device that each worker asks for, if it does.
+    #[schema(value_type = Option<f64>, examples(0.25))]
+    pub share: Option<Amount>,
+    /// The memory of one device that each worker asks for, in MiB, if it does.
+    pub share_memory_mib: Option<u64>,
     /// Each worker takes a whole node.
     pub whole_node: bool,
-    /// Device models that will do; empty for any.
+    /// Device models that will do, the preferred first; empty for any.
     #[schema(value_type = Vec<String>)]
-    pub models: BTreeSet<ModelName>,
-    /// The least memory that each device must have, in MiB.
+    pub models: Vec<ModelName>,
+    /// Device models that will not do.
+    #[schema(value_type = Vec<String>)]
+    pub forbidden_models: BTreeSet<ModelName>,
+    /// All devices of all workers must be of one model.
+    pub same_model: bool,
+    /// The least memory that each device must have in all, in MiB.
     pub device_memory_mib: u64,
+    /// The MIG profile that it asks for.
+    #[schema(value_type = Option<String>)]
+    pub mig_profile: Option<MigProfile>,
+    /// The least compute capability that each device must have.
+    #[schema(value_type = Option<String>)]
+    pub compute_capability: Option<ComputeCapability>,
     /// Processor cores for each worker.
     pub cpu: f64,
     /// Memory for each worker, in MiB.
     pub memory_mib: u64,
     /// No two workers on one node.
     pub distinct_nodes: bool,
+    /// All workers under one leaf switch.
+    pub one_leaf: bool,
+    /// All workers in one zone.
+    pub one_zone: bool,
+    /// Workers on as many nodes as can be, where there is a choice.
+    pub spread: bool,
+    /// Zones that will do; empty for any.
+    #[schema(value_type = Vec<String>)]
+    pub zones: BTreeSet<PlaceName>,
+    /// Labels that every node under it must carry.
+    pub labels: BTreeMap<String, String>,
     /// Taints of nodes that it does not mind.
     #[schema(value_type = Vec<String>)]
     pub tolerates: BTreeSet<String>,
@@ -57,6 +99,36 @@ pub struct Task {
     pub custom_rank: Option<Rank>,
     /// How long it has to save itself.
     pub grace: Grace,
+    /// Whether it can be suspended.
+    pub suspendable: bool,
+    /// How long its owner thinks that it runs, all runs together.
+    #[serde(with = "text::maybe_span")]
+    #[schema(value_type = Option<String>)]
+    pub expected: Option<Span>,
+    /// How long it may run, all runs together.
+    #[serde(with = "text::maybe_span")]
+    #[schema(value_type = Option<String>)]
+    pub limit: Option<Span>,
+    /// When its owner needs it.
+    pub deadline: Option<DateTime<Utc>>,
+    /// It does not start before then.
+    pub not_before: Option<DateTime<Utc>>,
+    /// Tasks that must have succeeded before it starts.
+    #[schema(value_type = Vec<u64>)]
+    pub after: Vec<TaskId>,
+    /// Tasks that must be over before it starts.
+    #[schema(value_type = Vec<u64>)]
+    pub after_any: Vec<TaskId>,
+    /// What happens when it fails; `null` if it is over then.
+    pub retries: Option<Retries>,
+    /// What starting it again costs; `null` for what the server was set to.
+    #[serde(with = "text::maybe_span")]
+    #[schema(value_type = Option<String>)]
+    pub restart_cost: Option<Span>,
+    /// How often it saves its work without being told.
+    #[serde(with = "text::maybe_span")]
+    #[schema(value_type = Option<String>)]
+    pub checkpoint_every: Option<Span>,
     /// When it was submitted.
     pub submitted_at: DateTime<Utc>,
     /// When its first run started.
@@ -90,27 +162,13 @@ pub struct TaskDetail {
     /// The program and its arguments.
     pub command: Vec<String>,
     /// Variables that are added to the workers' environment.
-    pub env: std::collections::BTreeMap<String, String>,
+    pub env: BTreeMap<String, String>,
     /// The directory that the workers start in, if one was asked for.
     pub workdir: Option<String>,
     /// Its runs, oldest first; at most the last 1000.
     pub history: Vec<Run>,
     /// Why it waits, if it does.
     pub why: Option<Why>,
-}
-
-/// The last time a task had to give way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Yielded {
-    /// When it was told to.
-    pub at: DateTime<Utc>,
-    /// Why, in one word: `for`, `node_lost`, `worker_lost`, `right_lost` or `held`.
-    pub why: String,
-    /// The task that it made room for, if that is why.
-    #[schema(value_type = Option<u64>)]
-    pub task: Option<TaskId>,
-    /// Why, for people.
-    pub sentence: String,
 }
 
 /// Some tasks, the newest first.
@@ -160,49 +218,24 @@ pub struct TaskQuery {
     pub before: Option<TaskId>,
 }
 
-/// What a task is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TaskState {
-    /// It waits and has not run yet.
-    Waiting,
-    /// It ran, was suspended or lost its place, and waits to go on.
-    Suspended,
-    /// A place is set aside for it, which others are leaving.
-    Promised,
-    /// Its workers are being started.
-    Starting,
-    /// All its workers execute.
-    Running,
-    /// It was told to save itself and leave; it goes back into the queue.
-    Suspending,
-    /// It was told to end.
-    Stopping,
-    /// It waits until somebody resumes it.
-    Held,
-    /// It is over; see its outcome.
-    Finished,
-}
-
-/// How a task ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = Outcome)]
-pub enum OutcomeWord {
-    /// All its workers ended with status 0, or it declared itself done.
-    Succeeded,
-    /// A worker failed.
-    Failed,
-    /// Somebody stopped it.
-    Stopped,
-}
-
 impl From<&model::TaskView> for Task {
     fn from(view: &model::TaskView) -> Self {
         let spec = &view.spec;
-        let devices = match spec.request.devices {
-            Devices::WholeNode => None,
-            Devices::Count(count) => Some(count),
+        let request = &spec.request;
+        let (mut devices, mut share, mut share_memory_mib) = (None, None, None);
+        match request.devices {
+            Devices::WholeNode => {}
+            Devices::Count(count) => devices = Some(count),
+            Devices::Share(milli) => share = Some(Amount::from_milli(milli.into())),
+            Devices::Memory(mib) => share_memory_mib = Some(mib),
+        }
+        let (lease, idle_after) = match spec.kind {
+            TaskKind::Interactive { lease, idle_after } => (Some(lease), idle_after),
+            TaskKind::Training | TaskKind::Background => (None, None),
+        };
+        let constraints = spec.constraints.as_deref().cloned().unwrap_or_default();
+        let after = |ended: DependsOn| {
+            spec.after.iter().filter(move |before| before.ended == ended).map(|before| before.task).collect()
         };
         Task {
             id: view.id,
@@ -216,17 +249,42 @@ impl From<&model::TaskView> for Task {
                 Some(model::Outcome::Failed { reason }) => Some(reason.clone()),
                 _ => None,
             },
+            kind: spec.kind.into(),
+            lease,
+            idle_after,
             workers: spec.workers,
+            workers_min: spec.workers_min,
             devices,
-            whole_node: devices.is_none(),
-            models: spec.request.models.clone(),
-            device_memory_mib: spec.request.device_memory_mib,
-            cpu: f64::from(spec.request.cpu_milli) / 1000.0,
-            memory_mib: spec.request.memory_mib,
+            share,
+            share_memory_mib,
+            whole_node: request.devices == Devices::WholeNode,
+            models: request.models.clone(),
+            forbidden_models: request.forbidden_models.clone(),
+            same_model: request.same_model,
+            device_memory_mib: request.device_memory_mib,
+            mig_profile: request.mig_profile.clone(),
+            compute_capability: request.compute_capability,
+            cpu: f64::from(request.cpu_milli) / 1000.0,
+            memory_mib: request.memory_mib,
             distinct_nodes: spec.distinct_nodes,
+            one_leaf: constraints.one_leaf,
+            one_zone: constraints.one_zone,
+            spread: constraints.arrangement == Arrangement::Spread,
+            zones: constraints.zones,
+            labels: constraints.labels,
             tolerates: spec.tolerates.clone(),
             custom_rank: spec.custom_rank,
             grace: spec.grace.into(),
+            suspendable: spec.suspendable,
+            expected: spec.expected,
+            limit: spec.limit,
+            deadline: spec.deadline.map(utc),
+            not_before: spec.not_before.map(utc),
+            after: after(DependsOn::Success),
+            after_any: after(DependsOn::Any),
+            retries: spec.retries.map(Retries::from),
+            restart_cost: spec.restart_cost,
+            checkpoint_every: spec.checkpoint_every,
             submitted_at: utc(view.submitted_at),
             started_at: view.started_at.map(utc),
             ended_at: view.ended_at.map(utc),
@@ -236,110 +294,6 @@ impl From<&model::TaskView> for Task {
             ran: view.ran,
             level: view.level,
             yielded: view.yielded.as_ref().map(Yielded::from),
-        }
-    }
-}
-
-impl From<&model::Yielded> for Yielded {
-    fn from(yielded: &model::Yielded) -> Self {
-        let (why, task) = match &yielded.reason {
-            model::YieldReason::For { task } => ("for", Some(*task)),
-            model::YieldReason::NodeLost { .. } => ("node_lost", None),
-            model::YieldReason::WorkerLost { .. } => ("worker_lost", None),
-            model::YieldReason::RightLost => ("right_lost", None),
-            model::YieldReason::Held => ("held", None),
-        };
-        Yielded { at: utc(yielded.at), why: why.to_owned(), task, sentence: yielded.reason.to_string() }
-    }
-}
-
-impl From<model::TaskState> for TaskState {
-    fn from(state: model::TaskState) -> Self {
-        match state {
-            model::TaskState::Waiting => TaskState::Waiting,
-            model::TaskState::Suspended => TaskState::Suspended,
-            model::TaskState::Promised => TaskState::Promised,
-            model::TaskState::Starting => TaskState::Starting,
-            model::TaskState::Running => TaskState::Running,
-            model::TaskState::Suspending => TaskState::Suspending,
-            model::TaskState::Stopping => TaskState::Stopping,
-            model::TaskState::Held => TaskState::Held,
-            model::TaskState::Finished => TaskState::Finished,
-        }
-    }
-}
-
-impl From<TaskState> for model::TaskState {
-    fn from(state: TaskState) -> Self {
-        match state {
-            TaskState::Waiting => model::TaskState::Waiting,
-            TaskState::Suspended => model::TaskState::Suspended,
-            TaskState::Promised => model::TaskState::Promised,
-            TaskState::Starting => model::TaskState::Starting,
-            TaskState::Running => model::TaskState::Running,
-            TaskState::Suspending => model::TaskState::Suspending,
-            TaskState::Stopping => model::TaskState::Stopping,
-            TaskState::Held => model::TaskState::Held,
-            TaskState::Finished => model::TaskState::Finished,
-        }
-    }
-}
-
-impl TaskState {
-    /// All states, in the order of a task's life.
-    pub const ALL: [TaskState; 9] = [
-        TaskState::Waiting,
-        TaskState::Suspended,
-        TaskState::Promised,
-        TaskState::Starting,
-        TaskState::Running,
-        TaskState::Suspending,
-        TaskState::Stopping,
-        TaskState::Held,
-        TaskState::Finished,
-    ];
-
-    /// The state in one word, as in JSON.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        model::TaskState::from(self).word()
-    }
-}
-
-impl From<&model::Outcome> for OutcomeWord {
-    fn from(outcome: &model::Outcome) -> Self {
-        match outcome {
-            model::Outcome::Succeeded => OutcomeWord::Succeeded,
-            model::Outcome::Failed { .. } => OutcomeWord::Failed,
-            model::Outcome::Stopped => OutcomeWord::Stopped,
-        }
-    }
-}
-
-impl OutcomeWord {
-    /// The outcome in one word, as in JSON.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            OutcomeWord::Succeeded => "succeeded",
-            OutcomeWord::Failed => "failed",
-            OutcomeWord::Stopped => "stopped",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_those_of_the_json() {
-        for state in TaskState::ALL {
-            assert_eq!(serde_json::to_value(state).expect("json"), state.word());
-            assert_eq!(TaskState::from(model::TaskState::from(state)), state);
-        }
-        for outcome in [OutcomeWord::Succeeded, OutcomeWord::Failed, OutcomeWord::Stopped] {
-            assert_eq!(serde_json::to_value(outcome).expect("json"), outcome.word());
         }
     }
 }

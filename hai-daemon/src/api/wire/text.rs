@@ -42,6 +42,23 @@ pub(super) mod span {
     }
 }
 
+/// Spans of time that may be missing, as text with a unit or `null`.
+pub(super) mod maybe_span {
+    use super::{Deserialize, Deserializer, Serializer, Span};
+
+    pub(in super::super) fn serialize<S: Serializer>(span: &Option<Span>, serializer: S) -> Result<S::Ok, S::Error> {
+        match span {
+            Some(span) => serializer.collect_str(span),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Span>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use hai_core::model::Priority;

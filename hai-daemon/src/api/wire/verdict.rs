@@ -1,7 +1,7 @@
 //! Why a task waits, as data and as a sentence.
 
 use chrono::{DateTime, Utc};
-use hai_core::model::{self, GroupName, Priority, TaskId, UserName};
+use hai_core::model::{self, Amount, GroupName, NodeName, Priority, TaskId, TeamName, UserName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -70,6 +70,48 @@ pub enum Verdict {
         /// Devices that the owner may hold at most, for tasks that take single devices.
         allowed_devices: Limit,
     },
+    /// What its owner's team may hold together is used up.
+    TeamUsed {
+        /// The team, or one that it is a part of.
+        #[schema(value_type = String)]
+        team: TeamName,
+        /// The group asked for.
+        #[schema(value_type = String)]
+        group: GroupName,
+        /// What all its workers need together, at the least.
+        asked: Charge,
+        /// What the team holds or is promised now.
+        used: Charge,
+        /// Nodes that the team may hold at most, for tasks that take whole nodes.
+        allowed_nodes: Limit,
+        /// Devices that the team may hold at most, for all other tasks.
+        allowed_devices: Limit,
+    },
+    /// It waits for other tasks to end.
+    After {
+        /// Those that have not.
+        #[schema(value_type = Vec<u64>)]
+        tasks: Vec<TaskId>,
+    },
+    /// It was asked not to start before.
+    NotBefore {
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Nodes are being kept for it, since it waited so long.
+    Reserved {
+        /// Which.
+        #[schema(value_type = Vec<String>)]
+        nodes: Vec<NodeName>,
+        /// When it starts at the latest if no better work comes; `null` if somebody is in its way who never has to leave.
+        by: Option<DateTime<Utc>>,
+    },
+    /// There is room, but it can not be suspended, and would delay a task that stands before it.
+    WouldDelay {
+        /// That task.
+        #[schema(value_type = u64)]
+        task: TaskId,
+    },
     /// No node belongs to the group.
     NoSuchGroup {
         /// The group asked for.
@@ -128,9 +170,11 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Charge {
     /// Whole nodes.
-    pub nodes: u32,
-    /// Devices on shared nodes.
-    pub devices: u32,
+    #[schema(value_type = f64, examples(2))]
+    pub nodes: Amount,
+    /// Devices on shared nodes, or parts of them.
+    #[schema(value_type = f64, examples(0.25))]
+    pub devices: Amount,
 }
 
 /// What of the asked-for resources is missing.
@@ -194,6 +238,18 @@ impl From<&model::Verdict> for Verdict {
                 allowed_nodes: Limit(allowed.nodes),
                 allowed_devices: Limit(allowed.devices),
             },
+            From::TeamUsed { team, group, asked, used, allowed } => Verdict::TeamUsed {
+                team,
+                group,
+                asked: asked.into(),
+                used: used.into(),
+                allowed_nodes: Limit(allowed.nodes),
+                allowed_devices: Limit(allowed.devices),
+            },
+            From::After { tasks } => Verdict::After { tasks },
+            From::NotBefore { at } => Verdict::NotBefore { at: utc(at) },
+            From::Reserved { nodes, by } => Verdict::Reserved { nodes, by: by.map(utc) },
+            From::WouldDelay { task } => Verdict::WouldDelay { task },
             From::NoSuchGroup { group } => Verdict::NoSuchGroup { group },
             From::NeverFits { lack } => Verdict::NeverFits { lack: (&lack).into() },
             From::NoRoom { lack } => Verdict::NoRoom { lack: (&lack).into() },

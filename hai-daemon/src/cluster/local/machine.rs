@@ -20,16 +20,9 @@ const SYSTEM_MEMORY_MIB_MAX: u64 = 2048;
 /// [`LocalError::Io`] if not even the number of processors can be told.
 pub(crate) fn detect(devices: Vec<DeviceSpec>) -> Result<NodeSpec, LocalError> {
     let cores = std::thread::available_parallelism().map_err(LocalError::io("count this machine's processors"))?;
-    Ok(NodeSpec {
-        name: own_name(),
-        group: GroupName::new(GROUP).map_err(|error| LocalError::io("name the group")(io::Error::other(error)))?,
-        cpu_milli: u32::try_from(cores.get().saturating_mul(1000)).unwrap_or(u32::MAX),
-        memory_mib: for_workers(memory_mib()),
-        devices,
-        ready: true,
-        cordoned: false,
-        taints: Default::default(),
-    })
+    let group = GroupName::new(GROUP).map_err(|error| LocalError::io("name the group")(io::Error::other(error)))?;
+    let cpu_milli = u32::try_from(cores.get().saturating_mul(1000)).unwrap_or(u32::MAX);
+    Ok(NodeSpec { devices, ..NodeSpec::new(own_name(), group, cpu_milli, for_workers(memory_mib())) })
 }
 
 fn own_name() -> NodeName {

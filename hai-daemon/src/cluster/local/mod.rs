@@ -36,7 +36,7 @@ pub use config::{LOG_BYTES_MIN, LocalConfig, LocalError};
 use files::{LEAVE, ORDER, RankDir};
 use launch::{Launched, Shim, run_path};
 use order::{Leave, WorkerOrder};
-use standing::{NotBegun, Standing, lost, settle};
+use standing::{NotBegun, Standing, lost, refused, settle};
 use watch::{Run, Shared, Worker};
 
 /// This machine as a cluster. Dropping it leaves all workers alone; the next one to open its directories finds them.
@@ -182,7 +182,7 @@ impl LocalCluster {
             Err(error) => {
                 // Some execute already, so the run exists; it ends for want of these.
                 for rank in ranks {
-                    self.end_not_begun(run, rank, WorkerFate::Refused { reason: error.to_string() }).await?;
+                    self.end_not_begun(run, rank, refused(error.to_string())).await?;
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use hai_core::model::{WorkerExit, WorkerFate};
+use hai_core::model::{RefusalCause, WorkerExit, WorkerFate};
 
 use super::files::{DONE, EXIT, LEAVE, ORDER, RankDir, SUSPEND};
 use super::journal::{Journal, Lock};
@@ -81,6 +81,11 @@ pub(crate) fn never_executed() -> WorkerExit {
 
 pub(crate) fn lost(reason: String) -> WorkerExit {
     WorkerExit::of(WorkerFate::Lost { reason })
+}
+
+/// This machine is short of something that a worker needs to begin, whichever worker that is.
+pub(crate) fn refused(reason: String) -> WorkerFate {
+    WorkerFate::Refused { reason, cause: RefusalCause::Node }
 }
 
 /// Ends what a dead shim left, and says what is known of it.

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::super::files::{ANSWER, DONE, RankDir, SUSPEND, WORK};
 use super::super::order::WorkerOrder;
+use super::super::standing::refused;
 use super::output::Output;
 
 /// Where programs are looked for if neither the task nor the daemon has a `PATH`.
@@ -37,7 +38,7 @@ pub(super) fn execute(dir: &RankDir, order: &WorkerOrder, output: &Output) -> Re
     spawned.map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
         // The machine is short of something; another time it will do.
         Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE) => {
-            WorkerFate::Refused { reason: format!("`{name}` can not be executed now: {error}") }
+            refused(format!("`{name}` can not be executed now: {error}"))
         }
         Some(Errno::NOENT) => not_executed(format!("`{name}`: the interpreter that it names does not exist")),
         Some(Errno::NOEXEC) => {

@@ -24,7 +24,7 @@ use super::launch::GO;
 use super::logs;
 use super::order::WorkerOrder;
 use super::process::{ProcessMark, boot_id};
-use super::standing::never_executed;
+use super::standing::{never_executed, refused};
 
 /// How long the lock may be held by one who only looks.
 const LOCK_ATTEMPTS_MAX: u32 = 200;
@@ -105,13 +105,13 @@ async fn execute(dir: &RankDir, lock: &Lock, order: &WorkerOrder) -> io::Result<
     let shim = ProcessMark::of(rustix::process::getpid())?;
     if let Err(error) = lock.write_claim(&Claim { boot_id: boot_id()?, shim }) {
         let reason = format!("its start can not be written down: {error}");
-        return Ok(Some(WorkerExit::of(WorkerFate::Refused { reason })));
+        return Ok(Some(WorkerExit::of(refused(reason))));
     }
     let output = match output::Output::new(dir, order) {
         Ok(output) => output,
         Err(error) => {
             let reason = format!("its output can not be caught: {error}");
-            return Ok(Some(WorkerExit::of(WorkerFate::Refused { reason })));
+            return Ok(Some(WorkerExit::of(refused(reason))));
         }
     };
     match execute::execute(dir, order, &output) {
@@ -139,7 +139,7 @@ async fn hear_go(daemon: &UnixStream) -> io::Result<bool> {
 
 fn bounded(mut exit: WorkerExit) -> WorkerExit {
     match &mut exit.fate {
-        WorkerFate::NotExecuted { reason } | WorkerFate::Refused { reason } | WorkerFate::Lost { reason } => {
+        WorkerFate::NotExecuted { reason } | WorkerFate::Refused { reason, .. } | WorkerFate::Lost { reason } => {
             if let Some((end, _)) = reason.char_indices().nth(REASON_CHARS_MAX) {
                 reason.truncate(end);
                 reason.push('…');
