@@ -138,7 +138,8 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 type MemoryDriver = Driver<MemoryStore, MemoryCluster>;
 
 fn submit(builder: TaskBuilder) -> Command {
-    Command::Submit(Box::new(Submitted { spec: builder.spec(), program: Program::default() }))
+    let program = Program { command: vec!["train".to_owned()], ..Program::default() };
+    Command::Submit(Box::new(Submitted { spec: builder.spec(), program }))
 }
 
 /// Lets the driver take in all that the cluster has to say.
