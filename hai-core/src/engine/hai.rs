@@ -15,7 +15,7 @@ use crate::inventory::{KindSet, NodeIx, Room, When};
 use crate::model::*;
 use crate::placement::Seat;
 use crate::preemption::{self, Listed, Loss, Owner, Plan, Winner};
-use crate::queue::{AskId, ClassId, Turn, Want};
+use crate::queue::{AskId, ClassId, Turn, Waits, Want};
 use crate::rights::GroupIx;
 use crate::rights::book::{Standing, Waiter};
 
@@ -111,7 +111,8 @@ impl Engine {
                 // Where its right keeps it from some devices, more of the right may be as good as more room.
                 let by_right = if want == Want::Room && self.right_limits { Want::RightInUse } else { want };
                 let lacks = self.waiter(head, by_right);
-                self.queue.block(class, want, lacks, borrows && self.config.borrow, turn, claim, since);
+                let room_too = borrows && self.config.borrow;
+                self.queue.block(class, Waits { want, lacks, room_too, turn, claim, since });
                 if want == Want::Room {
                     self.newly_blocked.push(class);
                     // Known only as long as somebody waits with this ask, so that freed nodes are held against it.
@@ -150,7 +151,7 @@ impl Engine {
         }
         let freed = self.agenda.nodes.take();
         for &ix in &freed {
-            if !self.inventory.get(ix).is_some() || !self.inventory.node(ix).is_usable() {
+            if !self.inventory.get(ix).is_some_and(crate::inventory::Node::is_usable) {
                 continue;
             }
             self.freed_nodes.push(ix);
@@ -294,7 +295,7 @@ impl Engine {
                 Priority::Auto => &Priority::LEVELS[..],
                 level => &[level][..],
             };
-            levels.to_vec().into_iter().find_map(|level| match engine.stand(id, level, false).standing {
+            levels.iter().copied().find_map(|level| match engine.stand(id, level, false).standing {
                 Standing::TeamUsed(team) => Some(team),
                 _ => None,
             })

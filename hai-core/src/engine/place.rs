@@ -284,8 +284,7 @@ impl Engine {
             Devices::Count(count) => self.book.bill_of([Held::Device { model, milli: 1000 }]).times(count),
             Devices::Share(milli) => self.book.bill_of([Held::Device { model, milli }]),
             Devices::Memory(mib) => {
-                let milli =
-                    u64::from(mib.saturating_mul(1000).checked_div(kind.memory_mib).unwrap_or(1000)).clamp(1, 1000);
+                let milli = mib.saturating_mul(1000).checked_div(kind.memory_mib).unwrap_or(1000).clamp(1, 1000);
                 self.book.bill_of([Held::Device { model, milli: u32::try_from(milli).unwrap_or(1000) }])
             }
         }

@@ -9,10 +9,11 @@ pub mod order;
 mod shape;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use priority_queue::PriorityQueue;
 use rustc_hash::FxHasher;
 use serde::{Deserialize, Serialize};
@@ -78,8 +79,25 @@ struct Armed {
     below: Option<(Turn, ClassId)>,
 }
 
-/// What a class waits for, and its place among those that wait for the same.
+/// What a class lacks that was tried in vain.
 #[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// What its first lacks.
+    pub want: Want,
+    /// Whose right that is.
+    pub lacks: Option<(Waiter, GroupIx)>,
+    /// Room would do as well.
+    pub room_too: bool,
+    /// Its place among those that wait for room.
+    pub turn: Turn,
+    /// What it has to set against runs.
+    pub claim: Claim,
+    /// When its first began to wait.
+    pub since: Time,
+}
+
+/// What a class waits for, and its place among those that wait for the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Blocked {
     want: Want,
     turn: Turn,
@@ -122,10 +140,10 @@ struct Group {
 /// All waiting tasks.
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
-    ids: HashMap<Shape, ClassId, Fx>,
+    ids: IndexMap<Shape, ClassId, Fx>,
     classes: Vec<Option<Class>>,
     unused: Vec<ClassId>,
-    ask_ids: HashMap<AskKey, AskId, Fx>,
+    ask_ids: IndexMap<AskKey, AskId, Fx>,
     asks: Vec<Option<Ask>>,
     unused_asks: Vec<AskId>,
     /// Classes that changed and whose turn is not known yet.
@@ -228,14 +246,14 @@ impl Queue {
         self.unblock(id);
         self.turns.remove(&id);
         let Some(class) = self.classes[id.0 as usize].take() else { return };
-        self.ids.remove(&class.shape);
+        self.ids.swap_remove(&class.shape);
         self.unused.push(id);
         let ask = self.asked_mut(class.ask);
         ask.classes -= 1;
         if ask.classes == 0
             && let Some(ask) = self.asks[class.ask.0 as usize].take()
         {
-            self.ask_ids.remove(&AskKey(ask.spec));
+            self.ask_ids.swap_remove(&AskKey(ask.spec));
             self.unused_asks.push(class.ask);
         }
     }
@@ -304,36 +322,22 @@ impl Queue {
         self.woken.push(id);
     }
 
-    /// A class was tried in vain. It waits for what it wants; with `room_too` also for room, where `turn` is its place.
-    /// `lacks` tells whose right it wants, `claim` is what it
-    /// has to set against runs, `since` is when its first began to wait.
-    pub fn block(
-        &mut self,
-        id: ClassId,
-        want: Want,
-        lacks: Option<(Waiter, GroupIx)>,
-        room_too: bool,
-        turn: Turn,
-        claim: Claim,
-        since: Time,
-    ) {
-        let turn = Turn { first: Reverse(self.first(id)), ..turn };
-        if let Some(blocked) = self.class(id).blocked
-            && (blocked.want, blocked.lacks, blocked.turn, blocked.claim, blocked.since)
-                == (want, lacks, turn, claim, since)
-            && blocked.by_room == (room_too || matches!(want, Want::Room | Want::Turn(_)))
-        {
+    /// A class was tried in vain.
+    pub fn block(&mut self, id: ClassId, why: Waits) {
+        let Waits { want, lacks, room_too, claim, since, .. } = why;
+        let turn = Turn { first: Reverse(self.first(id)), ..why.turn };
+        let by_room = room_too || matches!(want, Want::Room | Want::Turn(_));
+        let blocked = Blocked { want, turn, claim, since, by_room, lacks };
+        if self.class(id).blocked == Some(blocked) {
             return;
         }
         self.unblock(id);
-        let by_room = room_too || matches!(want, Want::Room | Want::Turn(_));
         if let Some(lacks) = lacks {
             self.want_right.entry(lacks).or_default().insert(id);
         } else if !by_room {
             let group = self.class(id).shape.spec.group.clone();
             self.groups.entry(group).or_default().hopeless.insert(id);
         }
-        let blocked = Blocked { want, turn, claim, since, by_room, lacks };
         self.class_mut(id).blocked = Some(blocked);
         if by_room {
             self.list_for_room(id, blocked);

@@ -10,7 +10,7 @@ use super::Part;
 use super::bill::{Bill, Held, Weights};
 use super::ids::{BucketIx, GroupIx, Ix, ModelIx, Names, TeamIx, UserIx};
 use super::pool::{Account, Chain, Forest, PoolIx};
-use super::rows::{Effect, Resolved, RightError, Rows, Scope, Whom};
+use super::rows::{Bound, Resolved, RightError, Rows, Scope, Whom};
 use super::tally::Tally;
 use super::teams::{TeamError, Teams};
 use crate::model::{
@@ -61,10 +61,10 @@ pub use over::Over;
 /// - it *holds* what it uses and reserves together.
 ///
 /// Borrowed work may start if afterwards every pool which then holds more than before holds no more than its own and
-/// what it may `borrow`; one without a pool above, no more than its own. Where a tree of teams has pools, but the team at its root has
-/// none, the pools without one above them lend to each other: together they hold no more than what is their own. So a
-/// team may use its own and what its siblings lend and do not use, up to its `borrow`, and further up what its parent
-/// may borrow in the same way. A user without teams may borrow without a bound.
+/// what it may `borrow`; one without a pool above, no more than its own. Where a tree of teams has pools, but the team at
+/// its root has none, the pools without one above them lend to each other: together they hold no more than what is their
+/// own. So a team may use its own and what its siblings lend and do not use, up to its `borrow`, and further up what its
+/// parent may borrow in the same way. A user without teams may borrow without a bound.
 ///
 /// # Names and numbers
 /// Users, teams, groups, models and buckets have dense numbers, which stay as they are while the book lives and say
@@ -90,10 +90,12 @@ pub struct Book {
     chains: Vec<Chain>,
     bucket_of: BTreeMap<(UserIx, GroupIx, Priority), BucketIx>,
     buckets: Vec<Entry>,
-    /// Changes whenever a bucket's right could.
+    /// Changes whenever every bucket's right could.
     version: u64,
-    /// All buckets are of this version.
-    settled: u64,
+    /// By user: changes whenever only the rights of his buckets could.
+    user_versions: Vec<u64>,
+    /// Some bucket may be of an older version.
+    unsettled: bool,
     /// Buckets that hold more than they may.
     over: BTreeSet<BucketIx>,
 }
@@ -295,7 +297,7 @@ impl Book {
     #[must_use]
     pub fn standing(&self, bucket: BucketIx, bill: &Bill) -> Standing {
         let entry = &self.buckets[bucket.at()];
-        if entry.version == self.version {
+        if entry.version == self.version_of(entry.user) {
             self.stand(entry, &entry.right, bill)
         } else {
             self.stand(entry, &self.resolve(entry), bill)
@@ -400,7 +402,7 @@ impl Book {
     #[must_use]
     pub fn allowance(&self, bucket: BucketIx) -> Allowance {
         let entry = &self.buckets[bucket.at()];
-        if entry.version == self.version { entry.right.allowance } else { self.resolve(entry).allowance }
+        if entry.version == self.version_of(entry.user) { entry.right.allowance } else { self.resolve(entry).allowance }
     }
 
     /// Whether any row bounds what is held of a model.

@@ -198,6 +198,10 @@ impl Forest {
     fn pass_up(&mut self, ix: PoolIx) {
         let pool = &mut self.pools[ix as usize];
         let kept = pool.kept;
+        // What keeps nothing for itself has nothing to tell, as long as its parts have not.
+        if kept.is_zero() && pool.all.reserve == pool.all.passed && pool.staying.reserve == pool.staying.passed {
+            return;
+        }
         let pass = |side: &mut Side| {
             let passed = side.reserve.max(kept - side.used);
             let change = passed - side.passed;

@@ -30,13 +30,15 @@ pub(super) enum Whom {
 /// Where a row counts; `None` for everywhere.
 pub(super) type Scope = (Whom, Option<GroupIx>, Option<Priority>);
 
-/// What a row does.
+/// What a row bounds that does not give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Effect {
-    Gives,
-    Caps,
-    /// Bounds one model. Two rows may do so with one scope, as a row and as a cap.
-    Bounds(ModelIx, bool),
+pub(super) enum Bound {
+    All,
+    /// Two rows may bound a model in one scope, as a row and as a cap.
+    Model {
+        model: ModelIx,
+        cap: bool,
+    },
 }
 
 /// What one user may hold in one group at one level.
@@ -51,13 +53,15 @@ pub(super) struct Resolved {
 pub(super) struct Rows {
     rows: BTreeMap<RightKey, (Allowance, Option<Time>)>,
     expiries: BTreeSet<(Time, RightKey)>,
-    /// The same rows by number. Those that give come first in each scope.
-    index: BTreeMap<(Scope, Effect), Allowance>,
+    /// Rows that give, by number.
+    gives: BTreeMap<Scope, Allowance>,
+    /// Rows that bound, by number.
+    bounds: BTreeMap<(Scope, Bound), Allowance>,
 }
 
 impl Rows {
     /// Gives or changes a row; false if that changes nothing.
-    pub(super) fn set(&mut self, row: RightRow, scope: Scope, effect: Effect) -> bool {
+    pub(super) fn set(&mut self, row: RightRow, scope: Scope, bound: Option<Bound>) -> bool {
         let new = (row.allowance, row.expires);
         let old = self.rows.insert(row.key.clone(), new);
         if old == Some(new) {
@@ -69,17 +73,23 @@ impl Rows {
         if let Some(time) = row.expires {
             self.expiries.insert((time, row.key));
         }
-        self.index.insert((scope, effect), row.allowance);
+        match bound {
+            None => self.gives.insert(scope, row.allowance),
+            Some(bound) => self.bounds.insert((scope, bound), row.allowance),
+        };
         true
     }
 
     /// Takes a row away; false if there was none.
-    pub(super) fn remove(&mut self, key: &RightKey, scope: Scope, effect: Effect) -> bool {
+    pub(super) fn remove(&mut self, key: &RightKey, scope: Scope, bound: Option<Bound>) -> bool {
         let Some((_, expires)) = self.rows.remove(key) else { return false };
         if let Some(time) = expires {
             self.expiries.remove(&(time, key.clone()));
         }
-        self.index.remove(&(scope, effect));
+        match bound {
+            None => self.gives.remove(&scope),
+            Some(bound) => self.bounds.remove(&(scope, bound)),
+        };
         true
     }
 
@@ -108,16 +118,26 @@ impl Rows {
             return resolved;
         }
         let places = [(Some(group), Some(level)), (Some(group), None), (None, Some(level)), (None, None)];
-        let gives = |whom: Whom, (group, level)| self.index.get(&((whom, group, level), Effect::Gives)).copied();
-        let of_teams = |place| teams.iter().filter_map(|&team| gives(Whom::Team(team), place)).reduce(Allowance::max);
-        resolved.allowance = (places.iter().find_map(|&place| gives(Whom::User(user), place)))
+        // One look tells whether there is anything for somebody; for most there is not.
+        let has_rows =
+            |whom: Whom| self.gives.range((whom, None, None)..).next().is_some_and(|((of, ..), _)| *of == whom);
+        let gives = |whom: Whom, (group, level)| self.gives.get(&(whom, group, level)).copied();
+        let first_of =
+            |whom: Whom| has_rows(whom).then(|| places.iter().find_map(|&place| gives(whom, place))).flatten();
+        let teams_with_rows: SmallVec<[Whom; 4]> =
+            teams.iter().map(|&team| Whom::Team(team)).filter(|&of| has_rows(of)).collect();
+        let of_teams = |place| teams_with_rows.iter().filter_map(|&team| gives(team, place)).reduce(Allowance::max);
+        resolved.allowance = first_of(Whom::User(user))
             .or_else(|| places.iter().find_map(|&place| of_teams(place)))
-            .or_else(|| places.iter().find_map(|&place| gives(Whom::Everyone, place)))
+            .or_else(|| first_of(Whom::Everyone))
             .unwrap_or(Allowance::NOTHING);
         let whoms = [Whom::User(user), Whom::Everyone].into_iter().chain(teams.iter().map(|&team| Whom::Team(team)));
         for whom in whoms {
-            for (group, level) in places {
-                self.bound(&mut resolved, (whom, group, level));
+            let first = ((whom, None, None), Bound::All);
+            if self.bounds.range(first..).next().is_some_and(|(((of, ..), _), _)| *of == whom) {
+                for (group, level) in places {
+                    self.bound(&mut resolved, (whom, group, level));
+                }
             }
         }
         resolved
@@ -125,14 +145,12 @@ impl Rows {
 
     /// Lowers what is resolved so far by all rows of one scope that bound.
     fn bound(&self, resolved: &mut Resolved, scope: Scope) {
-        for (&(_, effect), &bound) in self.index.range((scope, Effect::Caps)..).take_while(|((at, _), _)| *at == scope)
-        {
-            match effect {
-                Effect::Gives => {}
-                Effect::Caps => resolved.allowance = resolved.allowance.min(bound),
-                Effect::Bounds(model, _) => match resolved.models.binary_search_by_key(&model, |&(model, _)| model) {
-                    Ok(at) => resolved.models[at].1 = resolved.models[at].1.min(bound),
-                    Err(at) => resolved.models.insert(at, (model, bound)),
+        for (&(_, bound), &limit) in self.bounds.range((scope, Bound::All)..).take_while(|((at, _), _)| *at == scope) {
+            match bound {
+                Bound::All => resolved.allowance = resolved.allowance.min(limit),
+                Bound::Model { model, .. } => match resolved.models.binary_search_by_key(&model, |&(model, _)| model) {
+                    Ok(at) => resolved.models[at].1 = resolved.models[at].1.min(limit),
+                    Err(at) => resolved.models.insert(at, (model, limit)),
                 },
             }
         }

@@ -55,7 +55,7 @@ pub(super) fn times(value: u128, fraction: u128) -> u128 {
     }
 }
 
-/// 2 to the power of -`elapsed`/`half_life`, rounded down to 2^-64, and before that at most 2^-58 of itself too small.
+/// 2 to the power of -`elapsed`/`half_life`, rounded down to 2^-64, and before that at most 2^-57 of itself too small.
 /// Both are in milliseconds; a half-life of zero leaves nothing, the greatest one everything.
 pub(super) fn factor(elapsed: u64, half_life: u64) -> u128 {
     if elapsed == 0 || half_life == u64::MAX {
@@ -130,7 +130,7 @@ mod tests {
     fn known_values_are_met() {
         // 2^-0.5, 2^-0.25, 2^-0.1 and the area of one half-life, 1/(2 ln 2).
         for (elapsed, expected) in
-            [(50, 0.707_106_781_186_547_6), (25, 0.840_896_415_253_714_6), (10, 0.933_032_991_536_807_4)]
+            [(50, std::f64::consts::FRAC_1_SQRT_2), (25, 0.840_896_415_253_714_6), (10, 0.933_032_991_536_807_4)]
         {
             assert!((number(factor(elapsed, 100), 64) - expected).abs() < 1e-15);
         }
@@ -142,7 +142,6 @@ mod tests {
         fn more_time_leaves_less_and_brings_more(elapsed in 0..u64::MAX, more in 0..1000_u64, half_life: u64) {
             let later = elapsed.saturating_add(more);
             prop_assert!(factor(later, half_life) <= factor(elapsed, half_life));
-            prop_assert!(times(u128::MAX, factor(elapsed, half_life)) <= u128::MAX);
             let (sooner, later) = (area(elapsed, half_life), area(later, half_life));
             prop_assert!(later + (sooner >> 35) >= sooner);
         }
@@ -158,7 +157,9 @@ mod tests {
         }
 
         #[test]
-        fn the_area_of_two_parts_is_that_of_the_whole(first in 0..1_u64 << 40, second in 0..1_u64 << 40, half_life in 1..1_u64 << 40) {
+        fn the_area_of_two_parts_is_that_of_the_whole(
+            first in 0..1_u64 << 40, second in 0..1_u64 << 40, half_life in 1..1_u64 << 40,
+        ) {
             let parts = times(area(first, half_life), factor(second, half_life)) + area(second, half_life);
             let whole = area(first + second, half_life);
             prop_assert!(parts.abs_diff(whole) <= (whole >> 34) + 4);

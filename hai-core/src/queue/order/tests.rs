@@ -232,7 +232,8 @@ proptest! {
     /// it panic.
     #[test]
     fn use_grows_with_what_is_held(
-        half_life: u64, ops in prop::collection::vec((any::<bool>(), any::<u64>(), any::<i64>()), 0..20), more: u64, at: i64,
+        ops in prop::collection::vec((any::<bool>(), any::<u64>(), any::<i64>()), 0..20),
+        half_life: u64, more: u64, at: i64,
     ) {
         let mut usage = Usage::new(Span::from_ms(half_life));
         let (ann, bob) = (usage.account(&user("ann"), &group()), usage.account(&user("bob"), &group()));

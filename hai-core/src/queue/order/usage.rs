@@ -21,8 +21,8 @@ pub struct AccountIx(u32);
 ///
 /// # Exactness
 /// Everything is whole numbers, so that all machines come to the same. Each time that something is told it may be off
-/// by 2^-57 of what stood there, 2^-35 of what came in since the last time, and 2^-31 milli-device-milliseconds. Sums
-/// stop at the greatest instead of overflowing, which is beyond a million devices for ten billion years; from then on
+/// by 2^-56 of what stood there, 2^-35 of what came in since the last time, and 2^-31 milli-device-milliseconds. Sums
+/// stop at the greatest instead of overflowing, which is beyond a million devices for a billion years; from then on
 /// they are only good for saying that it is too much.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Saved", into = "Saved")]

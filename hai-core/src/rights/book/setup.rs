@@ -8,16 +8,21 @@ impl Book {
     /// # Errors
     /// [`RightError`] if the row is for a user and a team, or for `AUTO`.
     pub fn set(&mut self, row: RightRow) -> Result<bool, RightError> {
-        let (scope, effect) = self.index_of(&row.key)?;
-        let changed = self.rows.set(row, scope, effect);
-        self.version += u64::from(changed);
+        let (scope, bound) = self.index_of(&row.key)?;
+        let changed = self.rows.set(row, scope, bound);
+        if changed {
+            self.rows_changed(scope);
+        }
         Ok(changed)
     }
 
     /// Takes a right away; false if there was none.
     pub fn remove(&mut self, key: &RightKey) -> bool {
-        let removed = self.index_of(key).is_ok_and(|(scope, effect)| self.rows.remove(key, scope, effect));
-        self.version += u64::from(removed);
+        let Ok((scope, bound)) = self.index_of(key) else { return false };
+        let removed = self.rows.remove(key, scope, bound);
+        if removed {
+            self.rows_changed(scope);
+        }
         removed
     }
 
@@ -68,7 +73,9 @@ impl Book {
         self.teams.iter()
     }
 
-    /// Sets what one device of a model counts, in thousandths; see [`WEIGHT_MILLI_DEFAULT`](crate::rights::WEIGHT_MILLI_DEFAULT).
+    /// Sets what one device of a model counts, in thousandths; without that it is
+    /// [`WEIGHT_MILLI_DEFAULT`](crate::rights::WEIGHT_MILLI_DEFAULT).
+    ///
     /// Bills that were written before stay as they are.
     pub fn set_weight(&mut self, model: &ModelName, milli: u64) {
         let model = self.models.number(model);
@@ -86,6 +93,7 @@ impl Book {
         if self.memberships.len() < self.users.len() {
             let teams = self.teams_of(name);
             self.memberships.push(teams);
+            self.user_versions.push(0);
         }
         user
     }
@@ -128,7 +136,7 @@ impl Book {
             group,
             level,
             chain,
-            version: self.version,
+            version: self.version_of(user),
             right,
             used: [Tally::ZERO; 5],
             by_model: SmallVec::new(),
@@ -174,7 +182,7 @@ impl Book {
     }
 
     /// Where a row stands in the index.
-    fn index_of(&mut self, key: &RightKey) -> Result<(Scope, Effect), RightError> {
+    fn index_of(&mut self, key: &RightKey) -> Result<(Scope, Option<Bound>), RightError> {
         let whom = match (&key.user, &key.team) {
             (Some(_), Some(_)) => return Err(RightError::UserAndTeam),
             (Some(user), None) => Whom::User(self.user(user)),
@@ -185,12 +193,26 @@ impl Book {
             return Err(RightError::Auto);
         }
         let group = key.group.as_ref().map(|group| self.groups.number(group));
-        let effect = match (&key.model, key.cap) {
-            (Some(model), cap) => Effect::Bounds(self.models.number(model), cap),
-            (None, true) => Effect::Caps,
-            (None, false) => Effect::Gives,
+        let bound = match (&key.model, key.cap) {
+            (Some(model), cap) => Some(Bound::Model { model: self.models.number(model), cap }),
+            (None, true) => Some(Bound::All),
+            (None, false) => None,
         };
-        Ok(((whom, group, key.priority), effect))
+        Ok(((whom, group, key.priority), bound))
+    }
+
+    /// A user's own row changes the rights of his buckets alone.
+    fn rows_changed(&mut self, (whom, ..): Scope) {
+        match whom {
+            Whom::User(user) => self.user_versions[user.at()] += 1,
+            Whom::Team(_) | Whom::Everyone => self.version += 1,
+        }
+        self.unsettled = true;
+    }
+
+    /// Which version of the rows counts for a user; a later one is greater.
+    pub(super) fn version_of(&self, user: UserIx) -> u64 {
+        self.version + self.user_versions[user.at()]
     }
 
     pub(super) fn resolve(&self, entry: &Entry) -> Resolved {
@@ -200,25 +222,25 @@ impl Book {
     /// Makes a bucket's right that of the present rows.
     pub(super) fn refresh(&mut self, bucket: BucketIx) {
         let entry = &self.buckets[bucket.at()];
-        if entry.version != self.version {
+        let version = self.version_of(entry.user);
+        if entry.version != version {
             let right = self.resolve(entry);
             let entry = &mut self.buckets[bucket.at()];
             entry.right = right;
-            entry.version = self.version;
+            entry.version = version;
+            self.mark(bucket);
         }
     }
 
     /// Makes every bucket's right that of the present rows, and finds those that hold too much.
     pub(super) fn settle(&mut self) {
-        if self.settled == self.version {
+        if !std::mem::take(&mut self.unsettled) {
             return;
         }
         for number in 0..self.buckets.len() {
             let bucket = BucketIx::of(u32::try_from(number).expect("buckets are numbered by 32 bits"));
             self.refresh(bucket);
-            self.mark(bucket);
         }
-        self.settled = self.version;
     }
 
     /// Notes whether a bucket that is up to date holds too much.
@@ -249,6 +271,7 @@ impl Book {
     /// Works out pools and memberships anew, and charges them with all that is used.
     fn rebuild(&mut self) {
         self.version += 1;
+        self.unsettled = true;
         self.forest = Forest::default();
         let visits = self.teams.walk();
         let numbers: Vec<TeamIx> = visits.iter().map(|visit| self.team_names.number(visit.name)).collect();
