@@ -6,10 +6,10 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use hai_core::placement::PlacementPolicy;
 use hai_core::engine::EngineConfig;
 use hai_core::model::Priority::*;
 use hai_core::model::*;
+use hai_core::placement::PlacementPolicy;
 use support::{Lab, NodeBuilder, TaskBuilder, node, secs, task};
 
 const NOTHING: [&str; 0] = [];

@@ -47,7 +47,8 @@ fn a_cut_below_use_converges_and_can_be_previewed() {
     }
     lab.submit(task("other").user("v").devices(2));
     lab.settle();
-    let key = RightKey { user: Some(user("u")), group: Some(group("g")), priority: Some(Normal), ..RightKey::default() };
+    let key =
+        RightKey { user: Some(user("u")), group: Some(group("g")), priority: Some(Normal), ..RightKey::default() };
     let cut = Fact::RightSet { right: RightRow::new(key, Allowance::devices(1)) };
     let leaving = preview(&lab, &cut);
     assert_eq!(lab.round(), NOTHING, "a preview changes nothing");
