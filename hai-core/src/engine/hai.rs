@@ -35,6 +35,9 @@ pub(super) enum Search {
     Slices,
 }
 
+/// The owner of background work.
+const NOBODY: Owner = Owner(u32::MAX - 1);
+
 /// What came of trying to make others leave.
 pub(super) enum Preempted {
     Yes,
@@ -459,14 +462,21 @@ impl Engine {
         here.filter(|&run| self.fills(self.run_ref(run), kept)).collect()
     }
 
-    /// A user at a priority, as a number; all who have none yet look the same.
+    /// A user at a priority, as a number; all who have none yet look the same. Background work is nobody's, so that it
+    /// yields to its owner's other work too.
     pub(super) fn owner(&self, spec: &TaskSpec) -> Owner {
+        if spec.kind.is_background() {
+            return NOBODY;
+        }
         self.owners.get(&(spec.user.clone(), spec.priority)).copied().unwrap_or(Owner(u32::MAX))
     }
 
     /// The same, with a number of its own from now on.
     pub(super) fn number_owner(&mut self, spec: &TaskSpec) -> Owner {
-        let next = Owner(u32::try_from(self.owners.len()).unwrap_or(u32::MAX - 1));
+        if spec.kind.is_background() {
+            return NOBODY;
+        }
+        let next = Owner(u32::try_from(self.owners.len()).unwrap_or(u32::MAX).min(u32::MAX - 2));
         *self.owners.entry((spec.user.clone(), spec.priority)).or_insert(next)
     }
 

@@ -121,6 +121,15 @@ fn background_work_yields_to_all_other_work_and_disturbs_none() {
 }
 
 #[test]
+fn background_work_yields_to_its_owners_other_work() {
+    let mut lab = devices(1);
+    lab.submit(task("back").background());
+    lab.settle();
+    lab.submit(task("t1"));
+    assert_eq!(lab.settle(), ["promise t1", "suspend back for t1", "start t1"]);
+}
+
+#[test]
 fn background_work_yields_to_borrowed_work() {
     let mut lab = Lab::hai_without_rights(|config| config.borrow = true).with_devices(1);
     lab.submit(task("back").background());
