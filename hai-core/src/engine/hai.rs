@@ -197,7 +197,9 @@ impl Engine {
     /// How many workers of this ask would fit on the node if all that yields to such a claim left.
     pub(super) fn fitting(&self, ask: AskId, ix: NodeIx, claim: Claim) -> u32 {
         match self.inventory.get(ix) {
-            Some(node) if self.ask(ask).allows(&self.inventory, node) => self.fitting_in(ask, ix, &self.room_below(ix, claim)),
+            Some(node) if self.ask(ask).allows(&self.inventory, node) => {
+                self.fitting_in(ask, ix, &self.room_below(ix, claim))
+            }
             _ => 0,
         }
     }
