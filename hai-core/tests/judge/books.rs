@@ -136,7 +136,8 @@ impl Run {
 
     /// No worker is still to begin.
     fn is_complete(&self) -> bool {
-        (0..self.placement.workers.len() as u32).all(|rank| self.started.contains(&rank) || self.ended.contains_key(&rank))
+        (0..self.placement.workers.len() as u32)
+            .all(|rank| self.started.contains(&rank) || self.ended.contains_key(&rank))
     }
 
     pub(crate) fn done(&self) -> bool {

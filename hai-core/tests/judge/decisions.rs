@@ -305,7 +305,10 @@ impl Books {
                 let asked = self.charge(Holder::Run(*id));
                 let used = plus(self.used(&bucket, others), asked);
                 let allowed = self.allowance_of(&bucket);
-                assert!(!admits(allowed, used, asked), "run {id} leaves, but {bucket:?} with it use {used} of {allowed:?}");
+                assert!(
+                    !admits(allowed, used, asked),
+                    "run {id} leaves, but {bucket:?} with it use {used} of {allowed:?}"
+                );
             }
             YieldReason::Held => assert!(self.tasks[&run.task].held, "run {id} leaves, but nobody holds it"),
         }

@@ -155,7 +155,9 @@ impl Stage {
                 if let Some(&(run, rank)) = alive.get(usize::from(*pick) % alive.len().max(1)) {
                     let exit = match end {
                         End::Failure | End::Killed | End::NotExecuted => WorkerExit::exited(1),
-                        End::Lost | End::Refused | End::RefusedByNode => WorkerExit::of(WorkerFate::Lost { reason: "gone".to_owned() }),
+                        End::Lost | End::Refused | End::RefusedByNode => {
+                            WorkerExit::of(WorkerFate::Lost { reason: "gone".to_owned() })
+                        }
                         _ => WorkerExit::exited(0),
                     };
                     self.end_worker(run, rank, exit);

@@ -98,7 +98,11 @@ impl Books {
             if healed {
                 node.devices.iter_mut().for_each(|device| device.health = DeviceHealth::Healthy);
             }
-            if node.taints.is_subset(&spec.tolerates) { fitting_in(spec, &node, &self.room(&node, |_| false)) } else { 0 }
+            if node.taints.is_subset(&spec.tolerates) {
+                fitting_in(spec, &node, &self.room(&node, |_| false))
+            } else {
+                0
+            }
         });
         fitting.sum::<u32>() >= spec.workers
     }

@@ -207,7 +207,11 @@ impl Books {
         let Holder::Run(run) = holder else { return false };
         let run = &self.runs[&run];
         let spec = self.spec(run.task);
-        run.stays() && spec.group == *group && spec.kind.is_background() && spec.suspendable && run.elapsed(self.now) >= self.protected(run)
+        run.stays()
+            && spec.group == *group
+            && spec.kind.is_background()
+            && spec.suspendable
+            && run.elapsed(self.now) >= self.protected(run)
     }
 
     /// Whether the holder certainly has to make room for the task, which counts as `level`.

@@ -186,7 +186,11 @@ impl World {
 
     /// Whether the twin's state is the engine's, as far as both were told the same.
     fn is_as_twin(&self) -> bool {
-        if self.taken_over { untold(&self.engine) == untold(&self.twin) } else { self.engine.snapshot() == self.twin.snapshot() }
+        if self.taken_over {
+            untold(&self.engine) == untold(&self.twin)
+        } else {
+            self.engine.snapshot() == self.twin.snapshot()
+        }
     }
 
     /// What the engine says ended is what the books say ended.
