@@ -189,7 +189,7 @@ impl Books {
             return;
         }
         if self.config.borrow {
-            let firm = |holder| !self.is_background(holder);
+            let firm = |holder| !self.is_background(holder, &spec.group);
             assert!(!self.fits(spec, firm), "task {id} waits ({verdict:?}) for what runs in the background");
         }
         let Some(level) = within(&stays) else { return };
@@ -203,11 +203,15 @@ impl Books {
     }
 
     /// Whether the holder only has what nobody else wants, and can leave it now.
-    fn is_background(&self, holder: Holder) -> bool {
+    fn is_background(&self, holder: Holder, group: &GroupName) -> bool {
         let Holder::Run(run) = holder else { return false };
         let run = &self.runs[&run];
         let spec = self.spec(run.task);
-        run.stays() && spec.kind.is_background() && spec.suspendable && run.elapsed(self.now) >= self.protected(run)
+        run.stays()
+            && spec.group == *group
+            && spec.kind.is_background()
+            && spec.suspendable
+            && run.elapsed(self.now) >= self.protected(run)
     }
 
     /// Whether the holder certainly has to make room for the task, which counts as `level`.
