@@ -261,7 +261,7 @@ impl Engine {
     pub(super) fn cool_on(&mut self, ix: NodeIx) {
         let name = &self.inventory.node(ix).spec().name;
         if let Some(&(_, until)) = self.cooling.get(name).filter(|&&(_, until)| until > self.now) {
-            self.inventory.set_cooling(ix, true);
+            self.inventory.cool(ix, Some(until));
             self.timers.set(Timer::CoolDown(ix), until);
         }
     }
