@@ -3,6 +3,7 @@
 
 mod build;
 mod lab;
+mod look;
 
 pub(crate) use build::{NodeBuilder, TaskBuilder, group, node, secs, task, user};
 pub(crate) use lab::Lab;
