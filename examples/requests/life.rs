@@ -3,10 +3,10 @@
 use hai_core::engine::EngineConfig;
 use hai_core::model::*;
 
-use crate::Told;
 use crate::lab::{Lab, node, of, task};
+use crate::{Example, Told};
 
-pub(crate) const ALL: &[(&str, fn() -> Told)] = &[
+pub(crate) const ALL: &[Example] = &[
     ("a dependency", dependency),
     ("a retry that avoids the node", retry),
     ("a limit", limit),

@@ -12,9 +12,11 @@ mod rights;
 
 /// What was decided, one line each.
 type Told = Vec<String>;
+/// What it shows, and how.
+type Example = (&'static str, fn() -> Told);
 
 fn main() {
-    let all: [(&str, &[(&str, fn() -> Told)]); 5] = [
+    let all: [(&str, &[Example]); 5] = [
         ("What a task can ask for", request::ALL),
         ("What happens to it", life::ALL),
         ("What its owner may have", rights::ALL),

@@ -4,10 +4,10 @@ use hai_core::engine::{EngineConfig, Timing};
 use hai_core::model::*;
 use hai_core::queue::order::{Aging, OrderPolicy, ShortestExpected};
 
-use crate::Told;
 use crate::lab::{Lab, node, of, task};
+use crate::{Example, Told};
 
-pub(crate) const ALL: &[(&str, fn() -> Told)] = &[
+pub(crate) const ALL: &[Example] = &[
     ("the shortest first", shortest_first),
     ("who waits long rises", aging),
     ("who makes room loses the least", least_loss),

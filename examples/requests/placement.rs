@@ -4,10 +4,10 @@ use hai_core::engine::EngineConfig;
 use hai_core::model::*;
 use hai_core::placement::PlacementPolicy;
 
-use crate::Told;
 use crate::lab::{Lab, node, task};
+use crate::{Example, Told};
 
-pub(crate) const ALL: &[(&str, fn() -> Told)] =
+pub(crate) const ALL: &[Example] =
     &[("packed, or spread", packed_or_spread), ("devices that are linked", linked_devices)];
 
 /// The same two tasks under two policies.

@@ -3,10 +3,10 @@
 use hai_core::engine::EngineConfig;
 use hai_core::model::*;
 
-use crate::Told;
 use crate::lab::{Lab, model, node, place, profile, task, user};
+use crate::{Example, Told};
 
-pub(crate) const ALL: &[(&str, fn() -> Told)] = &[
+pub(crate) const ALL: &[Example] = &[
     ("a share of a device", share),
     ("memory on mixed cards, charged by the card", memory_on_mixed_cards),
     ("models in order of preference", preferred_models),

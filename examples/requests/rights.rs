@@ -3,10 +3,10 @@
 use hai_core::engine::EngineConfig;
 use hai_core::model::*;
 
-use crate::Told;
 use crate::lab::{Lab, group, model, node, of, task, team, user};
+use crate::{Example, Told};
 
-pub(crate) const ALL: &[(&str, fn() -> Told)] = &[
+pub(crate) const ALL: &[Example] = &[
     ("a team borrows from another, and gives back", team_borrowing),
     ("a right for one model", right_for_a_model),
     ("a right that is cut, with notice", cut),
