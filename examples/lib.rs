@@ -4,12 +4,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 use hai_core::backend::{Command, Submitted};
 use hai_core::model::*;
 
 /// Runs a future on this thread. A program that has a runtime uses that instead: hai-core's futures need none.
 pub fn block_on<F: Future>(future: F) -> F::Output {
+    block_on_until(future, None).expect("without a limit it is waited for as long as it takes")
+}
+
+/// The same until a moment, if one is given; `None` if the future has nothing to say by then.
+pub fn block_on_until<F: Future>(future: F, until: Option<Instant>) -> Option<F::Output> {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -20,9 +26,13 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Some(output);
+        }
+        match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            None => std::thread::park(),
+            Some(Duration::ZERO) => return None,
+            Some(left) => std::thread::park_timeout(left),
         }
     }
 }

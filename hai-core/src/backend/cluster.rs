@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Fact, Grace, NodeSpec, Placement, Program, RunId, TaskId, UserName, WorkerExit};
 
 /// Machines that execute runs.
@@ -36,7 +38,7 @@ pub trait Cluster: Send {
 }
 
 /// Everything needed to start a run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StartOrder {
     /// The run.
     pub run: RunId,
@@ -57,7 +59,7 @@ pub struct StartOrder {
 }
 
 /// What a cluster holds at one moment.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Listing {
     /// All nodes.
     pub nodes: Vec<NodeSpec>,
@@ -66,7 +68,7 @@ pub struct Listing {
 }
 
 /// One worker that a cluster knows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkerReport {
     /// The run.
     pub run: RunId,

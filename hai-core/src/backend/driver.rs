@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::engine::{Engine, EngineConfig, FactError};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Engine, EngineConfig, FactError, Policies};
 use crate::model::{
     Decision, Fact, Grace, Program, RunId, RunPhase, Span, TaskId, TaskSpec, TaskState, TaskView, Time, WorkerExit,
     WorkerFate, WorkerState,
@@ -16,7 +18,8 @@ const SNAPSHOT_EVERY: u64 = 1000;
 const TELL_AGAIN_AFTER: Span = Span::from_secs(1);
 
 /// Something that somebody, or the cluster, wants the engine to know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Command {
     /// A new task; the driver gives it its number.
     Submit(Box<Submitted>),
@@ -25,7 +28,8 @@ pub enum Command {
 }
 
 /// A new task.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Submitted {
     /// What is asked.
     pub spec: TaskSpec,
@@ -87,11 +91,25 @@ impl<S: Store, C: Cluster> Driver<S, C> {
     ///
     /// # Errors
     /// [`DriverError`].
-    pub async fn open(config: EngineConfig, mut store: S, mut cluster: C, now: Time) -> Result<Self, DriverError> {
+    pub async fn open(config: EngineConfig, store: S, cluster: C, now: Time) -> Result<Self, DriverError> {
+        Self::open_with_policies(config, Policies::default(), store, cluster, now).await
+    }
+
+    /// The same with policies of one's own. The log is replayed as it was decided, whatever the policies were then.
+    ///
+    /// # Errors
+    /// [`DriverError`].
+    pub async fn open_with_policies(
+        config: EngineConfig,
+        policies: Policies,
+        mut store: S,
+        mut cluster: C,
+        now: Time,
+    ) -> Result<Self, DriverError> {
         let saved = store.open().await.map_err(store_error)?;
         let (fence, last_event) = (saved.fence, saved.last_event);
         let last_snapshot = saved.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
-        let (engine, chain) = replay(config, saved)?;
+        let (engine, chain) = replay(config, policies, saved)?;
         let listing = cluster.list().await.map_err(|error| DriverError::Cluster(Box::new(error)))?;
         let mut driver = Driver {
             engine,
@@ -451,10 +469,13 @@ fn store_error(error: impl std::error::Error + Send + Sync + 'static) -> DriverE
     DriverError::Store(Box::new(error))
 }
 
-fn replay(config: EngineConfig, saved: Saved) -> Result<(Engine, Chain), DriverError> {
+fn replay(config: EngineConfig, policies: Policies, saved: Saved) -> Result<(Engine, Chain), DriverError> {
     let (mut engine, mut chain) = match saved.snapshot {
-        Some(snapshot) => (Engine::restore(config, snapshot.state), Chain::after(snapshot.seq, snapshot.digest)),
-        None => (Engine::new(config), Chain::default()),
+        Some(snapshot) => {
+            let engine = Engine::restore_with_policies(config, policies, snapshot.state);
+            (engine, Chain::after(snapshot.seq, snapshot.digest))
+        }
+        None => (Engine::with_policies(config, policies), Chain::default()),
     };
     for record in &saved.records {
         let broken = |problem: String| DriverError::Log { seq: record.seq, problem };

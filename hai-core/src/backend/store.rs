@@ -31,7 +31,7 @@ pub trait Store: Send {
 pub struct Fence(pub u64);
 
 /// All that a store keeps for the driver.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Saved {
     /// The lease that was taken.
     pub fence: Fence,
@@ -83,7 +83,7 @@ pub enum Entry {
 pub struct Digest(pub [u8; 32]);
 
 /// What one step of the driver writes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Batch {
     /// The writer's lease; a store whose lease was taken since answers [`Committed::Fenced`] and writes nothing.
     pub fence: Fence,

@@ -29,6 +29,8 @@ pub use config::{Churn, EngineConfig, Policy, Timing};
 pub use error::FactError;
 pub use snapshot::EngineState;
 
+use serde::{Deserialize, Serialize};
+
 use crate::inventory::{Inventory, NodeIx};
 use crate::model::{
     Charge, Claim, Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView, Span,
@@ -128,7 +130,7 @@ pub struct Policies {
 }
 
 /// What changed since it was last asked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Changes {
     /// Tasks as they are now, by number.
     pub tasks: Vec<TaskView>,

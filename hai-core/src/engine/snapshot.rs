@@ -1,6 +1,6 @@
 //! The engine's state as data: what can not be derived is kept, all else is built up again.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::inventory::Stage;
 use crate::model::{NodeName, NodeSpec, RightRow, RunId, TaskId, Team, Time};
@@ -10,10 +10,13 @@ use super::state::{Derived, Phase, Run, Status, Task};
 use super::timers::Timer;
 use crate::queue::order::Usage;
 
-/// All of an engine's state, to be kept and restored. Its inside may change between versions; an older version's state
-/// is read by every later one.
+/// All of an engine's state, to be kept and restored. Its inside may change between versions: `schema` tells which it is.
+/// A state of an older schema is read by every later version (one that does not say is of the first); a newer one is
+/// refused when it is deserialised.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EngineState {
+    #[serde(default = "first_schema", deserialize_with = "known_schema")]
+    schema: u32,
     now: Time,
     last_task: TaskId,
     next_run: RunId,
@@ -40,9 +43,37 @@ pub struct EngineState {
     cooling: Vec<(NodeName, u32, Time)>,
 }
 
+impl EngineState {
+    /// The schema that is written, and the newest that is read.
+    pub const SCHEMA: u32 = 2;
+
+    /// The schema that this state was written with.
+    #[must_use]
+    pub const fn schema(&self) -> u32 {
+        self.schema
+    }
+}
+
+const fn first_schema() -> u32 {
+    1
+}
+
+fn known_schema<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let schema = u32::deserialize(deserializer)?;
+    if (first_schema()..=EngineState::SCHEMA).contains(&schema) {
+        return Ok(schema);
+    }
+    Err(de::Error::custom(format_args!(
+        "the state has schema {schema}, this version reads {} to {}; read it with the version that wrote it, or a later one",
+        first_schema(),
+        EngineState::SCHEMA
+    )))
+}
+
 pub(super) fn take(engine: &Engine) -> EngineState {
     let nodes = || engine.inventory.nodes_joined();
     EngineState {
+        schema: EngineState::SCHEMA,
         now: engine.now,
         last_task: engine.last_task,
         next_run: engine.next_run,

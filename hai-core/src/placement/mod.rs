@@ -20,7 +20,7 @@ pub use ask::{Ask, MakeFit};
 pub use hypothesis::Hypothesis;
 pub use lack::{fits_empty, lack};
 pub use placer::{Placer, Places, Within};
-pub use policy::{PlacementPolicy, Policy, Scorer};
+pub use policy::{PlacementPolicy, Policy, SCORE_MAX, Scorer};
 pub use seat::{Card, Seat};
 pub use tally::Tally;
 
