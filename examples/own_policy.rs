@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
-use hai_core::backend::Command;
-use hai_core::engine::{Engine, EngineConfig, Policies};
-use hai_core::model::{Decision, Fact, NodeName, Priority, TaskId, Time};
+use hai_core::backend::{Driver, MemoryCluster, MemoryStore};
+use hai_core::engine::{EngineConfig, Policies};
+use hai_core::model::{Decision, NodeName, Priority, TaskId, Time};
 use hai_core::placement::{Policy, SCORE_MAX, Scorer, Seat};
 use hai_core::queue::order::{Key, Order, Usage, Waiting};
-use hai_examples::{all_rights, machine, submit};
+use hai_examples::{all_rights, block_on, machine, submit};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -52,34 +52,29 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// What starts where on two machines of four devices each, when one user asks for 4, 3 and 1 devices and there is room for
-/// two of the three on the first machine and for the others on the second.
+/// What starts where on two machines of four devices each, when one user asks for 4, 3 and 1 devices: whichever machine is
+/// taken first, the two smaller tasks fit beside each other and the larger one needs a machine of its own.
 fn starts(policies: Policies) -> Result<Vec<(TaskId, NodeName)>, Error> {
     let now = Time::ZERO;
-    let mut engine = Engine::with_policies(EngineConfig::default(), policies);
     let mut sunny = machine("roof", 4)?;
     sunny.labels.insert("power".to_owned(), "sun".to_owned());
-    for node in [machine("cellar", 4)?, sunny] {
-        engine.observe(now, &Fact::NodeSet { node })?;
+    let (store, cluster) = (MemoryStore::default(), MemoryCluster::new([machine("cellar", 4)?, sunny]));
+    // Without a driver: `Engine::with_policies`.
+    let open = Driver::open_with_policies(EngineConfig::default(), policies, store.clone(), cluster, now);
+    let mut driver = block_on(open)?;
+    let mut commands = vec![all_rights()];
+    for (name, devices) in [("large", 4), ("middle", 3), ("small", 1)] {
+        commands.push(submit(name, "alice", Priority::Normal, devices)?);
     }
-    let wanted = [("large", 4), ("middle", 3), ("small", 1)];
-    let submissions = wanted.into_iter().map(|(name, devices)| submit(name, "alice", Priority::Normal, devices));
-    for command in std::iter::once(Ok(all_rights())).chain(submissions) {
-        let fact = match command? {
-            Command::Tell(fact) => fact,
-            Command::Submit(new) => Fact::Submitted { task: engine.next_task_id(), spec: Arc::new(new.spec) },
-        };
-        engine.observe(now, &fact)?;
+    for reply in block_on(driver.step(now, commands))? {
+        reply?;
     }
-    let round = engine.schedule(now);
-    Ok(round
-        .decisions
-        .iter()
-        .filter_map(|decision| match decision {
-            Decision::Start { task, placement, .. } => Some((*task, placement.workers[0].node.clone())),
-            _ => None,
-        })
-        .collect())
+    let decisions = store.decisions().into_iter();
+    let starts = decisions.filter_map(|decision| match decision {
+        Decision::Start { task, placement, .. } => Some((task, placement.workers[0].node.clone())),
+        _ => None,
+    });
+    Ok(starts.collect())
 }
 
 #[cfg(test)]
