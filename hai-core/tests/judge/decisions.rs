@@ -26,6 +26,7 @@ impl Books {
         let first_new = self.last_run;
         let mut victims = Vec::new();
         let mut placed = BTreeSet::new();
+        let mut passed_on = BTreeSet::new();
         for decision in &round.decisions {
             match decision {
                 Decision::Start { task, run, placement, level, entitled, whole_life_state } => {
@@ -58,6 +59,10 @@ impl Books {
                 }
                 Decision::Withdraw { task } => {
                     assert!(self.promises.remove(task).is_some(), "{decision:?} takes back what was not promised");
+                    if placed.remove(task) {
+                        // Once slices are handed round, a better task may take over what was promised in this round.
+                        passed_on.insert(*task);
+                    }
                 }
                 Decision::Recharge { run, level, entitled } => self.judge_recharge(*run, *level, *entitled),
                 other => panic!("an unknown decision: {other:?}"),
@@ -66,7 +71,8 @@ impl Books {
         for task in &placed {
             self.judge_set_aside(*task);
         }
-        for victim in &victims {
+        let stands = |reason: &YieldReason| !matches!(reason, YieldReason::For { task } if passed_on.contains(task));
+        for victim in victims.iter().filter(|victim| stands(&victim.reason)) {
             self.judge_victim(victim, &placed, first_new);
         }
         self.judge_what_is();
