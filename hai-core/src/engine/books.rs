@@ -411,6 +411,9 @@ impl Engine {
                     Timer::Slice(run) => {
                         self.over_slice.entry(group.clone()).or_default().insert(run);
                         self.agenda.slices.insert(run);
+                        if self.runs.get(run).is_some_and(|run| run.risen.is_some()) {
+                            due.push(run);
+                        }
                     }
                     Timer::Protected(run) => due.push(run),
                     _ => {}
@@ -419,8 +422,18 @@ impl Engine {
             }
         }
         for run in due {
+            if self.over_slice_of(run) {
+                // What it had risen to was for one slice.
+                self.run_mut(run).risen = None;
+                self.list(run);
+            }
             self.freed_by(run);
         }
+    }
+
+    fn over_slice_of(&self, run: RunId) -> bool {
+        let known = self.run_ref(run);
+        known.risen.is_some() && known.is_staying() && known.elapsed(self.now) >= self.slice(run)
     }
 
     fn demote(&mut self, id: RunId) {

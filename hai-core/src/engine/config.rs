@@ -17,8 +17,8 @@ pub struct EngineConfig {
     /// In which order tasks of one level are tried (`hai` only).
     #[serde(skip_serializing_if = "is_default")]
     pub order: OrderPolicy,
-    /// Whether, and how, a task that waits long is tried before those of better levels (`hai` only). It changes the order
-    /// alone: whom the task may displace, and who may displace it, stays as its level says.
+    /// Whether, and how, a task that waits long is tried before those of better levels (`hai` only). It displaces
+    /// nobody more for that; but a run that started so counts as of that level until its first slice is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aging: Option<Aging>,
     /// Whether work beyond a user's right may run on idle capacity (`hai` only). It yields to all entitled work.

@@ -95,6 +95,8 @@ impl Engine {
         self.dequeue(id);
         let demoted = level == Priority::AboveNormal && self.task_ref(id).ran >= self.config.timing(level).demote_after;
         let now = self.now;
+        let since = self.task_ref(id).waiting_since;
+        let risen = self.config.aging.map(|aging| aging.level(level, since, now)).filter(|&risen| risen > level);
         let task = self.task_mut(id);
         task.status = Status::Run(run_id);
         task.found = None;
@@ -110,6 +112,7 @@ impl Engine {
             level,
             entitled,
             demoted,
+            risen,
             failure: None,
             loss: None,
             declared_done: false,

@@ -228,7 +228,8 @@ impl Engine {
         if self.task_ref(run.task).spec.kind.is_background() {
             return Claim::BACKGROUND;
         }
-        Claim { entitled: run.entitled, level: run.counts_as() }
+        let level = run.counts_as();
+        Claim { entitled: run.entitled, level: run.risen.map_or(level, |risen| risen.max(level)) }
     }
 
     /// What a class has to set against runs.

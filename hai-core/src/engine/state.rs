@@ -140,6 +140,10 @@ pub(super) struct Run {
     pub(super) entitled: bool,
     /// It counts as the next level down.
     pub(super) demoted: bool,
+    /// The level that it had risen to by waiting, until its first slice is over: else it would lose at once what it waited
+    /// for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) risen: Option<Priority>,
     /// The first worker that failed, and how.
     pub(super) failure: Option<String>,
     /// The first worker that was lost or refused, and how.
