@@ -260,6 +260,10 @@ impl Engine {
                 self.carry_out(id, plan, level, true);
                 None
             }
+            // There is room, but its right is with work of its owner's that can not be suspended.
+            None if standing == Standing::Used && placement::place_now(&self.inventory, &spec).is_some() => {
+                Some(Found::Wants(Want::RightInUse))
+            }
             None => Some(Found::Wants(Want::Room)),
         }
     }
