@@ -28,11 +28,10 @@ fn shortest_first() -> Told {
     lab.settle()
 }
 
-/// Aging changes the order alone: the low task is tried before the normal one, but displaces nobody, and has the place only
-/// for as long as the operator protects what runs.
+/// A low task that waited long is tried before a normal one that just came, and has the place for one slice.
 fn aging() -> Told {
     let aging = Some(Aging { every: Span::from_mins(60), cap: 9 });
-    let timing = Timing { protected: Span::from_mins(15), ..Timing::default() };
+    let timing = Timing { slice: Span::from_mins(15), ..Timing::default() };
     let mut lab = Lab::new(EngineConfig { aging, timing, ..EngineConfig::default() }, [node("a", 1, "RTX 3070", 8)]);
     let first = lab.submit(of("bob", Priority::High, task("first", one())));
     lab.submit(of("carol", Priority::Low, task("low", one())));
@@ -94,7 +93,7 @@ mod tests {
     fn who_waited_long_goes_before_a_better_level() {
         let told = aging();
         assert_eq!(told[..2], ["start first on a-0", "start low on a-0"]);
-        assert!(told[2].starts_with("suspend low"), "not before its protected time is over: {told:?}");
+        assert!(told[2].starts_with("suspend low"), "not before its slice is over: {told:?}");
         assert_eq!(told[3..], ["start normal on a-0"]);
     }
 
