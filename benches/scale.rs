@@ -228,7 +228,8 @@ fn events(cluster: &mut Cluster, count: usize) {
         }
         let spec = Arc::new(cluster.spec());
         let task = cluster.engine.next_task_id();
-        let round = measure(1, cluster, &mut |cluster| cluster.tell(&Fact::Submitted { task, spec: Arc::clone(&spec) }));
+        let round =
+            measure(1, cluster, &mut |cluster| cluster.tell(&Fact::Submitted { task, spec: Arc::clone(&spec) }));
         settle(cluster, round, &mut measure);
     }
     for kind in 0..3 {
@@ -290,7 +291,11 @@ fn main() {
     let submitted = since.elapsed();
     let since = Instant::now();
     let round = cluster.schedule();
-    println!("first round of {wanted} tasks, {} decisions: {:.1?} (submitting them {submitted:.1?})", round.decisions.len(), since.elapsed());
+    println!(
+        "first round of {wanted} tasks, {} decisions: {:.1?} (submitting them {submitted:.1?})",
+        round.decisions.len(),
+        since.elapsed()
+    );
     cluster.answer(&round);
     cluster.round();
     println!("{} runs, {} waiting", cluster.executing.len(), wanted as usize - cluster.executing.len());
@@ -317,7 +322,11 @@ fn main() {
         spec.priority = Priority::Low;
         spec.workers = 1;
         spec.request.models = vec![cluster.models[0].clone()];
-        spec.request = WorkerRequest { devices: spec.request.devices, models: vec![cluster.models[0].clone()], ..WorkerRequest::devices(1) };
+        spec.request = WorkerRequest {
+            devices: spec.request.devices,
+            models: vec![cluster.models[0].clone()],
+            ..WorkerRequest::devices(1)
+        };
         cluster.submit(spec);
     }
     cluster.round();

@@ -19,32 +19,22 @@ impl Engine {
     /// Takes back what is beyond rights, and takes back notices that are not needed any more.
     pub(super) fn cut_rights(&mut self) {
         let asked = std::mem::take(&mut self.agenda.rights_cut);
-        let mut on_notice: Vec<RunId> = Vec::new();
-        'again: loop {
-            let over = self.book.over();
-            if over.is_empty() {
-                break;
-            }
-            for over in over {
-                let Some(id) = self.last_of(&over) else { continue };
-                if self.must_wait(id) {
-                    // As if it had left already, so that the next is looked for.
-                    let before = self.run_ref(id).part();
-                    self.move_bill(id, before, leaving(before));
-                    on_notice.push(id);
-                } else {
-                    self.take_right(id, &over);
-                }
-                continue 'again;
-            }
-            break;
-        }
-        for &id in &on_notice {
+        let chosen = self.choose_who_loses();
+        // Chosen, they count as leaving; what is decided about them is decided about what they are.
+        for &(id, _) in &chosen {
             let part = self.run_ref(id).part();
             self.move_bill(id, leaving(part), part);
-            if self.run_ref(id).notice.is_none() {
-                let until = Some(self.now + self.config.cut_grace);
-                self.decide(Decision::Notice { run: id, until });
+        }
+        let mut on_notice: Vec<RunId> = Vec::new();
+        for (id, over) in chosen {
+            if self.must_wait(id) {
+                on_notice.push(id);
+                if self.run_ref(id).notice.is_none() {
+                    let until = Some(self.now + self.config.cut_grace);
+                    self.decide(Decision::Notice { run: id, until });
+                }
+            } else {
+                self.take_right(id, &over);
             }
         }
         if asked || !on_notice.is_empty() {
@@ -54,6 +44,35 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Who has to give back, and why. Their bills are moved, as if they left.
+    fn choose_who_loses(&mut self) -> Vec<(RunId, Over)> {
+        let mut chosen: Vec<(RunId, Over)> = Vec::new();
+        let mut over = self.book.over();
+        while let Some((id, why)) = over.iter().find_map(|over| Some((self.last_of(over)?, over.clone()))) {
+            self.let_leave(id);
+            chosen.push((id, why));
+            over = self.book.over();
+        }
+        // The last in rank may have gone in vain, if one before them in rank had to go too and was enough.
+        for at in (0..chosen.len()).rev() {
+            let id = chosen[at].0;
+            let part = self.run_ref(id).part();
+            self.move_bill(id, leaving(part), part);
+            if self.book.over() == over {
+                chosen.remove(at);
+            } else {
+                self.let_leave(id);
+            }
+        }
+        chosen
+    }
+
+    fn let_leave(&mut self, id: RunId) {
+        let part = self.run_ref(id).part();
+        self.pending_cut.insert(id);
+        self.move_bill(id, part, leaving(part));
     }
 
     /// Who loses its right first: promises, then the last in rank. Only who uses something of what there is too much of.
@@ -114,15 +133,11 @@ impl Engine {
     }
 
     /// Whether a run may stay for now, on notice.
-    fn must_wait(&mut self, id: RunId) -> bool {
+    fn must_wait(&self, id: RunId) -> bool {
         let run = self.run_ref(id);
-        let waits = run.phase != Phase::Promised
+        run.phase != Phase::Promised
             && self.config.cut_grace > Span::ZERO
-            && run.notice.is_none_or(|until| until > self.now);
-        if waits {
-            self.pending_cut.insert(id);
-        }
-        waits
+            && run.notice.is_none_or(|until| until > self.now)
     }
 
     fn move_bill(&mut self, id: RunId, from: Part, to: Part) {

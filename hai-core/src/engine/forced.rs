@@ -11,6 +11,11 @@ use super::state::Phase;
 impl Engine {
     /// Tells runs to leave or end that have no choice.
     pub(super) fn force(&mut self) {
+        if self.agenda.rights_freed {
+            for id in std::mem::take(&mut self.unfollowed) {
+                self.agenda.runs.insert(id);
+            }
+        }
         let looked_at = self.agenda.runs.take();
         for &id in &looked_at {
             if self.runs.contains(id) {
@@ -49,7 +54,12 @@ impl Engine {
         } else if let Some(reason) = self.loss(id) {
             self.decide(Decision::Suspend { run: id, task: task_id, reason });
         } else if task.spec.priority != run.level && task.spec.priority != Priority::Auto {
-            self.follow_priority(id, task.spec.priority);
+            let level = task.spec.priority;
+            self.follow_priority(id, level);
+            if self.run_ref(id).level != level {
+                // Once more of its right is free, maybe.
+                self.unfollowed.insert(id);
+            }
         }
     }
 

@@ -96,7 +96,8 @@ impl Engine {
         self.agenda.verdicts.insert(head);
         let claim = self.claim_of(class, turn.claim.entitled);
         // A class that waited for room found none anywhere, so one worker fits where something was freed or nowhere.
-        let blocked = self.queue.want(class) == Some(Want::Room) && self.queue.is_armed(ask);
+        // With the claim that it had then; an AUTO task may have a better one now.
+        let blocked = self.queue.is_armed(ask) && self.queue.blocked_for_room(class).is_some_and(|had| had >= claim);
         let search =
             if blocked && self.queue.ask_spec(ask).workers_min() == 1 { Search::Freed } else { Search::Everywhere };
         match self.try_first(head, ask, claim, search) {
@@ -353,7 +354,8 @@ impl Engine {
             }
         }
         let mut vain_up_to = Claim::BACKGROUND;
-        if claim > Claim::BACKGROUND && in_vain.is_none_or(|tried| tried < claim) {
+        // What borrows takes nobody's place.
+        if claim.entitled && in_vain.is_none_or(|tried| tried < claim) {
             match self.preempt(id, ask, level, claim, &stand, search) {
                 Preempted::Yes => return Tried::Placed,
                 // Others may be allowed to take what this one's owner's own work has.
@@ -424,15 +426,13 @@ impl Engine {
         search: Search,
     ) -> Preempted {
         let slices = search == Search::Slices;
-        // What borrows takes nobody's place but that of background work.
-        let below = if claim.entitled { claim } else { Claim { entitled: false, level: Priority::Low } };
         let spec = Arc::clone(&self.task_ref(id).spec);
-        if !slices && !self.yielders.any_below(&spec.group, below) {
+        if !slices && !self.yielders.any_below(&spec.group, claim) {
             return Preempted::No { spared: false };
         }
         let avoid = self.nodes_to_leave_alone(id, claim);
         let question = self.question(ask, &avoid, stand);
-        let winner = Winner { question, group: &spec.group, below, owner: self.owner(&spec), now: self.now };
+        let winner = Winner { question, group: &spec.group, below: claim, owner: self.owner(&spec), now: self.now };
         let (mut yielders, spared) = match search {
             Search::Freed => preemption::candidates_on(&self.yielders, &winner, &self.freed_nodes),
             Search::Everywhere | Search::Slices => preemption::candidates(&self.yielders, &winner),

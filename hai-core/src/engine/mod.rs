@@ -84,6 +84,8 @@ pub struct Engine {
     doomed: Vec<(TaskId, TaskId)>,
     /// Runs that are beyond their right and have a notice.
     noticed: BTreeSet<RunId>,
+    /// Runs whose task was given another priority than that which they are charged to.
+    unfollowed: BTreeSet<RunId>,
     /// Runs that count as leaving while it is worked out who has to leave.
     pending_cut: BTreeSet<RunId>,
     /// How often in a row nodes refused a start through no fault of the task, and until when they get no other.
@@ -181,6 +183,7 @@ impl Engine {
             after: After::default(),
             doomed: Vec::new(),
             noticed: BTreeSet::new(),
+            unfollowed: BTreeSet::new(),
             pending_cut: BTreeSet::new(),
             cooling: BTreeMap::new(),
             turns: BTreeMap::new(),

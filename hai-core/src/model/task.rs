@@ -128,7 +128,8 @@ pub enum TaskKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         idle_after: Option<Span>,
     },
-    /// It takes what nobody else wants: it needs no right, and yields to all other work.
+    /// It takes what nobody else wants: it needs no right, comes after all other work, and yields to all that is within its
+    /// right.
     Background,
 }
 

@@ -475,6 +475,12 @@ impl Queue {
         self.class(id).blocked.map(|blocked| blocked.turn)
     }
 
+    /// The claim with which a class was found to lack room, and nothing else.
+    #[must_use]
+    pub fn blocked_for_room(&self, id: ClassId) -> Option<Claim> {
+        self.class(id).blocked.filter(|blocked| blocked.want == Want::Room).map(|blocked| blocked.claim)
+    }
+
     /// Gives a blocked class another place, since time has changed what the order says of it.
     pub fn reorder(&mut self, id: ClassId, turn: Turn) {
         if let Some(blocked) = self.class(id).blocked.filter(|blocked| blocked.turn != turn) {

@@ -130,12 +130,16 @@ fn background_work_yields_to_its_owners_other_work() {
 }
 
 #[test]
-fn background_work_yields_to_borrowed_work() {
+fn background_work_keeps_its_place_from_borrowed_work_and_comes_after_it() {
     let mut lab = Lab::hai_without_rights(|config| config.borrow = true).with_devices(1);
     lab.submit(task("back").background());
     lab.settle();
     assert_eq!(lab.holders(), ["back"].into());
+    lab.submit(task("more").user("w").background());
     lab.submit(task("t1").user("v"));
+    lab.settle();
+    assert_eq!(lab.holders(), ["back"].into());
+    lab.finish("back");
     lab.settle();
     assert_eq!(lab.holders(), ["t1"].into());
 }

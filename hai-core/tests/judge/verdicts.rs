@@ -28,8 +28,13 @@ impl Books {
             let may = |level| allows(self.allowance(&spec.user, &spec.group, level), Charge::of(spec));
             let allowed = spec.kind.is_background() || self.config.borrow || Self::levels(spec).into_iter().any(may);
             let free = !task.held && task.awaits.is_empty();
-            // Strict order keeps even those waiting that stand behind one that can not start.
-            let blocked = matches!(engine.verdict(id), Some(Verdict::Blocked { .. }));
+            // Strict order keeps even those waiting that stand behind one that can not
+            // start, and deals a right to the first in rank even if that can not start.
+            let blocked = match engine.verdict(id) {
+                Some(Verdict::Blocked { .. }) => true,
+                Some(Verdict::RightUsed { .. }) => self.config.policy == Policy::HaiFifo,
+                _ => false,
+            };
             let starved = free && allowed && !blocked && self.fits(spec, |_| false);
             assert!(!starved, "I-10: task {id} never starts: {:?}", engine.verdict(id));
         }
@@ -188,10 +193,6 @@ impl Books {
         if background {
             return;
         }
-        if self.config.borrow {
-            let firm = |holder| !self.is_background(holder, &spec.group);
-            assert!(!self.fits(spec, firm), "task {id} waits ({verdict:?}) for what runs in the background");
-        }
         let Some(level) = within(&stays) else { return };
         assert!(!self.fits(spec, stays), "task {id} waits ({verdict:?}), and what it needs is being left");
         let mut mine = level;
@@ -200,18 +201,6 @@ impl Books {
         }
         let firm = |holder| stays(holder) && !self.must_yield(holder, id, mine);
         assert!(!self.fits(spec, firm), "task {id} at {mine} waits ({verdict:?}), and others would have to make room");
-    }
-
-    /// Whether the holder only has what nobody else wants, and can leave it now.
-    fn is_background(&self, holder: Holder, group: &GroupName) -> bool {
-        let Holder::Run(run) = holder else { return false };
-        let run = &self.runs[&run];
-        let spec = self.spec(run.task);
-        run.stays()
-            && spec.group == *group
-            && spec.kind.is_background()
-            && spec.suspendable
-            && run.elapsed(self.now) >= self.protected(run)
     }
 
     /// Whether the holder certainly has to make room for the task, which counts as `level`.
