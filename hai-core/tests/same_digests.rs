@@ -12,8 +12,8 @@ use support::{node, secs, task};
 
 /// The last digest of the story that `play` tells, for each policy. A change in what is decided, or in how it is
 /// written down, changes it; then, and only then, the new one belongs here.
-const HAI: &str = "995ee785d18c4ff3ba65f1b9ba1a6536999e75a77cc35e523da790c678d508c1";
-const HAI_FIFO: &str = "e9ae209fee01bdecc65b64526115ebe5417344ddf2511568a103d423776f48d2";
+const HAI: &str = "b146f2a478dd498fc86575c2b5c6c1cb425ee2ac5fa5e7dbcb80faa0d94f7895";
+const HAI_FIFO: &str = "5ac2ee3ca211fef91ddad610c73a2e17c888406391ef25ba92550a5ef321b63e";
 
 const STEPS: u64 = 2_000;
 

@@ -119,20 +119,20 @@ impl Engine {
         for task in tasks {
             let known = self.task_ref(task);
             if known.status == Status::Waiting && known.found.is_none() {
-                let by = blocked_by.or_else(|| self.first_in_the_way(&order)).unwrap_or(task);
+                let by = blocked_by.or_else(|| self.first_in_the_way(&order, task)).unwrap_or(task);
                 self.set_found(task, Some(if by == task { Found::Wants(Want::Room) } else { Found::Blocked(by) }));
             }
         }
         self.fifo.dirty.remove(group);
     }
 
-    /// The first in order that is promised a place, or lacks room.
-    fn first_in_the_way(&self, order: &[Place]) -> Option<TaskId> {
+    /// The first before a task in order that is promised a place, or lacks room.
+    fn first_in_the_way(&self, order: &[Place], before: TaskId) -> Option<TaskId> {
         let in_the_way = |task: TaskId| match self.task_ref(task).run() {
             Some(run) => self.run_ref(run).phase == Phase::Promised,
             None => self.task_ref(task).found == Some(Found::Wants(Want::Room)),
         };
-        order.iter().map(|place| place.2).find(|&task| in_the_way(task))
+        order.iter().map(|place| place.2).take_while(|&task| task != before).find(|&task| in_the_way(task))
     }
 
     /// Whether a leaving task leaves for another, which then has its place.
