@@ -190,7 +190,12 @@ impl Engine {
                 level => has_room(self, level).then_some(level),
             };
             match level {
-                Some(level) => order.push((Reverse(level), rank, id)),
+                Some(level) => {
+                    order.push((Reverse(level), rank, id));
+                    if self.task_ref(id).run().is_some() {
+                        self.task_mut(id).found = None;
+                    }
+                }
                 None => {
                     let want = self.right_lack(&spec, charge);
                     let found = match want {
@@ -200,7 +205,9 @@ impl Engine {
                         }
                         want => Found::Wants(want),
                     };
-                    self.set_found(id, Some(found));
+                    // One that is promised a place may lose it in this pass, and waits for this then.
+                    self.task_mut(id).found = Some(found);
+                    self.agenda.verdicts.insert(id);
                 }
             }
         }
