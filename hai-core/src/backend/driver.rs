@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Engine, EngineConfig, FactError, Policies};
+use crate::explain::{Change, Preview, Stamp, WhatIfError, what_if};
 use crate::model::{
     Decision, Fact, Grace, Program, RunId, RunPhase, Span, TaskId, TaskSpec, TaskState, TaskView, Time, WorkerExit,
     WorkerFate, WorkerState,
@@ -25,6 +26,8 @@ pub enum Command {
     Submit(Box<Submitted>),
     /// Any other fact.
     Tell(Fact),
+    /// It is decided by another configuration from now on.
+    Configure(Box<EngineConfig>),
 }
 
 /// A new task.
@@ -35,6 +38,30 @@ pub struct Submitted {
     pub spec: TaskSpec,
     /// What its workers execute.
     pub program: Program,
+}
+
+impl Command {
+    /// The same as a change that could be made.
+    #[must_use]
+    pub fn change(&self) -> Change {
+        match self {
+            Command::Submit(submitted) => Change::Submit(Box::new(submitted.spec.clone())),
+            Command::Tell(fact) => Change::Tell(Box::new(fact.clone())),
+            Command::Configure(config) => Change::Configure(config.clone()),
+        }
+    }
+}
+
+/// Why what was shown is not done.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// Something happened meanwhile, and it would do something else now.
+    #[error("it would do something else now than what was shown")]
+    Stale(Box<Preview>),
+    /// It can not be done any more.
+    #[error(transparent)]
+    Impossible(#[from] WhatIfError),
 }
 
 /// The answer to one [`Command`], given once it is stored: the number of the task submitted, otherwise `None`.
@@ -109,7 +136,7 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         let saved = store.open().await.map_err(store_error)?;
         let (fence, last_event) = (saved.fence, saved.last_event);
         let last_snapshot = saved.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
-        let (engine, chain) = replay(config, policies, saved)?;
+        let (engine, chain, known) = replay(&config, policies, saved)?;
         let listing = cluster.list().await.map_err(|error| DriverError::Cluster(Box::new(error)))?;
         let mut driver = Driver {
             engine,
@@ -125,6 +152,9 @@ impl<S: Store, C: Cluster> Driver<S, C> {
             untold: BTreeSet::new(),
             tell_again_at: None,
         };
+        if known.as_ref() != Some(&config) {
+            driver.own.push_back(Command::Configure(Box::new(config)));
+        }
         driver.reconcile(now, listing).await?;
         Ok(driver)
     }
@@ -165,8 +195,35 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         Ok(replies)
     }
 
+    /// The same, but only if the commands would do now what was shown with this stamp, and nothing else.
+    ///
+    /// # Errors
+    /// [`DriverError`], as from [`Driver::step`].
+    pub async fn step_if(
+        &mut self,
+        now: Time,
+        commands: Vec<Command>,
+        shown: &Stamp,
+    ) -> Result<Result<Vec<Reply>, Refused>, DriverError> {
+        if !self.own.is_empty() {
+            self.step(now, Vec::new()).await?;
+        }
+        let changes: Vec<Change> = commands.iter().map(Command::change).collect();
+        match what_if(&self.engine, now, &changes) {
+            Err(error) => Ok(Err(Refused::Impossible(error))),
+            Ok(preview) if preview.stamp != *shown => Ok(Err(Refused::Stale(Box::new(preview)))),
+            Ok(_) => Ok(Ok(self.step(now, commands).await?)),
+        }
+    }
+
     fn observe(&mut self, now: Time, command: Command, batch: &mut Batch, strays: &mut Vec<RunId>) -> Reply {
         let (fact, program) = match command {
+            Command::Configure(config) => {
+                // Written down though the engine may have it already: whoever reads a new log needs it.
+                self.engine.reconfigure(now, (*config).clone());
+                batch.records.push(self.chain.configured(self.engine.now(), *config));
+                return Ok(None);
+            }
             Command::Tell(fact) => (fact, None),
             Command::Submit(submitted) => {
                 submitted.program.check()?;
@@ -469,13 +526,22 @@ fn store_error(error: impl std::error::Error + Send + Sync + 'static) -> DriverE
     DriverError::Store(Box::new(error))
 }
 
-fn replay(config: EngineConfig, policies: Policies, saved: Saved) -> Result<(Engine, Chain), DriverError> {
+/// The engine as it was when the log ended, by the configuration that it had then, if the log says which that was;
+/// otherwise by the present one.
+fn replay(
+    config: &EngineConfig,
+    policies: Policies,
+    saved: Saved,
+) -> Result<(Engine, Chain, Option<EngineConfig>), DriverError> {
+    let mut known = None;
     let (mut engine, mut chain) = match saved.snapshot {
         Some(snapshot) => {
-            let engine = Engine::restore_with_policies(config, policies, snapshot.state);
+            known = snapshot.state.config().cloned();
+            let then = known.clone().unwrap_or_else(|| config.clone());
+            let engine = Engine::restore_with_policies(then, policies, snapshot.state);
             (engine, Chain::after(snapshot.seq, snapshot.digest))
         }
-        None => (Engine::with_policies(config, policies), Chain::default()),
+        None => (Engine::with_policies(config.clone(), policies), Chain::default()),
     };
     for record in &saved.records {
         let broken = |problem: String| DriverError::Log { seq: record.seq, problem };
@@ -484,11 +550,16 @@ fn replay(config: EngineConfig, policies: Policies, saved: Saved) -> Result<(Eng
         }
         match &record.entry {
             Entry::Fact(fact) => engine.observe(record.at, fact).map(drop),
+            Entry::Configured(config) => {
+                engine.reconfigure(record.at, (**config).clone());
+                known = Some((**config).clone());
+                Ok(())
+            }
             Entry::Round(decisions) => engine.replay(record.at, decisions),
         }
         .map_err(|error| broken(error.to_string()))?;
     }
     // What the log says is stored already.
     drop(engine.drain_changes());
-    Ok((engine, chain))
+    Ok((engine, chain, known))
 }

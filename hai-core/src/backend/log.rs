@@ -2,6 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use crate::engine::EngineConfig;
 use crate::model::{Decision, Fact, Time};
 
 use super::{Digest, Entry, Record};
@@ -37,6 +38,11 @@ impl Chain {
     /// The next record, for a fact.
     pub fn fact(&mut self, at: Time, fact: Fact) -> Record {
         self.record(at, Entry::Fact(fact))
+    }
+
+    /// The next record, for a configuration.
+    pub fn configured(&mut self, at: Time, config: EngineConfig) -> Record {
+        self.record(at, Entry::Configured(Box::new(config)))
     }
 
     /// The next record, for a round.

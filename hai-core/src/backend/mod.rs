@@ -9,7 +9,7 @@ mod memory;
 mod store;
 
 pub use cluster::{Cluster, Listing, StartOrder, WorkerReport};
-pub use driver::{Command, Driver, DriverError, Reply, Submitted};
+pub use driver::{Command, Driver, DriverError, Refused, Reply, Submitted};
 pub use log::Chain;
 pub use memory::{Kept, MemoryCluster, MemoryStore};
 pub use store::{Batch, Committed, Digest, Entry, Event, Fence, ParseDigestError, Record, Saved, Snapshot, Store};

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::EngineState;
+use crate::engine::{EngineConfig, EngineState};
 use crate::model::{Decision, Fact, Program, RightRow, RunView, TaskId, TaskView, Time, UserName};
 
 /// Keeps the log, and what can be read from it, through crashes.
@@ -76,6 +76,8 @@ pub enum Entry {
     Fact(Fact),
     /// The engine decided this.
     Round(Vec<Decision>),
+    /// From here on the engine decides by this.
+    Configured(Box<EngineConfig>),
 }
 
 /// SHA-256 over the log so far; written as 64 hexadecimal digits.

@@ -72,7 +72,7 @@ impl Engine {
         if let Some(place) = run.alive().map(|rank| &run.placement.workers[rank]).find(dead) {
             return Some(YieldReason::NodeLost { node: place.node.clone() });
         }
-        if let Some(reason) = self.device_to_leave(id) {
+        if let Some(reason) = self.node_to_leave(id).or_else(|| self.device_to_leave(id)) {
             return Some(reason);
         }
         let lost = |state: &WorkerState| {
@@ -81,6 +81,16 @@ impl Engine {
         };
         let (rank, _) = (0..).zip(&run.workers).find(|(_, state)| lost(state))?;
         Some(YieldReason::WorkerLost { rank })
+    }
+
+    /// A node under a run that is being drained.
+    fn node_to_leave(&self, id: RunId) -> Option<YieldReason> {
+        let run = self.run_ref(id);
+        let mut places = run.alive().map(|rank| &run.placement.workers[rank]);
+        let drains = |place: &&WorkerPlacement| {
+            self.inventory.find(&place.node).is_some_and(|ix| self.inventory.node(ix).spec().draining)
+        };
+        places.find(drains).map(|place| YieldReason::NodeDrained { node: place.node.clone() })
     }
 
     /// A device under a run that is being drained, or broke.

@@ -360,6 +360,8 @@ impl Engine {
                 Preempted::Yes => return Tried::Placed,
                 // Others may be allowed to take what this one's owner's own work has.
                 Preempted::No { spared: true } => {}
+                // Elsewhere than on freed nodes there may be some that are only spared for this task.
+                Preempted::No { spared: false } if search == Search::Freed => {}
                 Preempted::No { spared: false } => vain_up_to = claim,
             }
         }
@@ -536,18 +538,24 @@ impl Engine {
             run.alive().filter_map(|rank| self.inventory.find(&run.placement.workers[rank].node)).collect();
         nodes.sort_unstable();
         nodes.dedup();
+        let (loss, devices) = self.stake(id);
+        let claim = self.claim(run);
+        let owner = self.number_owner(&spec);
+        let yields_from = self.yields_from(id);
+        self.yielders.list(id, Listed { group: spec.group.clone(), claim, owner, devices, loss, yields_from, nodes });
+    }
+
+    /// What a run would lose by leaving, on each of so many devices.
+    pub(super) fn stake(&self, id: RunId) -> (Loss, u32) {
+        let run = self.run_ref(id);
         let devices: usize = run.alive().map(|rank| run.placement.workers[rank].devices.len()).sum();
-        let restart = spec.restart_cost.unwrap_or(self.config.restart_cost);
+        let restart = self.task_ref(run.task).spec.restart_cost.unwrap_or(self.config.restart_cost);
         let loss = match run.checkpointed_at.max(run.started_at) {
             _ if run.phase == Phase::Promised => Loss::Fixed(Span::ZERO),
             None => Loss::Fixed(restart),
             Some(since) => Loss::WorkSince(since - restart),
         };
-        let claim = self.claim(run);
-        let owner = self.number_owner(&spec);
-        let devices = u32::try_from(devices).unwrap_or(u32::MAX).max(1);
-        let yields_from = self.yields_from(id);
-        self.yielders.list(id, Listed { group: spec.group.clone(), claim, owner, devices, loss, yields_from, nodes });
+        (loss, u32::try_from(devices).unwrap_or(u32::MAX).max(1))
     }
 
     /// Lets the victims leave and promises their place to the task.

@@ -16,6 +16,8 @@ mod hai;
 mod life;
 mod observe;
 mod place;
+mod reconfigure;
+mod rehearse;
 mod reserve;
 mod snapshot;
 mod state;
@@ -58,6 +60,8 @@ use timers::Timers;
 #[derive(Clone, Debug)]
 pub struct Engine {
     config: EngineConfig,
+    /// What the embedder brought in the place of parts of the configuration.
+    policies: Policies,
     now: Time,
     last_task: TaskId,
     next_run: RunId,
@@ -152,9 +156,9 @@ impl Engine {
     /// The same with policies of one's own.
     #[must_use]
     pub fn with_policies(config: EngineConfig, policies: Policies) -> Self {
-        let order = policies.order.unwrap_or_else(|| Arc::new(config.order.clone()));
+        let order = policies.order.clone().unwrap_or_else(|| Arc::new(config.order.clone()));
         let fifo = Fifo::new(config.policy == Policy::HaiFifo);
-        let placement = policies.placement.unwrap_or_else(|| placement::Policy::of(&config.placement));
+        let placement = policies.placement.clone().unwrap_or_else(|| placement::Policy::of(&config.placement));
         let placer = Placer::new(placement);
         let half_life = config.order.half_life();
         let mut book = Book::default();
@@ -163,6 +167,7 @@ impl Engine {
         }
         Engine {
             config,
+            policies,
             now: Time::from_ms(i64::MIN),
             last_task: TaskId(0),
             next_run: RunId(1),
@@ -319,6 +324,15 @@ impl Engine {
     /// All runs that were started and have not ended, by number.
     pub fn runs(&self) -> impl Iterator<Item = RunView> + '_ {
         self.runs.keys().filter_map(|id| self.run_view(id))
+    }
+
+    /// What a run would lose if it had to leave now, or had when it was told to, in device-milliseconds: its work since the
+    /// last checkpoint, and what starting it again costs. `None` if there is no such run.
+    #[must_use]
+    pub fn at_stake(&self, run: RunId) -> Option<u64> {
+        let at = self.runs.get(run)?.told_at.unwrap_or(self.now);
+        let (loss, devices) = self.stake(run);
+        Some(loss.at(at, devices))
     }
 
     /// All nodes, by name.

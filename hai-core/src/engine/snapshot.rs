@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use crate::inventory::Stage;
 use crate::model::{NodeName, NodeSpec, RightRow, RunId, TaskId, Team, Time};
 
-use super::Engine;
+use super::{Engine, EngineConfig};
 use super::state::{Derived, Phase, Run, Status, Task};
 use super::timers::Timer;
 use crate::queue::order::Usage;
@@ -17,6 +17,9 @@ use crate::queue::order::Usage;
 pub struct EngineState {
     #[serde(default = "first_schema", deserialize_with = "known_schema")]
     schema: u32,
+    /// By what it was decided; `None` if a state of an earlier version does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    config: Option<Box<EngineConfig>>,
     now: Time,
     last_task: TaskId,
     next_run: RunId,
@@ -52,6 +55,12 @@ impl EngineState {
     pub const fn schema(&self) -> u32 {
         self.schema
     }
+
+    /// The configuration of the engine that it was taken from; `None` if a state of an earlier version does not say.
+    #[must_use]
+    pub fn config(&self) -> Option<&EngineConfig> {
+        self.config.as_deref()
+    }
 }
 
 const fn first_schema() -> u32 {
@@ -74,6 +83,7 @@ pub(super) fn take(engine: &Engine) -> EngineState {
     let nodes = || engine.inventory.nodes_joined();
     EngineState {
         schema: EngineState::SCHEMA,
+        config: Some(Box::new(engine.config.clone())),
         now: engine.now,
         last_task: engine.last_task,
         next_run: engine.next_run,

@@ -118,6 +118,11 @@ pub enum YieldReason {
         /// The node.
         node: NodeName,
     },
+    /// A node under it is being drained.
+    NodeDrained {
+        /// The node.
+        node: NodeName,
+    },
     /// A device under it is being drained, or broke.
     DeviceLost {
         /// The node.
@@ -164,6 +169,7 @@ impl std::fmt::Display for YieldReason {
         match self {
             YieldReason::For { task } => write!(f, "task {task} has a better right to its place"),
             YieldReason::NodeLost { node } => write!(f, "node {node} is not ready"),
+            YieldReason::NodeDrained { node } => write!(f, "node {node} is being drained"),
             YieldReason::DeviceLost { node, device } => write!(f, "device {device} of node {node} must be left"),
             YieldReason::Idle => f.write_str("its devices were idle"),
             YieldReason::WorkerLost { rank } => write!(f, "its worker {rank} was lost or could not be started"),

@@ -29,6 +29,9 @@ pub struct NodeSpec {
     /// It takes no new work; what runs there stays.
     #[serde(default)]
     pub cordoned: bool,
+    /// It takes no new work, and what runs there saves itself and leaves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
     /// Only tasks that tolerate every one of these may start here.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub taints: BTreeSet<String>,
@@ -183,6 +186,7 @@ impl NodeSpec {
             devices: Vec::new(),
             ready: true,
             cordoned: false,
+            draining: false,
             taints: BTreeSet::new(),
             labels: BTreeMap::new(),
             location: Location::default(),

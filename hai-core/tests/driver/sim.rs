@@ -435,6 +435,7 @@ impl Sim {
             assert!(chain.verify(record), "record {} does not follow", record.seq);
             match &record.entry {
                 Entry::Fact(fact) => assert_eq!(engine.observe(record.at, fact), Ok(true), "record {}", record.seq),
+                Entry::Configured(config) => drop(engine.reconfigure(record.at, (**config).clone())),
                 Entry::Round(decisions) => assert_eq!(engine.replay(record.at, decisions), Ok(())),
             }
         }

@@ -287,6 +287,11 @@ impl Books {
                 let not_ready = run.alive().any(here) && self.nodes.get(node).is_none_or(|node| !node.ready);
                 assert!(not_ready, "run {id} leaves because of {node}, which is well");
             }
+            YieldReason::NodeDrained { node } => {
+                let here = |rank: u32| run.placement.workers[rank as usize].node == *node;
+                let drained = run.alive().any(here) && self.nodes.get(node).is_some_and(|node| node.draining);
+                assert!(drained, "run {id} leaves because {node} is drained, which it is not");
+            }
             YieldReason::DeviceLost { node, device } => {
                 let has = |place: &WorkerPlacement| place.node == *node && place.devices.contains(device);
                 let held = run.alive().any(|rank| has(&run.placement.workers[rank as usize]));

@@ -92,6 +92,10 @@ pub(crate) fn task(name: &str) -> TaskBuilder {
 }
 
 impl TaskBuilder {
+    pub(crate) fn of(spec: TaskSpec) -> Self {
+        TaskBuilder(spec)
+    }
+
     pub(crate) fn user(mut self, name: &str) -> Self {
         self.0.user = user(name);
         self

@@ -334,6 +334,7 @@ impl Lab {
                 match reason {
                     YieldReason::For { task } => format!("suspend {name} for {}", self.names[task]),
                     YieldReason::NodeLost { node } => format!("suspend {name}: {node} lost"),
+                    YieldReason::NodeDrained { node } => format!("suspend {name}: {node} drained"),
                     YieldReason::DeviceLost { node, device } => format!("suspend {name}: {device} of {node} lost"),
                     YieldReason::Idle => format!("suspend {name}: idle"),
                     YieldReason::WorkerLost { rank } => format!("suspend {name}: worker {rank} lost"),

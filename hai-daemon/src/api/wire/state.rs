@@ -63,6 +63,7 @@ impl From<&model::Yielded> for Yielded {
         let (why, task) = match &yielded.reason {
             model::YieldReason::For { task } => ("for", Some(*task)),
             model::YieldReason::NodeLost { .. } => ("node_lost", None),
+            model::YieldReason::NodeDrained { .. } => ("node_drained", None),
             model::YieldReason::DeviceLost { .. } => ("device_lost", None),
             model::YieldReason::WorkerLost { .. } => ("worker_lost", None),
             model::YieldReason::RightLost => ("right_lost", None),

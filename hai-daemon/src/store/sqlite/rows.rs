@@ -11,6 +11,7 @@ use super::SqliteError;
 
 const FACT: &str = "fact";
 const ROUND: &str = "round";
+const CONFIGURED: &str = "configured";
 
 /// A number as SQLite's integer.
 pub(super) fn integer(what: &'static str, value: u64) -> Result<i64, SqliteError> {
@@ -52,6 +53,7 @@ pub(super) fn entry_columns(entry: &Entry) -> Result<(&'static str, String), Sql
     Ok(match entry {
         Entry::Fact(fact) => (FACT, to_json("a fact", fact)?),
         Entry::Round(decisions) => (ROUND, to_json("a round", decisions)?),
+        Entry::Configured(config) => (CONFIGURED, to_json("a configuration", config)?),
     })
 }
 
@@ -62,6 +64,7 @@ pub(super) fn record(row: &SqliteRow) -> Result<Record, SqliteError> {
     let entry = match row.try_get(2)? {
         FACT => Entry::Fact(from_json("log", seq, body)?),
         ROUND => Entry::Round(from_json("log", seq, body)?),
+        CONFIGURED => Entry::Configured(from_json("log", seq, body)?),
         other => return Err(damaged("log", seq, format!("there is no kind {other:?}"))),
     };
     let bytes: Option<&[u8]> = row.try_get(4)?;
