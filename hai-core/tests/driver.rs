@@ -10,6 +10,7 @@ mod wrap;
 
 use hai_core::backend::*;
 use hai_core::engine::EngineConfig;
+use hai_core::explain::what_if;
 use hai_core::model::*;
 
 use sim::{Count, Sim, comparable, simulate, submit};
@@ -309,6 +310,67 @@ fn a_log_that_contradicts_itself_is_named() {
         Err(DriverError::Log { seq: 1, problem }) => assert!(problem.contains("task 9"), "{problem}"),
         other => panic!("it went unnoticed: {:?}", other.map(drop)),
     }
+}
+
+// --- what was shown, and other settings
+
+#[test]
+fn what_was_shown_is_done_or_refused() {
+    let mut sim = running();
+    let better = || vec![submit(task("high").prio(Priority::ExtremeHigh).user("v").devices(1).spec())];
+    let change = [better()[0].change()];
+    let now = sim.now;
+    let shown = what_if(sim.driver().engine(), now, &change).unwrap();
+    assert_eq!(shown.leaves.iter().map(|leave| leave.task).collect::<Vec<_>>(), [TaskId(1)]);
+    // Somebody else's task ends meanwhile: nobody would have to leave any more.
+    sim.step(vec![Command::Tell(Fact::Cancelled { task: TaskId(1) })]).unwrap();
+    sim.settle();
+    let (world, now) = (sim.world.clone(), sim.now);
+    let kept = sim.store.inner.kept().records;
+    let answer = world.run(sim.driver().step_if(now, better(), &shown.stamp)).unwrap().unwrap();
+    let Err(Refused::Stale(fresh)) = answer else { panic!("{answer:?}") };
+    assert_eq!(sim.store.inner.kept().records, kept, "nothing was written");
+    let answer = world.run(sim.driver().step_if(now, better(), &fresh.stamp)).unwrap().unwrap();
+    assert_eq!(answer, Ok(vec![Ok(Some(TaskId(2)))]));
+    let gone = vec![Command::Tell(Fact::Cancelled { task: TaskId(1) })];
+    let answer = world.run(sim.driver().step_if(now, gone, &fresh.stamp)).unwrap().unwrap();
+    assert!(matches!(&answer, Err(Refused::Impossible(error)) if error.index == 0), "{answer:?}");
+}
+
+#[test]
+fn a_log_says_by_what_it_was_decided() {
+    let mut sim = running();
+    let configured = |sim: &Sim| -> Vec<EngineConfig> {
+        let records = sim.store.inner.kept().records.into_iter();
+        let config = |record: Record| match record.entry {
+            Entry::Configured(config) => Some(*config),
+            _ => None,
+        };
+        records.filter_map(config).collect()
+    };
+    assert_eq!(configured(&sim), [EngineConfig::default()], "a new log begins with it");
+    sim.reopen(false);
+    assert_eq!(configured(&sim).len(), 1, "it has not changed");
+    sim.config.borrow = true;
+    sim.reopen(false);
+    assert_eq!(configured(&sim).last(), Some(&sim.config));
+    let config = sim.config.clone();
+    assert_eq!(sim.driver().engine().config(), &config);
+    sim.step(vec![one_device("t2")]).unwrap();
+    sim.check_log();
+    sim.finish();
+}
+
+#[test]
+fn a_node_that_is_drained_stays_so_when_the_driver_starts_anew() {
+    let mut sim = running();
+    let mut drained = sim.driver().engine().nodes().next().unwrap().spec;
+    drained.draining = true;
+    sim.step(vec![Command::Tell(Fact::NodeSet { node: drained })]).unwrap();
+    sim.settle();
+    sim.reopen(false);
+    assert!(sim.driver().engine().nodes().all(|node| node.spec.draining));
+    assert!(sim.driver().engine().runs().all(|run| run.phase == RunPhase::Vacating));
 }
 
 // --- the lease

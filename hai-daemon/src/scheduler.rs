@@ -5,8 +5,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hai_core::backend::{Cluster, Command, Driver, DriverError, Event, Reply, Store, Submitted};
+use hai_core::backend::{Cluster, Command, Driver, DriverError, Event, Refused, Reply, Store, Submitted};
 use hai_core::engine::{Engine, FactError};
+use hai_core::explain::Stamp;
 use hai_core::model::{Fact, Program, TaskId, TaskSpec, Time};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -47,6 +48,7 @@ pub struct Stats {
 
 enum Request {
     Command(Command, oneshot::Sender<Reply>),
+    Apply(Vec<Command>, Stamp, oneshot::Sender<Result<Vec<Reply>, Refused>>),
     Inspect(Box<dyn FnOnce(&Engine) + Send>),
 }
 
@@ -54,6 +56,7 @@ impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Request::Command(command, _) => f.debug_tuple("Command").field(command).finish(),
+            Request::Apply(commands, stamp, _) => f.debug_tuple("Apply").field(commands).field(stamp).finish(),
             Request::Inspect(_) => f.write_str("Inspect"),
         }
     }
@@ -105,6 +108,24 @@ impl Scheduler {
         Ok(reply.await.map_err(|_| RequestError::Stopped)??)
     }
 
+    /// Does all of this if it does now what was shown with this stamp; returns the numbers of submitted tasks once all is
+    /// stored.
+    ///
+    /// # Errors
+    /// [`RequestError`]; the inner error says why it is not done.
+    pub async fn apply(
+        &self,
+        commands: Vec<Command>,
+        shown: Stamp,
+    ) -> Result<Result<Vec<Option<TaskId>>, Refused>, RequestError> {
+        let (sender, reply) = oneshot::channel();
+        self.requests.send(Request::Apply(commands, shown, sender)).await.map_err(|_| RequestError::Stopped)?;
+        match reply.await.map_err(|_| RequestError::Stopped)? {
+            Ok(replies) => Ok(Ok(replies.into_iter().collect::<Result<_, _>>()?)),
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+
     /// Looks at the live engine between two steps. `look` must be quick: the scheduler waits for it.
     ///
     /// # Errors
@@ -129,6 +150,17 @@ impl Scheduler {
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Arc<Event>> {
         self.events.subscribe()
+    }
+}
+
+impl Inbox {
+    /// Tells whoever listens.
+    fn tell(&self, events: Vec<Event>) {
+        for event in events {
+            self.stats.events.inc();
+            // Nobody listening is fine.
+            let _ = self.events.send(Arc::new(event));
+        }
     }
 }
 
@@ -200,8 +232,10 @@ pub async fn run<S: Store, C: Cluster>(
                 break;
             }
         }
+        let mut applies = Vec::new();
         for request in requests.drain(..) {
             match request {
+                Request::Apply(commands, shown, reply) => applies.push((commands, shown, reply)),
                 Request::Inspect(look) => look(driver.engine()),
                 Request::Command(command, reply) => {
                     commands.push(command);
@@ -210,6 +244,14 @@ pub async fn run<S: Store, C: Cluster>(
             }
         }
         let due = driver.next_deadline().is_some_and(|at| at <= wall_clock());
+        for (commands, shown, reply) in applies {
+            let since = Instant::now();
+            let answers = driver.step_if(wall_clock(), commands, &shown).await?;
+            inbox.stats.stepped(since, answers.as_deref().unwrap_or_default());
+            inbox.tell(driver.take_events());
+            // The asker may have gone away.
+            let _ = reply.send(answers);
+        }
         if commands.is_empty() && !due {
             // Somebody only looked.
             continue;
@@ -217,11 +259,7 @@ pub async fn run<S: Store, C: Cluster>(
         let since = Instant::now();
         let answers = driver.step(wall_clock(), commands).await?;
         inbox.stats.stepped(since, &answers);
-        for event in driver.take_events() {
-            inbox.stats.events.inc();
-            // Nobody listening is fine.
-            let _ = inbox.events.send(Arc::new(event));
-        }
+        inbox.tell(driver.take_events());
         for (reply, answer) in replies.into_iter().zip(answers) {
             match reply {
                 // The asker may have gone away.

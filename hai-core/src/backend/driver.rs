@@ -443,7 +443,13 @@ impl<S: Store, C: Cluster> Driver<S, C> {
     async fn reconcile(&mut self, now: Time, listing: Listing) -> Result<(), DriverError> {
         let mut commands = Vec::new();
         let listed: BTreeSet<_> = listing.nodes.iter().map(|node| node.name.clone()).collect();
-        commands.extend(listing.nodes.into_iter().map(|node| Command::Tell(Fact::NodeSet { node })));
+        // Who drains a node tells the engine, not the cluster.
+        let drained: BTreeSet<_> =
+            self.engine.nodes().filter(|node| node.spec.draining).map(|node| node.spec.name).collect();
+        commands.extend(listing.nodes.into_iter().map(|mut node| {
+            node.draining |= drained.contains(&node.name);
+            Command::Tell(Fact::NodeSet { node })
+        }));
         for node in self.engine.nodes().map(|node| node.spec.name).filter(|name| !listed.contains(name)) {
             commands.push(Command::Tell(Fact::NodeRemoved { node }));
         }

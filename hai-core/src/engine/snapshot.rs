@@ -5,9 +5,9 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use crate::inventory::Stage;
 use crate::model::{NodeName, NodeSpec, RightRow, RunId, TaskId, Team, Time};
 
-use super::{Engine, EngineConfig};
 use super::state::{Derived, Phase, Run, Status, Task};
 use super::timers::Timer;
+use super::{Engine, EngineConfig};
 use crate::queue::order::Usage;
 
 /// All of an engine's state, to be kept and restored. Its inside may change between versions: `schema` tells which it is.

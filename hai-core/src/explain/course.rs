@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
-use crate::model::{
-    Decision, Fact, Placement, Priority, RunId, TaskId, Time, UserName, WorkerExit, YieldReason,
-};
+use crate::model::{Decision, Fact, Placement, Priority, RunId, TaskId, Time, UserName, WorkerExit, YieldReason};
 
 /// More rounds than any change needs: who leaves makes a second round, in which promises are kept, and seldom a third.
 const ROUNDS_MAX: usize = 256;
 
-/// All that is decided until nothing more would be.
+/// All that is decided until nothing more would be. Who starts in a hole and gives it up again before the cluster comes to
+/// rest is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Course {
     /// Who starts, in the order in which it was decided.
@@ -159,6 +158,11 @@ impl Course {
             }
             Decision::Suspend { run, task, reason } => {
                 let Some(owner) = engine.owner_of(*task) else { return };
+                if let Some(at) = self.starts.iter().position(|start| start.task == *task) {
+                    // It only filled a hole on the way.
+                    self.starts.remove(at);
+                    return;
+                }
                 if let YieldReason::For { task: winner } = reason {
                     makes_room.entry(*winner).or_default().push(*task);
                 }

@@ -248,7 +248,8 @@ fn stamp(changes: &[Change], preview: &Preview) -> Stamp {
         let start = |start: &Start| (start.task, start.level, start.hold, start.placement.clone(), start.after.clone());
         starts.iter().map(start).collect()
     };
-    let leaves = |leaves: &[Leave]| -> Vec<_> { leaves.iter().map(|leave| (leave.task, leave.reason.clone())).collect() };
+    let leaves =
+        |leaves: &[Leave]| -> Vec<_> { leaves.iter().map(|leave| (leave.task, leave.reason.clone())).collect() };
     let stops: Vec<TaskId> = preview.stops.iter().map(|stop| stop.task).collect();
     let notices: Vec<_> = preview.notices.iter().map(|notice| (notice.task, notice.until.is_some())).collect();
     let told = (

@@ -151,7 +151,7 @@ impl Metrics {
             for state in NODE_STATES {
                 drop(self.nodes.get_or_create(&NodeLabels { group: group.clone(), state }));
             }
-            let state = match (node.spec.ready, node.spec.cordoned) {
+            let state = match (node.spec.ready, node.spec.cordoned || node.spec.draining) {
                 (false, _) => "lost",
                 (true, true) => "cordoned",
                 (true, false) => "ready",

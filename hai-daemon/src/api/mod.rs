@@ -23,6 +23,7 @@ mod logs;
 mod metrics;
 mod nodes;
 mod openapi;
+mod preview;
 pub mod problem;
 mod range;
 mod rights;

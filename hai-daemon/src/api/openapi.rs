@@ -7,7 +7,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{ApiState, events, health, logs, nodes, rights, tasks, users, wire};
+use super::{ApiState, events, health, logs, nodes, preview, rights, tasks, users, wire};
 
 const SECURITY: &str = "token";
 
@@ -43,6 +43,10 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(logs::logs))
         .routes(routes!(events::events))
         .routes(routes!(nodes::nodes))
+        .routes(routes!(preview::preview))
+        .routes(routes!(preview::apply))
+        .routes(routes!(preview::try_submission))
+        .routes(routes!(preview::config))
         .routes(routes!(rights::list, rights::set, rights::remove))
         .routes(routes!(users::list, users::add))
         .routes(routes!(users::remove))

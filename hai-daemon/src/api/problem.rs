@@ -223,6 +223,16 @@ impl ApiError {
         self
     }
 
+    /// The same, in a part of the request.
+    pub(super) fn within(mut self, part: impl std::fmt::Display) -> Self {
+        self.field = Some(match self.field {
+            Some(field) if field != "changes" => format!("{part}.{field}"),
+            _ => part.to_string(),
+        });
+        self.detail = format!("{part}: {}", self.detail);
+        self
+    }
+
     /// A fault of ours: the log gets the cause, the client does not.
     pub(super) fn internal(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "{what}");

@@ -23,6 +23,7 @@ pub(super) fn nodes(client: &Client, printer: &Printer) -> Result<(), CliError> 
     for node in &list.nodes {
         let (state, tone) = match (node.ready, node.cordoned) {
             (false, _) => ("not ready", Tone::Bad),
+            _ if node.draining => ("draining", Tone::Waiting),
             (true, true) => ("cordoned", Tone::Waiting),
             (true, false) => ("ready", Tone::Good),
         };
@@ -132,7 +133,7 @@ pub(super) fn rights(command: &RightsCommand, client: &Client, printer: &Printer
     }
 }
 
-fn right_key(args: &RightKeyArgs) -> RightKey {
+pub(super) fn right_key(args: &RightKeyArgs) -> RightKey {
     RightKey {
         user: args.user.clone(),
         group: args.group.clone(),

@@ -97,6 +97,8 @@ pub enum Command {
         /// The task's number
         task: u64,
     },
+    /// Show what something would do, before it is done
+    Preview(super::preview::PreviewArgs),
     /// List nodes, their devices and who is on them
     Nodes,
     /// List or change who may hold how much

@@ -13,6 +13,7 @@ pub mod generate;
 mod init;
 pub mod logs;
 pub mod output;
+pub mod preview;
 pub mod submit;
 mod tasks;
 pub mod wait;
@@ -83,6 +84,7 @@ fn ask(command: &Command, client: &Client, printer: &Printer) -> Result<ExitCode
             tasks::reprioritise(TaskId(*task), *priority, *custom_rank, client, printer)?;
         }
         Command::Why { task } => tasks::why(TaskId(*task), client, printer)?,
+        Command::Preview(args) => preview::run(args, client, printer)?,
         Command::Nodes => admin::nodes(client, printer)?,
         Command::Rights { command } => {
             let list = RightsCommand::Ls(RightKeyArgs::default());

@@ -55,6 +55,9 @@ pub struct SubmitArgs {
     /// Whose task it will be (operators)
     #[arg(long, value_name = "USER")]
     pub user: Option<UserName>,
+    /// Submit nothing; say when it would start and whom it would suspend
+    #[arg(long, conflicts_with_all = ["wait", "follow"])]
+    pub dry_run: bool,
     /// Wait until the task ends, and end as it did
     #[arg(long)]
     pub wait: bool,
@@ -138,6 +141,10 @@ fn variable(pair: &str) -> Result<(String, String), CliError> {
 /// [`CliError`].
 pub fn run(args: &SubmitArgs, client: &Client, printer: &Printer) -> Result<ExitCode, CliError> {
     let request = args.request()?;
+    if args.dry_run {
+        super::preview::dry_run(&request, client, printer)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let answer = client.send(&Method::POST, "/v1/tasks", Some(&request))?;
     let task: Task = answer.parse()?;
     let id = task.id;

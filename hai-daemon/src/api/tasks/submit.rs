@@ -41,6 +41,17 @@ pub(in crate::api) async fn submit(
 }
 
 async fn accept(state: &ApiState, caller: &Caller, request: SubmitRequest) -> Result<Task, ApiError> {
+    let (spec, program) = check(state, caller, request).await?;
+    let id = state.scheduler.submit(spec, program).await?;
+    Ok(Task::from(&find(state, caller, id).await?))
+}
+
+/// What the engine and the workers would get, if the caller may ask for it.
+pub(in crate::api) async fn check(
+    state: &ApiState,
+    caller: &Caller,
+    request: SubmitRequest,
+) -> Result<(TaskSpec, Program), ApiError> {
     let user = owner(state, caller, request.user.as_ref()).await?;
     if request.custom_rank.is_some() {
         caller.must_be_operator("custom_rank", "choose a task's place in the queue")?;
@@ -54,8 +65,7 @@ async fn accept(state: &ApiState, caller: &Caller, request: SubmitRequest) -> Re
             return Err(invalid(field, format!("there is no task {}", before.task)));
         }
     }
-    let id = state.scheduler.submit(spec, program).await?;
-    Ok(Task::from(&find(state, caller, id).await?))
+    Ok((spec, program))
 }
 
 /// Whose the task will be.

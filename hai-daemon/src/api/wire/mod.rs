@@ -20,6 +20,10 @@
 //! | `POST /v1/tasks/{id}/priority` | [`PriorityRequest`] | [`Task`] |
 //! | `GET /v1/tasks/{id}/why` | | [`Why`] |
 //! | `GET /v1/tasks/{id}/logs` | query [`LogQuery`], `Range` | bytes; see [`header`] |
+//! | `POST /v1/tasks/try` | [`SubmitRequest`] | [`Preview`]; nothing is submitted |
+//! | `POST /v1/preview` | [`PreviewRequest`] | [`Preview`]; nothing is changed |
+//! | `POST /v1/preview/apply` | [`ApplyRequest`] | the numbers of submitted tasks, `null` for other changes; 409 if stale |
+//! | `GET /v1/engine/config` | | the settings that the engine decides by |
 //! | `GET /v1/nodes` | | [`NodeList`] |
 //! | `GET /v1/rights` | query [`RightKey`] filters | [`RightList`] |
 //! | `PUT /v1/rights` | [`Right`] | [`Right`]; operators |
@@ -41,6 +45,7 @@ mod life;
 mod limit;
 mod log;
 mod node;
+mod preview;
 mod problem;
 mod right;
 mod run;
@@ -56,6 +61,10 @@ pub use life::{KindWord, Retries};
 pub use limit::Limit;
 pub use log::{LogQuery, header};
 pub use node::{Device, DeviceHealth, Node, NodeList, NodeUse};
+pub use preview::{
+    ApplyRequest, Outlook, PlannedChange, PlannedHeld, PlannedKey, PlannedNodes, PlannedNotice, PlannedPriority,
+    PlannedShare, PlannedStart, PlannedSuspend, PlannedTask, Preview, PreviewRequest,
+};
 pub use problem::Problem;
 pub use right::{Right, RightKey, RightList};
 pub use run::{Run, RunEnd, RunPhase, Worker, WorkerExit, WorkerState};

@@ -31,6 +31,9 @@ pub struct Node {
     pub ready: bool,
     /// It takes no new work.
     pub cordoned: bool,
+    /// It takes no new work, and what runs there leaves.
+    #[serde(default)]
+    pub draining: bool,
     /// Only tasks that tolerate every one of these may start here.
     #[schema(value_type = Vec<String>)]
     pub taints: BTreeSet<String>,
@@ -146,6 +149,7 @@ impl Node {
             group: spec.group.clone(),
             ready: spec.ready,
             cordoned: spec.cordoned,
+            draining: spec.draining,
             taints: spec.taints.clone(),
             labels: spec.labels.clone(),
             leaf: spec.location.leaf.clone(),

@@ -1,0 +1,96 @@
+//! What a change would do, before it is made; and making just that.
+
+mod read;
+mod show;
+
+use axum::Json;
+use axum::extract::State;
+use hai_core::backend::{Command, Refused, Submitted};
+use hai_core::engine::{Engine, EngineConfig};
+use hai_core::explain::{self, Change, Stamp, what_if};
+
+use super::ApiState;
+use super::auth::Caller;
+use super::extract::Body;
+use super::problem::{ApiError, Kind};
+use super::tasks::submit;
+use super::wire::{ApplyRequest, PlannedChange, Preview, PreviewRequest, SubmitRequest};
+use crate::scheduler::wall_clock;
+
+/// See what changes would do
+///
+/// Nothing is changed. The changes are made together on a copy of what is, and it is played on until nothing more would
+/// be decided.
+#[utoipa::path(post, path = "/v1/preview", tag = "cluster", operation_id = "preview", request_body = PreviewRequest,
+    responses((status = 200, description = "What they would do.", body = Preview)))]
+pub(super) async fn preview(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Body(request): Body<PreviewRequest>,
+) -> Result<Json<Preview>, ApiError> {
+    let can_be_applied = request.changes.iter().all(PlannedChange::can_be_applied);
+    let commands = read::commands(&state, &caller, request.changes).await?;
+    let shown = look(&state, commands).await?;
+    Ok(Json(show::preview(&shown, &caller, can_be_applied)))
+}
+
+/// Make changes if they still do what was shown
+///
+/// Refused with 409 if they would do something else by now; then nothing is changed.
+#[utoipa::path(post, path = "/v1/preview/apply", tag = "cluster", operation_id = "apply", request_body = ApplyRequest,
+    responses((status = 200, description = "They are made, and stored.", body = Vec<Option<u64>>)))]
+pub(super) async fn apply(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Body(request): Body<ApplyRequest>,
+) -> Result<Json<Vec<Option<u64>>>, ApiError> {
+    if let Some(at) = request.changes.iter().position(|change| !change.can_be_applied()) {
+        let detail = "nodes come and go with the cluster; this can only be looked at";
+        return Err(ApiError::new(Kind::InvalidValue, format!("changes[{at}]: {detail}")).at("changes"));
+    }
+    let commands = read::commands(&state, &caller, request.changes).await?;
+    match state.scheduler.apply(commands, Stamp::new(request.stamp)).await? {
+        Ok(tasks) => Ok(Json(tasks.into_iter().map(|task| task.map(|task| task.0)).collect())),
+        Err(Refused::Impossible(error)) => Err(ApiError::new(Kind::Conflict, error.to_string()).at("changes")),
+        Err(_) => Err(ApiError::new(
+            Kind::Conflict,
+            "something happened meanwhile, and it would do something else now; nothing was changed, look again",
+        )
+        .at("stamp")),
+    }
+}
+
+/// See what would become of a submission
+///
+/// Nothing is submitted.
+#[utoipa::path(post, path = "/v1/tasks/try", tag = "tasks", operation_id = "try_submission", request_body = SubmitRequest,
+    responses((status = 200, description = "What would become of it.", body = Preview)))]
+pub(super) async fn try_submission(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Body(request): Body<SubmitRequest>,
+) -> Result<Json<Preview>, ApiError> {
+    let (spec, program) = submit::check(&state, &caller, request).await?;
+    let commands = vec![Command::Submit(Box::new(Submitted { spec, program }))];
+    let shown = look(&state, commands).await?;
+    Ok(Json(show::preview(&shown, &caller, true)))
+}
+
+/// The settings that the engine decides by
+#[utoipa::path(get, path = "/v1/engine/config", tag = "cluster", operation_id = "engine_config",
+    responses((status = 200, description = "All of them; spans of time are in milliseconds.", body = Object)))]
+pub(super) async fn config(State(state): State<ApiState>, _: Caller) -> Result<Json<serde_json::Value>, ApiError> {
+    let config: EngineConfig = state.scheduler.inspect(|engine| engine.config().clone()).await?;
+    let value =
+        serde_json::to_value(config).map_err(|error| ApiError::internal("the settings can not be shown", &error))?;
+    Ok(Json(value))
+}
+
+/// Works it out on a copy, beside the scheduler.
+async fn look(state: &ApiState, commands: Vec<Command>) -> Result<explain::Preview, ApiError> {
+    let engine = state.scheduler.inspect(Engine::clone).await?;
+    let changes: Vec<Change> = commands.iter().map(Command::change).collect();
+    let looked = tokio::task::spawn_blocking(move || what_if(&engine, wall_clock(), &changes)).await;
+    let looked = looked.map_err(|error| ApiError::internal("the preview could not be worked out", &error))?;
+    looked.map_err(|error| ApiError::from(error.error.clone()).within(format!("changes[{}]", error.index)))
+}
