@@ -109,6 +109,7 @@ pub mod explain;
 pub mod inventory;
 pub mod model;
 pub mod placement;
+pub mod plan;
 pub mod preemption;
 pub mod queue;
 pub mod rights;

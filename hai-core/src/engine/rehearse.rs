@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::state::Phase;
-use crate::model::{Amount, RunId, TaskId, UserName};
+use crate::model::{Allowance, Amount, Priority, RunId, TaskId, UserName};
 
 /// Whose a task is, and whether it only takes what nobody else wants.
 pub(crate) struct TaskOwner<'a> {
@@ -31,6 +31,17 @@ impl Engine {
     pub(crate) fn owner_of(&self, task: TaskId) -> Option<TaskOwner<'_>> {
         let spec = &self.tasks.get(task)?.spec;
         Some(TaskOwner { user: &spec.user, background: spec.kind.is_background() })
+    }
+
+    /// What the owner of a task may hold within right at a level.
+    pub(crate) fn allowance_for(&mut self, task: TaskId, level: Priority) -> Allowance {
+        let bucket = self.bucket_at(task, level);
+        self.book.allowance(bucket)
+    }
+
+    /// The number for the next run.
+    pub(crate) fn next_run_id(&self) -> RunId {
+        self.next_run
     }
 
     /// What runs that stay hold, in devices: whose, whether within right, how much.

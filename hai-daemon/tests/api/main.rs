@@ -8,5 +8,6 @@ mod lab;
 mod logs;
 mod nodes;
 mod people;
+mod preview;
 mod rights;
 mod tasks;
