@@ -27,7 +27,9 @@ impl Engine {
         }
         let mut on_notice: Vec<RunId> = Vec::new();
         for (id, over) in chosen {
-            if self.must_wait(id) {
+            if let Some(level) = self.level_with_right(id) {
+                self.decide(Decision::Recharge { run: id, level, entitled: true });
+            } else if self.must_wait(id) {
                 on_notice.push(id);
                 if self.run_ref(id).notice.is_none() {
                     let until = Some(self.now + self.config.cut_grace);
@@ -130,6 +132,20 @@ impl Engine {
                     && uses(bill.charge, *by)
             }
         }
+    }
+
+    /// Another level at which an AUTO task's run is within its owner's right, the best one.
+    fn level_with_right(&mut self, id: RunId) -> Option<Priority> {
+        let run = self.run_ref(id);
+        let (task, had, (_, bill)) = (run.task, run.level, run.bill()?);
+        if !run.entitled || run.phase == Phase::Promised || self.task_ref(task).spec.priority != Priority::Auto {
+            return None;
+        }
+        let mut others = Priority::LEVELS.into_iter().filter(|&level| level != had);
+        others.find(|&level| {
+            let bucket = self.bucket_at(task, level);
+            self.book.standing(bucket, &bill) == Standing::Now
+        })
     }
 
     /// Whether a run may stay for now, on notice.

@@ -95,12 +95,12 @@ impl Engine {
         let mut blocked_by = None;
         for &(Reverse(level), _, task) in &order {
             if matches!(self.task_ref(task).status, Status::Run(_)) {
-                // One that is leaving keeps those behind it waiting, so that it gets its turn back.
+                // One that is leaving keeps those behind it waiting, as it will once it has left.
                 let leaving = self
                     .task_ref(task)
                     .run()
                     .is_some_and(|run| matches!(self.run_ref(run).phase, Phase::Vacating { stopping: false, .. }));
-                if leaving && blocked_by.is_none() && !self.gives_way(task) {
+                if leaving && blocked_by.is_none() {
                     blocked_by = Some(task);
                 }
                 continue;
@@ -133,14 +133,6 @@ impl Engine {
             None => self.task_ref(task).found == Some(Found::Wants(Want::Room)),
         };
         order.iter().map(|place| place.2).take_while(|&task| task != before).find(|&task| in_the_way(task))
-    }
-
-    /// Whether a leaving task leaves for another, which then has its place.
-    fn gives_way(&self, task: TaskId) -> bool {
-        matches!(
-            self.task_ref(task).yielded,
-            Some(Yielded { reason: YieldReason::For { task: other }, .. }) if self.tasks.contains(other)
-        )
     }
 
     fn set_found(&mut self, task: TaskId, found: Option<Found>) {

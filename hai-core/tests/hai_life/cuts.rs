@@ -275,3 +275,16 @@ fn a_device_is_charged_by_the_weight_of_its_model() {
     lab.finish("small");
     assert_eq!(lab.settle(), ["start small2"]);
 }
+
+#[test]
+fn an_auto_task_whose_level_is_cut_goes_on_at_another() {
+    let mut lab = Lab::hai_without_rights(|config| config.cut_grace = secs(60)).with_devices(2);
+    lab.right_devices("u", High, 1);
+    lab.right_devices("u", Low, 1);
+    lab.submit(task("t").prio(Auto));
+    lab.settle();
+    assert_eq!(lab.level_of("t"), High);
+    lab.right_devices("u", High, 0);
+    assert_eq!(lab.settle(), ["recharge t LOW"]);
+    assert_eq!(lab.holders(), ["t"].into());
+}
