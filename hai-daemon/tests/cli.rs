@@ -143,6 +143,8 @@ fn help_teaches_and_wrong_usage_exits_with_2() {
         "resume",
         "priority",
         "why",
+        "preview",
+        "plan",
         "nodes",
         "rights",
         "users",

@@ -10,6 +10,7 @@ use crate::queue::order::{Aging, OrderPolicy};
 
 /// How the engine decides. Every field has a default that suits a laboratory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct EngineConfig {
     /// The rule set.
@@ -63,6 +64,7 @@ pub struct EngineConfig {
 ///
 /// What a task loses to suspensions is then at most the cost of one in every such time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Churn {
     /// Suspensions that are free, counted over the task's life.
@@ -77,6 +79,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// A rule set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
     /// Time-sharing that fills every hole; see `ARCHITECTURE.md`, "The `hai` policy".
@@ -88,6 +91,7 @@ pub enum Policy {
 
 /// The time-sharing of one level (`hai` only).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Timing {
     /// A run is not suspended for a better priority before it has run this long.

@@ -6,6 +6,7 @@ use super::Priority;
 
 /// How good a run's claim to its place is; a smaller one yields to a greater one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Claim {
     /// Within its right. Borrowed work yields to all that is.
     pub entitled: bool,

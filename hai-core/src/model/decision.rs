@@ -6,6 +6,7 @@ use super::{DeviceId, NodeName, Placement, Priority, RunId, TaskId, Time, Verdic
 
 /// One pass of the scheduler.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Round {
     /// When it was.
     pub at: Time,
@@ -19,6 +20,7 @@ pub struct Round {
 /// One decision. [`Decision::is_action`] tells which of them the cluster must carry out; the others change only what
 /// is set aside for whom.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "decision", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Decision {
@@ -106,6 +108,7 @@ pub enum Decision {
 
 /// Why a run has to leave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "why", rename_all = "snake_case")]
 pub enum YieldReason {
     /// A task with a better right needs the place; it holds a promise made in the same round.

@@ -11,6 +11,7 @@ use super::{
 
 /// Something that became true. The log of facts and rounds is the engine's whole state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "fact", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Fact {
@@ -130,6 +131,7 @@ pub enum Fact {
 
 /// How a worker ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkerExit {
     /// What became of it.
     pub fate: WorkerFate,
@@ -146,6 +148,7 @@ pub struct WorkerExit {
 
 /// What became of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "fate", rename_all = "snake_case")]
 pub enum WorkerFate {
     /// It ended by itself.
@@ -180,6 +183,7 @@ pub enum WorkerFate {
 
 /// Why a start was refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalCause {
     /// The task can not be started as it is, wherever that may be: it is tried again later.

@@ -13,6 +13,8 @@ mod placement;
 mod priority;
 mod request;
 mod right;
+#[cfg(feature = "schema")]
+mod schema;
 mod task;
 mod time;
 mod verdict;

@@ -11,6 +11,7 @@ pub const DEVICES_PER_NODE_MAX: usize = 64;
 
 /// One machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NodeSpec {
     /// Its name, unique in the cluster.
@@ -48,6 +49,7 @@ pub struct NodeSpec {
 
 /// Where a node is in the network, from the narrowest to the widest. Nodes whose part is unknown are near to nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Location {
     /// The switch it is plugged into.
@@ -63,6 +65,7 @@ pub struct Location {
 
 /// Two devices of one node that are joined more closely than over the whole machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DeviceLink {
     /// One device, by its place in the node's list.
@@ -75,6 +78,7 @@ pub struct DeviceLink {
 
 /// What joins two devices of a node, the closest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LinkKind {
     /// NVLink.
@@ -89,6 +93,7 @@ pub enum LinkKind {
 
 /// One GPU, or a slice of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DeviceSpec {
     /// Its UUID.
@@ -111,6 +116,7 @@ pub struct DeviceSpec {
 /// Whether a device may be given to new work. A device that misbehaves goes from suspect over draining to probing, and
 /// from there back to healthy, or to sick.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum DeviceHealth {
     /// It is well and ours.

@@ -7,14 +7,17 @@ use super::{DeviceId, NodeName};
 
 /// What every worker of a run gets, by rank.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Placement {
     /// Worker `i` is rank `i`.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<WorkerPlacement>"))]
     pub workers: SmallVec<[WorkerPlacement; 1]>,
 }
 
 /// What one worker gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkerPlacement {
     /// The node it runs on.
     pub node: NodeName,
@@ -22,6 +25,7 @@ pub struct WorkerPlacement {
     #[serde(default)]
     pub whole_node: bool,
     /// Its devices, in the node's order. They are its alone, unless it has a part of one.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<DeviceId>"))]
     pub devices: SmallVec<[DeviceId; 1]>,
     /// How much of its one device it has; `None` for all of each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,6 +38,7 @@ pub struct WorkerPlacement {
 
 /// A part of one device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DevicePart {
     /// Thousandths of the device.

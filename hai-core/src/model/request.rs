@@ -10,6 +10,7 @@ use super::{DeviceSpec, MigProfile, ModelName};
 
 /// What one worker needs; every worker of a task needs the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkerRequest {
     /// A whole node, a number of devices, or a part of one.
@@ -42,6 +43,7 @@ pub struct WorkerRequest {
 
 /// How much of a node one worker takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Devices {
     /// The node with everything on it, shared with nobody.

@@ -12,6 +12,7 @@ use super::{Amount, Devices, GroupName, ModelName, Priority, TaskSpec, TeamName,
 /// that names neither, then the group, then the priority. Of several teams' rows that are equally specific the
 /// greatest wins. Rows for a model and caps bound what those rows give; the least of them counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct RightKey {
     /// The user, or every user.
@@ -33,6 +34,7 @@ pub struct RightKey {
 
 /// One row of rights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RightRow {
     /// Whom it is for.
@@ -48,6 +50,7 @@ pub struct RightRow {
 
 /// How much may be held at once: whole-node work counts in nodes, all other work in devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Allowance {
     /// Nodes, for work that takes whole nodes.
@@ -60,6 +63,7 @@ pub struct Allowance {
 
 /// An upper bound; the default is nothing at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
     /// At most this much at once.
@@ -70,6 +74,7 @@ pub enum Limit {
 
 /// What a run uses of a right; it depends on the devices it got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Charge {
     /// Whole nodes.
     pub nodes: Amount,
@@ -79,6 +84,7 @@ pub struct Charge {
 
 /// Users who share rights, maybe as a part of a larger team.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Team {
     /// Its name.
@@ -96,6 +102,7 @@ pub struct Team {
 
 /// What a team may hold together in one group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Pool {
     /// The group of nodes.

@@ -16,11 +16,13 @@ const DEPENDENCIES_MAX: usize = 10_000;
 
 /// A task; a smaller number was submitted earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct TaskId(pub u64);
 
 /// One attempt to execute a task; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct RunId(pub u64);
 
@@ -39,6 +41,7 @@ impl fmt::Display for RunId {
 /// All that the engine knows of what a person asked. The program to execute is no business of the engine's: see
 /// [`Program`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TaskSpec {
     /// What people call it.
@@ -115,6 +118,7 @@ const fn is_yes(value: &bool) -> bool {
 
 /// What kind of work a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TaskKind {
     /// It runs until it is done.
@@ -135,6 +139,7 @@ pub enum TaskKind {
 
 /// Where workers may be. All that is given must hold for every one of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Constraints {
     /// Zones that will do; empty for any.
@@ -155,6 +160,7 @@ pub struct Constraints {
 
 /// How the workers of a task should lie to each other, as far as there is a choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Arrangement {
     /// Close together.
@@ -166,6 +172,7 @@ pub enum Arrangement {
 
 /// How often a failed task is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Retries {
     /// At most so many times.
@@ -180,6 +187,7 @@ pub struct Retries {
 
 /// Another task that must be over first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Dependency {
     /// That task.
@@ -191,6 +199,7 @@ pub struct Dependency {
 
 /// How a task that another one waits for must have ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DependsOn {
     /// Well. If it ends otherwise, who waits for it fails.
@@ -202,6 +211,7 @@ pub enum DependsOn {
 
 /// How long a run has between the suspend signal and the forced stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Grace {
     /// To answer that it heard; a run that has not by then is killed.
@@ -300,6 +310,7 @@ impl<'de> Deserialize<'de> for Rank {
 
 /// What a worker executes. Kept by the store and handed to the cluster; the engine never sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Program {
     /// The program and its arguments; the first is looked up in the worker's `PATH`.

@@ -6,6 +6,7 @@ use super::{Allowance, Charge, GroupName, Limit, NodeName, Priority, TaskId, Tea
 
 /// Why a task that is not running is not: what it lacks, with the numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verdict {
@@ -124,6 +125,7 @@ pub enum Verdict {
 
 /// What of the asked-for resources is missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Lack {
     /// Workers that must start together.
     pub workers: u32,

@@ -10,6 +10,7 @@ use super::{
 
 /// A task at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TaskView {
     /// Its number.
     pub id: TaskId,
@@ -41,6 +42,7 @@ pub struct TaskView {
 
 /// The last time a task had to give way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Yielded {
     /// When it was told to.
     pub at: Time,
@@ -50,6 +52,7 @@ pub struct Yielded {
 
 /// What a task is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
     /// It waits and has not run yet.
@@ -74,6 +77,7 @@ pub enum TaskState {
 
 /// How a task ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// All its workers ended with status 0, or it declared itself done.
@@ -89,6 +93,7 @@ pub enum Outcome {
 
 /// One attempt to execute a task, at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RunView {
     /// Its number.
     pub id: RunId,
@@ -114,6 +119,7 @@ pub struct RunView {
 
 /// What a run is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RunPhase {
     /// Its capacity is reserved, not all workers are reported yet.
@@ -128,6 +134,7 @@ pub enum RunPhase {
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "end", rename_all = "snake_case")]
 pub enum RunEnd {
     /// The task's work is complete.
@@ -150,6 +157,7 @@ pub enum RunEnd {
 
 /// One worker of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkerView {
     /// What it was given.
     pub place: WorkerPlacement,
@@ -159,6 +167,7 @@ pub struct WorkerView {
 
 /// What one worker is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum WorkerState {
     /// The start was decided; nothing was heard yet.
@@ -217,6 +226,7 @@ impl Outcome {
 
 /// A node and who is on it, at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeView {
     /// The node as the cluster described it.
     pub spec: NodeSpec,
@@ -232,6 +242,7 @@ pub struct NodeView {
 
 /// One worker on a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeWorker {
     /// The run.
     pub run: RunId,

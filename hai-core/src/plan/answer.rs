@@ -11,6 +11,7 @@ use crate::model::{Decision, Priority, Round, TaskId, Time, Verdict};
 
 /// One round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Answer {
     /// When it was decided.
     pub at: Time,
@@ -25,6 +26,7 @@ pub struct Answer {
 
 /// What a round means for one task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TaskAnswer {
     /// The task.
     pub task: TaskId,
@@ -46,6 +48,7 @@ pub struct TaskAnswer {
 
 /// What is to be done with a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Start it.

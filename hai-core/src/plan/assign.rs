@@ -14,6 +14,7 @@ use crate::model::{Devices, GroupName, Limit, Priority, Rank, TaskId, TaskState,
 
 /// What upstream's assigner says of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AssignResult {
     /// It has a right, and its group has enough nodes for all up to it.

@@ -15,6 +15,7 @@ use crate::model::{
 
 /// A cluster at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Document {
     /// When that is, in milliseconds since 1970. All times in the document are not later.
@@ -33,6 +34,7 @@ pub struct Document {
 
 /// A task that is not over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TaskEntry {
     /// Its number; a smaller one was submitted earlier.
@@ -52,6 +54,7 @@ pub struct TaskEntry {
 
 /// Where a task runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RunEntry {
     /// Its workers, by rank.
@@ -72,6 +75,7 @@ pub struct RunEntry {
 
 /// Where one worker runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkerEntry {
     /// The node.

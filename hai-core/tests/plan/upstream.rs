@@ -113,9 +113,14 @@ impl std::fmt::Debug for Snapshot {
         for ((user, level, group), nodes) in &self.quota {
             writeln!(f, "  user {user} at {level} in group {group}: {nodes}")?;
         }
-        for (number, Task { user, group, priority, nodes, custom_rank, running, level }) in self.tasks.iter().enumerate() {
+        for (number, Task { user, group, priority, nodes, custom_rank, running, level }) in
+            self.tasks.iter().enumerate()
+        {
             let number = number + 1;
-            writeln!(f, "  task {number} of {user} in {group} at {priority}, {nodes} nodes, rank {custom_rank:?}, on {running:?} as {level}")?;
+            writeln!(
+                f,
+                "  task {number} of {user} in {group} at {priority}, {nodes} nodes, rank {custom_rank:?}, on {running:?} as {level}"
+            )?;
         }
         Ok(())
     }

@@ -99,6 +99,8 @@ pub enum Command {
     },
     /// Show what something would do, before it is done
     Preview(super::preview::PreviewArgs),
+    /// Decide once about a cluster described in a file, without a daemon
+    Plan(super::plan::PlanArgs),
     /// List nodes, their devices and who is on them
     Nodes,
     /// List or change who may hold how much

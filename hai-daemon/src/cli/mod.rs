@@ -13,6 +13,7 @@ pub mod generate;
 mod init;
 pub mod logs;
 pub mod output;
+pub mod plan;
 pub mod preview;
 pub mod submit;
 mod tasks;
@@ -60,6 +61,7 @@ fn run(args: &HaiArgs, environment: &Environment) -> Result<ExitCode, CliError> 
         Command::Completions { shell } => generate::completions::<HaiArgs>(*shell, &mut std::io::stdout().lock())?,
         Command::Man { dir } => generate::man::<HaiArgs>(dir)
             .map_err(|source| CliError::File { what: format!("man pages in {}", dir.display()), source })?,
+        Command::Plan(args) => plan::run(args, &printer)?,
         Command::Init => init::run(&args.access, environment, &printer)?,
         command => {
             let client = Client::new(Access::find(&args.access, environment)?);
@@ -94,7 +96,7 @@ fn ask(command: &Command, client: &Client, printer: &Printer) -> Result<ExitCode
             admin::users(command.as_ref().unwrap_or(&UsersCommand::Ls), client, printer)?;
         }
         // `run` has done these, which need no daemon.
-        Command::Completions { .. } | Command::Man { .. } | Command::Init => {}
+        Command::Completions { .. } | Command::Man { .. } | Command::Init | Command::Plan(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

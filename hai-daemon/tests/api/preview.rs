@@ -26,7 +26,10 @@ async fn a_submission_is_tried_and_nothing_is_submitted() {
     assert_eq!(seen, [&json!("bob")]);
 
     let waits = lab.bob.post("/v1/tasks/try", json!({"command": ["x"]})).await.ok(200);
-    assert_eq!((&waits["outlooks"][0]["outlook"], &waits["outlooks"][0]["verdict"]["verdict"]), (&json!("waits"), &json!("no_room")));
+    assert_eq!(
+        (&waits["outlooks"][0]["outlook"], &waits["outlooks"][0]["verdict"]["verdict"]),
+        (&json!("waits"), &json!("no_room"))
+    );
     let never = lab.bob.post("/v1/tasks/try", json!({"command": ["x"], "devices": 3})).await.ok(200);
     assert_eq!(never["outlooks"][0]["outlook"], "never");
     let wrong = lab.bob.post("/v1/tasks/try", json!({"command": ["x"], "workers": 0})).await;
@@ -48,7 +51,10 @@ async fn what_was_shown_is_done_and_what_is_stale_is_refused() {
     }
     let change = json!({"changes": [{"stop": first["id"]}]});
     let shown = lab.root.post("/v1/preview", change.clone()).await.ok(200);
-    assert_eq!((tasks(&shown["stops"]), tasks(&shown["starts"])), (vec![first["id"].clone()], vec![third["id"].clone()]));
+    assert_eq!(
+        (tasks(&shown["stops"]), tasks(&shown["starts"])),
+        (vec![first["id"].clone()], vec![third["id"].clone()])
+    );
     assert_eq!(shown["can_be_applied"], true);
     assert_eq!(lab.root.get(&format!("/v1/tasks/{}", first["id"])).await.ok(200)["state"], "running");
 

@@ -34,6 +34,7 @@ const MICRO: i128 = 1_000_000;
 
 /// A class of work that is expected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Typical {
     /// What each of its workers asks for.

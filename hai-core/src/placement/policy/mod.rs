@@ -69,6 +69,7 @@ pub trait Scorer: Debug + Send + Sync {
 
 /// How places are chosen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PlacementPolicy {
     /// The least precious devices, then the fewest left over; see [`Tightest`].

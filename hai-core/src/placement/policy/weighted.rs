@@ -9,6 +9,7 @@ use crate::placement::{Card, Seat};
 
 /// One part of a weighted policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WeightedPolicy {
     /// What it scores by.

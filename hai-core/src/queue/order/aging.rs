@@ -7,6 +7,7 @@ use crate::model::{Priority, Span, Time};
 /// A waiting task counts as one level better for each full `every` that it has waited, at most `cap` levels, and never
 /// better than the best. `AUTO` is no level and stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Aging {
     /// How long it waits for each level, in milliseconds. With no time at all it counts as `cap` levels better at once.

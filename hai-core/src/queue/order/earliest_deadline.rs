@@ -9,6 +9,7 @@ use crate::model::Time;
 /// machine it meets all deadlines if any order does (Liu and Layland, "Scheduling Algorithms for Multiprogramming in a
 /// Hard-Real-Time Environment", 1973, §7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EarliestDeadline {}
 

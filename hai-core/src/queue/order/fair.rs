@@ -9,6 +9,7 @@ use crate::model::{Span, Time};
 /// usage term of Slurm's classic fair-share factor (Multifactor Priority Plugin, "Fair-share", with
 /// `PriorityDecayHalfLife`), with the same share for each user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Fair {
     /// After how long use counts half, in milliseconds; [`Span::MAX`] for never. [`Usage`] must have the same.

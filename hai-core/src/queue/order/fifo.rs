@@ -7,6 +7,7 @@ use crate::model::Time;
 
 /// By rank: the number of the submission, which a resumed task keeps, unless its owner chose another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Fifo {}
 

@@ -13,6 +13,7 @@ use crate::model::Time;
 /// Distributed Deep Learning", NSDI 2019, §3.3), without its promotion of tasks that starve; see
 /// [`Aging`](super::Aging) for that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct LeastAttainedService {
     /// Where one queue ends and the next begins, in device-milliseconds, in any order. Without any it is first come, first

@@ -69,6 +69,7 @@ const UNKNOWN: u128 = u128::MAX;
 /// The stock of orders. In a configuration it is a table with the name as `policy`, e.g.
 /// `{ policy = "fair", half_life = 604800000 }`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "policy", rename_all = "kebab-case")]
 pub enum OrderPolicy {
     /// First come, first served.

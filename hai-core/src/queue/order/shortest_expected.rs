@@ -7,6 +7,7 @@ use crate::model::{Span, Time};
 
 /// By the time that the task is expected to run in all; tasks of which nothing is expected come after all others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ShortestExpected {}
 

@@ -9,6 +9,7 @@ use crate::model::{Span, Time};
 /// nothing is expected come after all others. With times that are known it keeps the mean time in the system least on
 /// one machine (Schrage, "A proof of the optimality of the shortest remaining processing time discipline", 1968).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ShortestRemaining {}
 

@@ -25,6 +25,7 @@ pub struct AccountIx(u32);
 /// stop at the greatest instead of overflowing, which is beyond a million devices for a billion years; from then on
 /// they are only good for saying that it is too much.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "Saved", into = "Saved")]
 pub struct Usage {
     half_life: Span,
@@ -44,6 +45,7 @@ struct Account {
 
 /// One account, to be written down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UsageRow {
     /// The user.
@@ -59,6 +61,7 @@ pub struct UsageRow {
 }
 
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Saved {
     half_life: Span,
