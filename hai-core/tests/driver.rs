@@ -332,7 +332,7 @@ fn what_was_shown_is_done_or_refused() {
     assert_eq!(sim.store.inner.kept().records, kept, "nothing was written");
     let answer = world.run(sim.driver().step_if(now, better(), &fresh.stamp)).unwrap().unwrap();
     assert_eq!(answer, Ok(vec![Ok(Some(TaskId(2)))]));
-    let gone = vec![Command::Tell(Fact::Cancelled { task: TaskId(1) })];
+    let gone = vec![Command::Tell(Fact::Cancelled { task: TaskId(77) })];
     let answer = world.run(sim.driver().step_if(now, gone, &fresh.stamp)).unwrap().unwrap();
     assert!(matches!(&answer, Err(Refused::Impossible(error)) if error.index == 0), "{answer:?}");
 }
