@@ -68,7 +68,7 @@ impl Engine {
     }
 
     /// Where the use of a task's owner is summed up.
-    fn usage_account(&mut self, id: TaskId) -> AccountIx {
+    pub(super) fn usage_account(&mut self, id: TaskId) -> AccountIx {
         if !self.counts_usage {
             return AccountIx::default();
         }
@@ -112,6 +112,7 @@ impl Engine {
         }
         let queued = task.queued.0;
         self.give_up_nodes(id);
+        self.spare_no_more(id);
         match queued {
             Some((class, member)) => {
                 let tasks = &self.tasks;

@@ -10,6 +10,7 @@ use super::{Engine, FactError};
 impl Engine {
     /// Makes a decision true and writes it into the round.
     pub(super) fn decide(&mut self, decision: Decision) {
+        self.keep_before(&decision);
         self.enact(&decision);
         self.decisions.push(decision);
     }

@@ -6,7 +6,6 @@
 //! waiting first. See `ARCHITECTURE.md`, "The `hai` policy".
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -41,6 +40,8 @@ const NOBODY: Owner = Owner(u32::MAX - 1);
 /// What came of trying to make others leave.
 pub(super) enum Preempted {
     Yes,
+    /// What this round placed was in the way and was taken back: it is to be tried again.
+    Again,
     /// Not enough may be told to leave. With `spared` there were some that yield to others, but not to this task, or not
     /// yet.
     No {
@@ -52,19 +53,17 @@ pub(super) enum Preempted {
 enum Tried {
     /// It starts, or has a promise.
     Placed,
+    /// It is to be tried again at once.
+    Again,
     /// It lacks this. With `true` it might start once there is room even so, on borrowed capacity.
     Wants(Want, bool),
 }
 
 impl Engine {
     pub(super) fn pass_hai(&mut self) {
-        loop {
-            self.try_turns();
-            self.slices_ended.append(&mut self.agenda.slices.take());
-            if !self.pass_reservations() && !self.pass_slices() {
-                break;
-            }
-        }
+        self.begin_undoable();
+        self.try_turns();
+        self.end_undoable();
         self.reserve_for_longest();
         self.queue.disarm_all();
         self.freed_nodes.clear();
@@ -73,7 +72,11 @@ impl Engine {
     }
 
     /// Tries every class whose turn it is, the best claim first.
+    ///
+    /// Once all of a claim were tried, what still waits with it may take the place of equals; only then lesser claims fill
+    /// the holes that are left. So nothing is started or promised that a better claim would take back in the same round.
     fn try_turns(&mut self) {
+        let mut tried: Option<Claim> = None;
         loop {
             self.wake_for_freed_rights();
             while let Some(class) = self.queue.pop_woken() {
@@ -81,7 +84,16 @@ impl Engine {
                 self.queue.set_turn(class, turn);
             }
             self.arm_for_freed_nodes();
+            let next = self.queue.peek_turn().map(|turn| turn.claim);
+            if self.displace_equals(next, tried) {
+                tried = None;
+                continue;
+            }
             let Some((class, turn)) = self.queue.next_turn() else { return };
+            tried = Some(turn.claim);
+            if self.has_sunk(class, turn) {
+                continue;
+            }
             let ask = self.queue.ask(class);
             self.try_class(class, ask, turn);
             if self.queue.is_armed(ask) {
@@ -89,6 +101,25 @@ impl Engine {
                 self.arm_next(ask);
             }
         }
+    }
+
+    /// What is left of rights may put an AUTO task lower than when its turn was worked out: then it has to wait until that.
+    fn has_sunk(&mut self, class: ClassId, turn: Turn) -> bool {
+        if !turn.claim.entitled || self.queue.shape(class).spec.priority != Priority::Auto {
+            return false;
+        }
+        let now = self.turn(class, true);
+        if now.claim >= turn.claim {
+            return false;
+        }
+        self.queue.reorder(class, now);
+        let ask = self.queue.ask(class);
+        if self.queue.want(class).is_some() && self.queue.is_armed(ask) {
+            self.arm_next(ask);
+        } else {
+            self.queue.set_turn(class, now);
+        }
+        true
     }
 
     fn try_class(&mut self, class: ClassId, ask: AskId, turn: Turn) {
@@ -103,6 +134,7 @@ impl Engine {
         match self.try_first(head, ask, claim, search) {
             // The rest of the class has its turn, or waits as before.
             Tried::Placed => {}
+            Tried::Again => self.queue.set_turn(class, turn),
             Tried::Wants(_, true) if turn.claim.entitled && self.config.borrow => {
                 let turn = self.turn(class, false);
                 self.queue.set_turn(class, turn);
@@ -358,6 +390,7 @@ impl Engine {
         if claim.entitled && in_vain.is_none_or(|tried| tried < claim) {
             match self.preempt(id, ask, level, claim, &stand, search) {
                 Preempted::Yes => return Tried::Placed,
+                Preempted::Again => return Tried::Again,
                 // Others may be allowed to take what this one's owner's own work has.
                 Preempted::No { spared: true } => {}
                 // Elsewhere than on freed nodes there may be some that are only spared for this task.
@@ -434,8 +467,11 @@ impl Engine {
         }
         let avoid = self.nodes_to_leave_alone(id, claim);
         let question = self.question(ask, &avoid, stand);
-        let winner = Winner { question, group: &spec.group, below: claim, owner: self.owner(&spec), now: self.now };
-        let (mut yielders, spared) = match search {
+        let spared_now: Vec<RunId> =
+            self.spared.iter().filter(|(_, up_to)| claim < **up_to).map(|(&run, _)| run).collect();
+        let (owner, now) = (self.owner(&spec), self.now);
+        let winner = Winner { question, group: &spec.group, below: claim, owner, spared: &spared_now, now };
+        let (mut yielders, mut spared) = match search {
             Search::Freed => preemption::candidates_on(&self.yielders, &winner, &self.freed_nodes),
             Search::Everywhere | Search::Slices => preemption::candidates(&self.yielders, &winner),
         };
@@ -444,7 +480,8 @@ impl Engine {
             over.extend(self.fillers(id));
             over.sort_unstable();
             over.dedup();
-            over.retain(|run| yielders.iter().all(|known| known.run != *run));
+            spared |= over.iter().any(|run| spared_now.binary_search(run).is_ok());
+            over.retain(|run| yielders.iter().all(|known| known.run != *run) && spared_now.binary_search(run).is_err());
             yielders.extend(over.into_iter().filter_map(|run| self.yielders.yielder(run, self.now)));
             preemption::sort_cheapest_first(&mut yielders);
         }
@@ -452,6 +489,10 @@ impl Engine {
             return Preempted::No { spared };
         }
         match preemption::plan(&question, &yielders, false, |_| true) {
+            Some(plan) if plan.victims.iter().any(|&run| self.is_new(run)) => {
+                self.take_back(&plan.victims, id, claim);
+                Preempted::Again
+            }
             Some(plan) => {
                 self.carry_out(id, plan, level, claim.entitled);
                 Preempted::Yes
@@ -516,20 +557,6 @@ impl Engine {
         self.config.timing(run.level).slice.max(least)
     }
 
-    /// Other users' runs with this claim whose slice is over.
-    fn over_slice(&self, group: &GroupName, claim: Claim, user: &UserName) -> impl Iterator<Item = RunId> {
-        self.over_slice.get(group).into_iter().flatten().copied().filter(move |&id| {
-            let run = self.run_ref(id);
-            let theirs = self.claim(run);
-            let task = self.task_ref(run.task);
-            theirs == claim
-                && run.phase == Phase::Running
-                && task.spec.suspendable
-                && run.elapsed(self.now) >= self.protected(id)
-                && task.spec.user != *user
-        })
-    }
-
     /// Adds a run that stays, or is promised, to those who may have to yield, or brings up to date what is known of it.
     pub(super) fn list(&mut self, id: RunId) {
         let run = self.run_ref(id);
@@ -560,6 +587,7 @@ impl Engine {
 
     /// Lets the victims leave and promises their place to the task.
     pub(super) fn carry_out(&mut self, id: TaskId, plan: Plan, level: Priority, entitled: bool) {
+        self.undo.plan_from = Some(self.decisions.len());
         for run in plan.victims {
             let task = self.run_ref(run).task;
             if self.run_ref(run).phase == Phase::Promised {
@@ -569,62 +597,6 @@ impl Engine {
             }
         }
         self.promise(id, plan.placement, level, entitled);
-    }
-
-    /// Round robin among equals: lets the longest waiting take the place of another user's run of their level whose
-    /// slice is over. True if one did.
-    ///
-    /// Only those who were just found to lack room can, or anybody for whom a slice ended or a node was freed.
-    fn pass_slices(&mut self) -> bool {
-        let mut groups: BTreeSet<GroupName> = BTreeSet::new();
-        for class in self.newly_blocked.iter().copied().filter(|&class| self.queue.is_known(class)) {
-            groups.insert(self.queue.shape(class).spec.group.clone());
-        }
-        for run in self.slices_ended.iter().filter_map(|&run| self.runs.get(run)) {
-            groups.insert(self.task_ref(run.task).spec.group.clone());
-        }
-        for &ix in self.freed_nodes.iter().filter(|&&ix| self.inventory.get(ix).is_some()) {
-            groups.insert(self.inventory.node(ix).spec().group.clone());
-        }
-        for group in groups {
-            if self.over_slice.get(&group).is_some_and(|over| !over.is_empty()) && self.pass_slices_of(&group) {
-                return true;
-            }
-        }
-        false
-    }
-
-    fn pass_slices_of(&mut self, group: &GroupName) -> bool {
-        let waiting: Vec<(Claim, TaskId, ClassId)> =
-            self.queue.by_wait(group).filter(|(claim, ..)| claim.entitled).collect();
-        let mut in_vain: BTreeSet<(AskId, Claim)> = BTreeSet::new();
-        for (claim, head, class) in waiting {
-            let ask = self.queue.ask(class);
-            if in_vain.contains(&(ask, claim)) {
-                continue;
-            }
-            let spec = Arc::clone(&self.task_ref(head).spec);
-            let Ok((level, stand)) = self.right(head) else { continue };
-            if self.over_slice(group, claim, &spec.user).next().is_none() {
-                continue;
-            }
-            self.ready(ask);
-            match self.preempt(head, ask, level, claim, &stand, Search::Slices) {
-                Preempted::Yes => return true,
-                Preempted::No { spared: false } if self.over_slice_is_all_others(group, claim, &spec.user) => {
-                    in_vain.insert((ask, claim));
-                }
-                Preempted::No { .. } => {}
-            }
-        }
-        false
-    }
-
-    /// Whether the runs of a claim whose slice is over are all of other users.
-    fn over_slice_is_all_others(&self, group: &GroupName, claim: Claim, user: &UserName) -> bool {
-        self.over_slice.get(group).into_iter().flatten().all(|&id| {
-            let run = self.run_ref(id);
-            self.claim(run) != claim || self.task_ref(run.task).spec.user != *user
-        })
+        self.undo.plan_from = None;
     }
 }

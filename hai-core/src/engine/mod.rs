@@ -19,9 +19,11 @@ mod place;
 mod reconfigure;
 mod rehearse;
 mod reserve;
+mod slices;
 mod snapshot;
 mod state;
 mod timers;
+mod undo;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +53,7 @@ use place::Ready;
 use reserve::Reservation;
 use state::{Agenda, Marked, Reason, Run, Task};
 use timers::Timers;
+use undo::Undo;
 
 /// The scheduler.
 ///
@@ -119,6 +122,11 @@ pub struct Engine {
     slices_ended: Vec<RunId>,
     /// The round that is being made.
     decisions: Vec<Decision>,
+    undo: Undo,
+    /// Runs that stay for this round as far as lesser claims than these are concerned.
+    spared: BTreeMap<RunId, Claim>,
+    /// Runs that were spared because these tasks would have got their place.
+    held_up: BTreeMap<TaskId, BTreeSet<RunId>>,
     changed_tasks: Marked<TaskId>,
     changed_runs: Marked<RunId>,
     changed_rights: bool,
@@ -205,6 +213,9 @@ impl Engine {
             classes_buffer: Vec::new(),
             slices_ended: Vec::new(),
             decisions: Vec::new(),
+            undo: Undo::default(),
+            spared: BTreeMap::new(),
+            held_up: BTreeMap::new(),
             changed_tasks: Marked::default(),
             changed_runs: Marked::default(),
             changed_rights: false,

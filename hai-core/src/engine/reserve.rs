@@ -5,6 +5,7 @@
 //! over by then. So holes on reserved nodes are filled all the same (EASY backfilling; Lifka, "The ANL/IBM SP Scheduling
 //! System", JSSPP 1995), and only better work can make a reservation late.
 
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use crate::inventory::NodeIx;
@@ -12,7 +13,8 @@ use crate::model::*;
 use crate::preemption::{self, Owner, Yielder};
 
 use super::Engine;
-use super::hai::Search;
+use super::hai::{Preempted, Search};
+use super::slices::Claims;
 use super::state::{Phase, Run, Status};
 
 /// Stands for a run that never has to leave.
@@ -204,8 +206,9 @@ impl Engine {
             && self.owner(spec) != kept.owner
     }
 
-    /// Lets those start for whom nodes are kept, if what has to leave by now makes room. True if one did.
-    pub(super) fn pass_reservations(&mut self) -> bool {
+    /// Lets one of those with these claims start for whom nodes are kept, if what has to leave by now makes room. True if
+    /// one did.
+    pub(super) fn pass_reservations(&mut self, claims: Claims) -> bool {
         let tasks: Vec<TaskId> = self.reservations.keys().copied().collect();
         for task in tasks {
             let kept = &self.reservations[&task];
@@ -215,24 +218,24 @@ impl Engine {
                     .iter()
                     .filter_map(|&run| self.yielders.get(run))
                     .any(|listed| listed.nodes.iter().any(|ix| kept.nodes.binary_search(ix).is_ok()));
-            if concerned && self.start_reserved(task) {
+            if concerned && self.start_reserved(task, claims) {
                 return true;
             }
         }
         false
     }
 
-    fn start_reserved(&mut self, task: TaskId) -> bool {
+    fn start_reserved(&mut self, task: TaskId, claims: Claims) -> bool {
         let Some((class, _)) = self.task_ref(task).queued.0 else { return false };
-        if self.queue.first(class).2 != task {
+        let claim = self.claim_of(class, true);
+        if self.queue.first(class).2 != task || !claims.contains(&claim) {
             return false;
         }
         let Ok((level, stand)) = self.right(task) else { return false };
         let ask = self.queue.ask(class);
         self.ready(ask);
-        let claim = self.claim_of(class, true);
         self.agenda.verdicts.insert(task);
-        matches!(self.preempt(task, ask, level, claim, &stand, Search::Slices), super::hai::Preempted::Yes)
+        !matches!(self.preempt(task, ask, level, claim, &stand, Search::Slices), Preempted::No { .. })
     }
 
     /// What the decision changes.

@@ -29,13 +29,15 @@ pub struct Winner<'a> {
     pub below: Claim,
     /// The winner's: its own work of the same priority never yields to it.
     pub owner: Owner,
+    /// Runs that stay nevertheless, in order.
+    pub spared: &'a [RunId],
     /// When that is.
     pub now: Time,
 }
 
 impl Winner<'_> {
-    fn may_tell(&self, claim: Claim, owner: Owner, yields_from: Time) -> bool {
-        claim < self.below && owner != self.owner && yields_from <= self.now
+    fn may_tell(&self, run: RunId, claim: Claim, owner: Owner, yields_from: Time) -> bool {
+        claim < self.below && owner != self.owner && yields_from <= self.now && self.spared.binary_search(&run).is_err()
     }
 }
 
@@ -44,7 +46,7 @@ pub fn candidates_on(yielders: &Yielders, winner: &Winner<'_>, nodes: &[NodeIx])
     let mut spared = false;
     let mut runs: Vec<RunId> = Vec::new();
     for there in nodes.iter().flat_map(|&ix| yielders.on_node(ix)).filter(|there| there.claim < winner.below) {
-        if winner.may_tell(there.claim, there.owner, there.yields_from) {
+        if winner.may_tell(there.run, there.claim, there.owner, there.yields_from) {
             runs.push(there.run);
         } else {
             spared = true;
@@ -74,7 +76,7 @@ pub fn candidates(yielders: &Yielders, winner: &Winner<'_>) -> (Vec<Yielder>, bo
     };
     for yielder in yielders.cheapest_first(group, winner.below, winner.now) {
         let known = yielders.get(yielder.run);
-        if !known.is_some_and(|known| winner.may_tell(known.claim, known.owner, known.yields_from)) {
+        if !known.is_some_and(|known| winner.may_tell(yielder.run, known.claim, known.owner, known.yields_from)) {
             spared = true;
             continue;
         }
@@ -113,7 +115,7 @@ fn fits_without(winner: &Winner<'_>, ix: NodeIx, leaves: impl Fn(RunId) -> bool)
 /// All who may yield on the nodes that are cheapest to make room on.
 fn on_cheapest_nodes(yielders: &Yielders, winner: &Winner<'_>) -> Vec<Yielder> {
     let mut nodes: Vec<((Claim, u64), NodeIx)> = Vec::new();
-    let may_leave = |there: &OnNode| winner.may_tell(there.claim, there.owner, there.yields_from);
+    let may_leave = |there: &OnNode| winner.may_tell(there.run, there.claim, there.owner, there.yields_from);
     let Question { inventory, ask, .. } = winner.question;
     for ix in ask.group(inventory).into_iter().flat_map(|group| inventory.group_nodes(group)) {
         let here = yielders.on_node(ix);

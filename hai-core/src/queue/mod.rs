@@ -11,6 +11,7 @@ mod shape;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasherDefault;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -315,6 +316,12 @@ impl Queue {
         self.turns.pop()
     }
 
+    /// When that is.
+    #[must_use]
+    pub fn peek_turn(&self) -> Option<Turn> {
+        self.turns.peek().map(|(_, &turn)| turn)
+    }
+
     /// Tries a class again at once.
     pub fn wake(&mut self, id: ClassId) {
         self.unblock(id);
@@ -555,11 +562,15 @@ impl Queue {
         self.ids.get(shape).copied()
     }
 
-    /// Who waits for room in a group, by claim from the best, the longest waiting first.
-    pub fn by_wait(&self, group: &GroupName) -> impl Iterator<Item = (Claim, TaskId, ClassId)> + '_ {
+    /// Who waits for room in a group with these claims, by claim from the best, the longest waiting first.
+    pub fn by_wait(
+        &self,
+        group: &GroupName,
+        claims: (Bound<Claim>, Bound<Claim>),
+    ) -> impl Iterator<Item = (Claim, TaskId, ClassId)> + '_ {
         let groups = self.groups.get(group).into_iter();
         groups
-            .flat_map(|group| group.by_wait.iter().rev())
+            .flat_map(move |group| group.by_wait.range(claims).rev())
             .flat_map(|(&claim, waiting)| waiting.iter().map(move |&(_, task, class)| (claim, task, class)))
     }
 

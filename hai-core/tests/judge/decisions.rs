@@ -26,7 +26,6 @@ impl Books {
         let first_new = self.last_run;
         let mut victims = Vec::new();
         let mut placed = BTreeSet::new();
-        let mut passed_on = BTreeSet::new();
         for decision in &round.decisions {
             match decision {
                 Decision::Start { task, run, placement, level, entitled, whole_life_state } => {
@@ -59,10 +58,7 @@ impl Books {
                 }
                 Decision::Withdraw { task } => {
                     assert!(self.promises.remove(task).is_some(), "{decision:?} takes back what was not promised");
-                    if placed.remove(task) {
-                        // Once slices are handed round, a better task may take over what was promised in this round.
-                        passed_on.insert(*task);
-                    }
+                    assert!(!placed.contains(task), "{decision:?} takes back what was promised in the same round");
                 }
                 Decision::Recharge { run, level, entitled } => self.judge_recharge(*run, *level, *entitled),
                 other => panic!("an unknown decision: {other:?}"),
@@ -71,8 +67,7 @@ impl Books {
         for task in &placed {
             self.judge_set_aside(*task);
         }
-        let stands = |reason: &YieldReason| !matches!(reason, YieldReason::For { task } if passed_on.contains(task));
-        for victim in victims.iter().filter(|victim| stands(&victim.reason)) {
+        for victim in &victims {
             self.judge_victim(victim, &placed, first_new);
         }
         self.judge_what_is();
@@ -203,10 +198,6 @@ impl Books {
     /// A place that was given or promised in this round collides with nobody who stays and with no other promise; and
     /// rights cover it together with them.
     fn judge_set_aside(&self, task: TaskId) {
-        if self.run_of(task).is_some_and(|(_, run)| !run.stays()) {
-            // It filled a hole that a slice then made larger for a better task.
-            return;
-        }
         let (me, placement, bucket) = if let Some(promise) = self.promises.get(&task) {
             let bucket = promise.entitled.then(|| self.bucket(task, promise.level));
             (Holder::Promise(task), &promise.placement, bucket)
@@ -374,9 +365,7 @@ impl Books {
         let (spec, theirs) = (self.spec(task), self.spec(victim.run.task));
         let (run, background) = (&victim.run, theirs.kind.is_background());
         let context = format!("task {task} displaces task {}", run.task);
-        // What filled a hole may have to make room in the same round once slices are handed round, which is a waste.
-        let wasted = victim.id > last_old;
-        assert!(!wasted || run.started_at.is_none(), "{context}, which was started in the same round, and runs");
+        assert!(victim.id <= last_old, "{context}, which was started in the same round");
         assert!(!spec.kind.is_background(), "{context}, and takes only what nobody else wants");
         assert!(entitled || background, "{context}, and only borrows");
         let elapsed = run.elapsed(self.now);
@@ -400,7 +389,7 @@ impl Books {
     }
 
     /// The best level that a waiting task may count as.
-    fn counts_as_best(&self, task: TaskId, level: Priority) -> Priority {
+    pub(crate) fn counts_as_best(&self, task: TaskId, level: Priority) -> Priority {
         let task = &self.tasks[&task];
         let demoted = task.spec.priority == Priority::AboveNormal && task.ran >= self.config.timing.demote_after;
         if demoted && level == Priority::AboveNormal { Priority::Normal } else { level }
@@ -453,7 +442,7 @@ impl Books {
     }
 
     /// Nothing but a place and a right is missing for it to start.
-    fn is_ready(&self, task: &super::books::Task) -> bool {
+    pub(crate) fn is_ready(&self, task: &super::books::Task) -> bool {
         let passed = |at: Option<Time>| at.is_none_or(|at| at <= self.now);
         task.awaits.is_empty() && passed(task.back_off) && passed(task.spec.not_before)
     }

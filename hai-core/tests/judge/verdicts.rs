@@ -195,12 +195,37 @@ impl Books {
         }
         let Some(level) = within(&stays) else { return };
         assert!(!self.fits(spec, stays), "task {id} waits ({verdict:?}), and what it needs is being left");
-        let mut mine = level;
-        if spec.priority == Priority::AboveNormal && self.tasks[&id].ran >= self.config.timing.demote_after {
-            mine = Priority::Normal;
-        }
-        let firm = |holder| stays(holder) && !self.must_yield(holder, id, mine);
+        let mine = self.counts_as_best(id, level);
+        let firm = |holder| stays(holder) && (!self.must_yield(holder, id, mine) || self.is_spared(holder, id, mine));
         assert!(!self.fits(spec, firm), "task {id} at {mine} waits ({verdict:?}), and others would have to make room");
+    }
+
+    /// Whether a run may stay although it would have to make room for the task, since that would lose the place at once: a
+    /// better task of the run's own user and priority waits, to which the run does not yield, and which would fit then.
+    fn is_spared(&self, holder: Holder, task: TaskId, level: Priority) -> bool {
+        let Holder::Run(run) = holder else { return false };
+        let theirs = self.spec(self.runs[&run].task);
+        let whose = |spec: &TaskSpec| (spec.user.clone(), spec.group.clone(), spec.priority);
+        let own =
+            |holder| matches!(holder, Holder::Run(run) if whose(self.spec(self.runs[&run].task)) == whose(theirs));
+        self.tasks.iter().any(|(&id, better)| {
+            let spec = &better.spec;
+            let waits = id != task
+                && self.run_of(id).is_none()
+                && !self.promises.contains_key(&id)
+                && !better.held
+                && self.is_ready(better);
+            if !waits || whose(spec) != whose(theirs) || spec.kind.is_background() {
+                return false;
+            }
+            let others = |holder| !self.leaves(holder) && !own(holder);
+            Self::levels(spec).into_iter().any(|right| {
+                let bucket = self.bucket(id, right);
+                let within = allows(self.allowance_of(&bucket), plus(self.used(&bucket, others), Charge::of(spec)));
+                let best = self.counts_as_best(id, right);
+                within && best > level && self.fits(spec, |holder| others(holder) && !self.must_yield(holder, id, best))
+            })
+        })
     }
 
     /// Whether the holder certainly has to make room for the task, which counts as `level`.

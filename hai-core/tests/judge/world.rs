@@ -499,13 +499,8 @@ impl World {
         if self.rounds.len().is_multiple_of(RESTORES_EVERY) {
             let mut restored = self.restored();
             let round = restored.schedule(self.books.now);
-            // Borrowers take the place of background work that came after they were last looked at.
-            let borrows = |decision: &Decision| matches!(decision, Decision::Promise { entitled: false, .. });
-            let more = !round.decisions.is_empty() && !round.decisions.iter().any(borrows);
-            assert!(!more, "one that was restored decides more: {round:?}");
-            if round.decisions.is_empty() {
-                self.books.judge_verdicts(&restored);
-            }
+            assert!(round.decisions.is_empty(), "one that was restored decides more: {round:?}");
+            self.books.judge_verdicts(&restored);
         }
     }
 

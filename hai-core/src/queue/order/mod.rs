@@ -22,7 +22,7 @@ pub use fifo::Fifo;
 pub use least_attained_service::LeastAttainedService;
 pub use shortest_expected::ShortestExpected;
 pub use shortest_remaining::ShortestRemaining;
-pub use usage::{AccountIx, Usage, UsageRow};
+pub use usage::{Account, AccountIx, Usage, UsageRow};
 
 use crate::model::{Rank, Span, TaskId, TaskSpec, Time};
 

@@ -35,7 +35,7 @@ pub struct Usage {
 
 /// One account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Account {
+pub struct Account {
     /// At `at`, in 2^-[`BITS`] milli-device-milliseconds.
     used: u128,
     /// In milli-devices.
@@ -110,6 +110,17 @@ impl Usage {
     pub fn release(&mut self, account: AccountIx, devices: Amount, now: Time) {
         let account = self.settle(account, now);
         account.held = account.held.saturating_sub(devices.as_milli().into());
+    }
+
+    /// An account as it is, to be put back if what came after did not happen.
+    #[must_use]
+    pub fn account_of(&self, account: AccountIx) -> Account {
+        self.accounts[account.0 as usize]
+    }
+
+    /// Puts an account back.
+    pub fn put_back(&mut self, account: AccountIx, known: Account) {
+        self.accounts[account.0 as usize] = known;
     }
 
     /// What was used by now, in whole device-milliseconds.
