@@ -8,8 +8,8 @@ use hai_benches::big::Cluster;
 use hai_benches::{Lab, task, user};
 use hai_core::engine::EngineConfig;
 use hai_core::model::{Decision, Fact, Priority, TaskId, WorkerExit, WorkerRequest};
-use hai_core::placement::policy::Typical;
 use hai_core::placement::PlacementPolicy;
+use hai_core::placement::policy::Typical;
 
 const NODES: [u32; 3] = [10, 100, 1000];
 /// The full size.
@@ -149,7 +149,8 @@ fn behind_ten_thousand(criterion: &mut Criterion) {
     for (name, ahead) in [("alone", 0), ("behind", 10_000)] {
         let mut cluster = Cluster::new(EngineConfig::default(), MANY);
         // On every node one device is taken, so that whole nodes can not be had.
-        let holder = cluster.one(0, Priority::Normal, WorkerRequest { cpu_milli: 100_000, ..WorkerRequest::devices(1) });
+        let holder =
+            cluster.one(0, Priority::Normal, WorkerRequest { cpu_milli: 100_000, ..WorkerRequest::devices(1) });
         for _ in 0..MANY {
             cluster.submit(holder.clone());
         }

@@ -209,7 +209,7 @@ impl Engine {
     fn fitting_in(&self, ask: AskId, ix: NodeIx, room: &Room) -> u32 {
         let (ask, node) = (self.ask(ask), self.inventory.node(ix));
         let everything = KindSet::all();
-        if !ask.allows(&self.inventory, node) {
+        if !ask.may_fit_in(room) || !ask.allows(&self.inventory, node) {
             return 0;
         }
         Seat::new(&self.inventory, ask, &everything, node, room).capacity()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustc_hash::FxHasher;
 use smallvec::SmallVec;
 
-use crate::inventory::{GroupIx, Inventory, KindSet, MILLI_PER_DEVICE, Make, MakeIx, Node, SiteIx, narrow};
+use crate::inventory::{GroupIx, Inventory, KindSet, MILLI_PER_DEVICE, Make, MakeIx, Node, Room, SiteIx, narrow};
 use crate::model::{
     Arrangement, Constraints, DevicePart, Devices, GroupName, ModelName, TaskSpec, WORKERS_MAX, WorkerRequest,
 };
@@ -168,6 +168,16 @@ impl Ask {
         match self.sites.get(site.index()) {
             Some(&allows) => allows,
             None => self.shape.allows(inventory.catalogue().site(site)),
+        }
+    }
+
+    /// Cheap: false only if no worker fits in so much room on whatever node.
+    #[must_use]
+    pub fn may_fit_in(&self, room: &Room) -> bool {
+        match self.shape.request.devices {
+            Devices::Count(count) => room.devices.count_ones() >= count && !room.taken_whole,
+            Devices::WholeNode => room.workers == 0,
+            Devices::Share(_) | Devices::Memory(_) => true,
         }
     }
 

@@ -130,6 +130,9 @@ impl Sketch {
                 sketch.rooms.insert(ix, room);
             }
             let room = sketch.room(node);
+            if !ask.may_fit_in(&room) {
+                continue;
+            }
             let seat = Seat::new(inventory, ask, within.kinds, node, &room);
             let fits = seat.capacity();
             if fits > 0 {

@@ -11,7 +11,7 @@ use super::placer::{Within, by_models};
 use super::policy::Policy;
 use super::seat::Seat;
 use super::{Places, gang};
-use crate::inventory::{Inventory, KindSet, NodeIx, When};
+use crate::inventory::{Inventory, KindSet, Node, NodeIx, Room, When};
 use crate::model::RunId;
 
 /// Placing a task as if some of a given set of runs had left.
@@ -87,7 +87,7 @@ impl<'a> Hypothesis<'a> {
         let room = node.room_at(When::Later);
         let mut fitting = SmallVec::new();
         for (kinds, sums) in &mut self.variants {
-            let fits = Seat::new(self.inventory, self.ask, kinds, node, &room).capacity();
+            let fits = fits_in(self.inventory, self.ask, kinds, node, &room);
             fitting.push(fits);
             let sum = sums.entry(scope).or_default();
             self.enough -= usize::from(*sum >= self.need);
@@ -110,7 +110,7 @@ impl<'a> Hypothesis<'a> {
         let node = self.inventory.node(ix);
         let room = node.room_later_without(leaves);
         for ((kinds, sums), before) in self.variants.iter_mut().zip(&mut touched.fitting) {
-            let fits = Seat::new(self.inventory, self.ask, kinds, node, &room).capacity();
+            let fits = fits_in(self.inventory, self.ask, kinds, node, &room);
             let sum = sums.entry(touched.scope).or_default();
             self.enough -= usize::from(*sum >= self.need);
             *sum = *sum + u64::from(fits) - u64::from(*before);
@@ -130,7 +130,7 @@ impl<'a> Hypothesis<'a> {
     pub fn on_node(&self, ix: NodeIx, leaves: impl Fn(RunId) -> bool) -> u32 {
         let node = self.inventory.node(ix);
         let room = node.room_later_without(leaves);
-        let fitting = |(kinds, _): &(KindSet, _)| Seat::new(self.inventory, self.ask, kinds, node, &room).capacity();
+        let fitting = |(kinds, _): &(KindSet, _)| fits_in(self.inventory, self.ask, kinds, node, &room);
         self.variants.iter().map(fitting).max().unwrap_or(0)
     }
 
@@ -147,4 +147,9 @@ impl<'a> Hypothesis<'a> {
             gang::place(self.inventory, self.ask, within, &sketch, self.policy)
         })
     }
+}
+
+/// How many workers fit on a node in so much room.
+fn fits_in(inventory: &Inventory, ask: &Ask, kinds: &KindSet, node: &Node, room: &Room) -> u32 {
+    if ask.may_fit_in(room) { Seat::new(inventory, ask, kinds, node, room).capacity() } else { 0 }
 }

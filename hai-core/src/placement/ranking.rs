@@ -122,6 +122,9 @@ impl Ranking {
             return (UNFIT, 0);
         }
         let room = node.room_at(self.when);
+        if !self.ask.may_fit_in(&room) {
+            return (UNFIT, 0);
+        }
         let seat = Seat::new(inventory, &self.ask, &self.kinds, node, &room);
         match seat.capacity() {
             0 => (UNFIT, 0),

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::Yielder;
 use crate::inventory::NodeIx;
-use crate::model::{Claim, GroupName, RunId, Span, Time};
+use crate::model::{Claim, GroupName, Priority, RunId, Span, Time};
 use crate::table::Table;
 
 /// What a run would lose if it left.
@@ -63,6 +63,16 @@ pub struct OnNode {
     pub yields_from: Time,
 }
 
+/// How many claims there are.
+const CLAIMS: usize = 2 * (Priority::LEVELS.len() + 1);
+
+/// The runs of one node, by claim.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByClaim {
+    /// How many devices the runs with at most this claim have, on whatever node.
+    devices: [u16; CLAIMS],
+}
+
 /// Runs that lose at the same rate: by devices, and by how they lose.
 type Rate = (u32, bool);
 /// The order within a rate: who loses least first, then the newest.
@@ -80,6 +90,53 @@ pub struct Yielders {
     groups: BTreeMap<GroupName, Group>,
     runs: Table<RunId, Listed>,
     on_node: Vec<SmallVec<[OnNode; 2]>>,
+    /// The same summed up, so that all nodes are quickly looked at.
+    by_claim: Vec<ByClaim>,
+}
+
+impl ByClaim {
+    fn of(here: &[OnNode]) -> Self {
+        let mut sums = ByClaim::default();
+        for there in here {
+            let at = Self::index(there.claim);
+            sums.devices[at] = sums.devices[at].saturating_add(u16::try_from(there.devices).unwrap_or(u16::MAX));
+        }
+        for at in 1..CLAIMS {
+            sums.devices[at] = sums.devices[at].saturating_add(sums.devices[at - 1]);
+        }
+        sums
+    }
+
+    /// Claims in their order, from zero.
+    fn index(claim: Claim) -> usize {
+        usize::from(claim.entitled) * (CLAIMS / 2) + claim.level as usize
+    }
+
+    fn claim(index: usize) -> Claim {
+        let level = (index % (CLAIMS / 2)).checked_sub(1).map_or(Priority::Auto, |at| {
+            let best_first = Priority::LEVELS;
+            best_first[best_first.len() - 1 - at]
+        });
+        Claim { entitled: index >= CLAIMS / 2, level }
+    }
+
+    /// The least claim such that runs with at most this claim, and below another, have so many devices; `None` if all of
+    /// those have fewer.
+    #[must_use]
+    pub fn least(&self, devices: u32, below: Claim) -> Option<Claim> {
+        let enough = |sum: &u16| u32::from(*sum) >= devices || *sum == u16::MAX;
+        let below = &self.devices[..Self::index(below)];
+        below.last().filter(|sum| enough(sum))?;
+        below.iter().position(enough).map(Self::claim)
+    }
+
+    /// The greatest claim, if that is below another.
+    #[must_use]
+    pub fn greatest(&self, below: Claim) -> Option<Claim> {
+        let all = *self.devices.last()?;
+        let at = self.devices.iter().position(|&sum| sum == all && sum > 0)?;
+        (at < Self::index(below)).then(|| Self::claim(at))
+    }
 }
 
 impl Loss {
@@ -124,6 +181,7 @@ impl Yielders {
         for &ix in &listed.nodes {
             if self.on_node.len() <= ix.index() {
                 self.on_node.resize_with(ix.index() + 1, SmallVec::new);
+                self.by_claim.resize(ix.index() + 1, ByClaim::default());
             }
             self.on_node[ix.index()].push(OnNode {
                 run,
@@ -133,6 +191,7 @@ impl Yielders {
                 loss: listed.loss,
                 yields_from: listed.yields_from,
             });
+            self.by_claim[ix.index()] = ByClaim::of(&self.on_node[ix.index()]);
         }
         self.runs.insert(run, listed);
     }
@@ -142,6 +201,7 @@ impl Yielders {
         let Some(listed) = self.runs.remove(run) else { return };
         for ix in &listed.nodes {
             self.on_node[ix.index()].retain(|there| there.run != run);
+            self.by_claim[ix.index()] = ByClaim::of(&self.on_node[ix.index()]);
         }
         let Some(group) = self.groups.get_mut(&listed.group) else { return };
         group.count -= 1;
@@ -161,6 +221,12 @@ impl Yielders {
     #[must_use]
     pub fn on_node(&self, ix: NodeIx) -> &[OnNode] {
         self.on_node.get(ix.index()).map_or(&[], |runs| runs)
+    }
+
+    /// The runs on a node, summed up.
+    #[must_use]
+    pub fn by_claim(&self, ix: NodeIx) -> ByClaim {
+        self.by_claim.get(ix.index()).copied().unwrap_or_default()
     }
 
     /// Groups that had a run.
@@ -237,7 +303,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::Priority;
 
     fn listed(level: Priority, devices: u32, loss: Loss) -> Listed {
         let group = GroupName::new("g").expect("a letter");
@@ -252,7 +317,40 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn claims_are_numbered_in_their_order() {
+        let claims: Vec<Claim> = (0..CLAIMS).map(ByClaim::claim).collect();
+        assert!(claims.is_sorted_by(|a, b| a < b), "{claims:?}");
+        assert!((0..CLAIMS).all(|at| ByClaim::index(claims[at]) == at));
+    }
+
     proptest! {
+        /// The sums of a node against a count of its runs.
+        #[test]
+        fn sums_by_claim_are_what_counting_gives(
+            runs in prop::collection::vec((0..CLAIMS, 1..70_000_u32), 0..6),
+            below in 0..CLAIMS,
+            devices in 1..70_000_u32,
+        ) {
+            let on_node: Vec<OnNode> = (0..).zip(&runs).map(|(number, &(claim, devices))| OnNode {
+                run: RunId(number),
+                claim: ByClaim::claim(claim),
+                owner: Owner(0),
+                devices,
+                loss: Loss::Fixed(Span::ZERO),
+                yields_from: Time::ZERO,
+            }).collect();
+            let sums = ByClaim::of(&on_node);
+            let below = ByClaim::claim(below);
+            let sum = |most: Claim| -> u32 {
+                on_node.iter().filter(|there| there.claim <= most && there.claim < below).map(|there| there.devices).sum()
+            };
+            let least = (0..CLAIMS).map(ByClaim::claim).find(|&most| most < below && sum(most) >= devices.min(65_535));
+            prop_assert_eq!(sums.least(devices.min(65_535), below), least);
+            let greatest = on_node.iter().map(|there| there.claim).max();
+            prop_assert_eq!(sums.greatest(below), greatest.filter(|&claim| claim < below));
+        }
+
         #[test]
         fn merging_gives_the_order_that_sorting_gives(
             runs in prop::collection::vec((any::<bool>(), 1..4_u32, any_loss()), 0..40),
