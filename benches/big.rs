@@ -210,6 +210,26 @@ impl Cluster {
         }
     }
 
+    /// So many tasks of one device come, start and end, with one round for all of them; what changed is taken out as a store
+    /// would.
+    ///
+    /// # Panics
+    /// If there is no room for all of them.
+    pub fn pass_through(&mut self, spec: &Arc<TaskSpec>, tasks: usize) {
+        for _ in 0..tasks {
+            let task = self.engine.next_task_id();
+            self.tell(&Fact::Submitted { task, spec: Arc::clone(spec) });
+        }
+        let round = self.schedule();
+        assert_eq!(round.decisions.len(), tasks, "there is room for all");
+        for decision in &round.decisions {
+            let Decision::Start { run, .. } = *decision else { unreachable!("nothing else is decided") };
+            self.tell(&Fact::WorkerStarted { run, rank: 0 });
+            self.tell(&Fact::WorkerEnded { run, rank: 0, exit: WorkerExit::exited(0) });
+        }
+        drop(self.engine.drain_changes());
+    }
+
     /// Any run that executes ends well.
     pub fn draw_end(&mut self) -> Vec<Fact> {
         let at = self.random.below(self.executing.len() as u64) as usize;

@@ -64,6 +64,16 @@ impl Ranking {
         self.ask.hash() == ask.hash() && self.when == when && self.kinds == *kinds && self.ask.is_like(ask)
     }
 
+    /// Whether nothing changed since the last time.
+    pub(crate) fn is_synced(&self, inventory: &Inventory) -> bool {
+        self.synced == inventory.change_count()
+    }
+
+    /// Kinds of devices that may be given.
+    pub(crate) fn kinds(&self) -> &KindSet {
+        &self.kinds
+    }
+
     /// Takes in what changed since the last time.
     pub(crate) fn sync(&mut self, inventory: &Inventory, policy: &Policy) {
         let slots = inventory.node_slots();

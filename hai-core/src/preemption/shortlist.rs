@@ -81,7 +81,7 @@ pub fn candidates(yielders: &Yielders, winner: &Winner<'_>) -> (Vec<Yielder>, bo
             continue;
         }
         first.push(yielder);
-        let enough = !few && alone && FIRST.contains(&first.len()) && makes_room(winner, &first);
+        let enough = !few && alone && FIRST.contains(&first.len()) && makes_room(yielders, winner, &first);
         if enough {
             return (first, spared);
         }
@@ -96,10 +96,22 @@ pub fn candidates(yielders: &Yielders, winner: &Winner<'_>) -> (Vec<Yielder>, bo
 }
 
 /// Whether one worker would fit on some node if all of these left.
-fn makes_room(winner: &Winner<'_>, leaving: &[Yielder]) -> bool {
+fn makes_room(yielders: &Yielders, winner: &Winner<'_>, leaving: &[Yielder]) -> bool {
     let mut runs: Vec<RunId> = leaving.iter().map(|yielder| yielder.run).collect();
     runs.sort_unstable();
-    super::nodes_of(leaving).into_iter().any(|ix| fits_without(winner, ix, |run| runs.binary_search(&run).is_ok()))
+    let devices = |run: RunId| yielders.get(run).map_or(0, |listed| listed.devices);
+    let mut freed: Vec<(NodeIx, u32)> =
+        leaving.iter().flat_map(|yielder| yielder.nodes.iter().map(|&ix| (ix, devices(yielder.run)))).collect();
+    freed.sort_unstable();
+    freed.chunk_by(|a, b| a.0 == b.0).any(|here| {
+        let ix = here[0].0;
+        let freed = here.iter().fold(0_u32, |sum, (_, devices)| sum.saturating_add(*devices));
+        let enough = match winner.question.ask.request().devices {
+            Devices::Count(_) => freed >= missing(winner, ix),
+            Devices::WholeNode | Devices::Share(_) | Devices::Memory(_) => true,
+        };
+        enough && fits_without(winner, ix, |run| runs.binary_search(&run).is_ok())
+    })
 }
 
 fn fits_without(winner: &Winner<'_>, ix: NodeIx, leaves: impl Fn(RunId) -> bool) -> bool {

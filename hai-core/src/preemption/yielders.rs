@@ -130,6 +130,12 @@ impl ByClaim {
         below.iter().position(enough).map(Self::claim)
     }
 
+    /// How many devices the runs have whose claim is below this one, or 65,535 if they have more.
+    #[must_use]
+    pub fn below(&self, claim: Claim) -> u32 {
+        Self::index(claim).checked_sub(1).map_or(0, |at| u32::from(self.devices[at]))
+    }
+
     /// The greatest claim, if that is below another.
     #[must_use]
     pub fn greatest(&self, below: Claim) -> Option<Claim> {
