@@ -60,7 +60,9 @@ pub struct Inventory {
     /// The last changes, oldest first; the last one has the number `change_count`.
     changes: VecDeque<NodeIx>,
     change_count: u64,
-    /// By node: how many devices nobody has later. Kept apart from the nodes so that all of them are quickly looked at.
+    /// By node: the number of its last change, and how many devices nobody has later. Kept apart from the nodes, so that
+    /// those that are of no use need not be looked at.
+    changed: Vec<u64>,
     free_later: Vec<u8>,
 }
 
@@ -199,7 +201,7 @@ impl Inventory {
         let first = self.changes.len().checked_sub(behind)?;
         let numbered = (change + 1..).zip(self.changes.range(first..));
         // Only the last change of each node counts.
-        Some(numbered.filter(|&(at, &ix)| self.get(ix).is_none_or(|node| node.changed == at)).map(|(_, &ix)| ix))
+        Some(numbered.filter(|&(at, &ix)| self.changed[ix.index()] == at).map(|(_, &ix)| ix))
     }
 
     /// Adds or changes a node. Returns its place.
@@ -238,7 +240,6 @@ impl Inventory {
                 healthy: room.devices,
                 gone: false,
                 cooling: None,
-                changed: 0,
                 holds: Vec::new(),
                 now: room.clone(),
                 later: room,
@@ -384,12 +385,13 @@ impl Inventory {
     fn mark(&mut self, ix: NodeIx) {
         self.change_count += 1;
         let count = self.change_count;
-        let node = self.node_mut(ix);
-        node.changed = count;
+        let node = self.node(ix);
         let free = u8::try_from(node.later.devices.count_ones()).expect("a mask has 64 bits");
         if self.free_later.len() <= ix.index() {
             self.free_later.resize(ix.index() + 1, 0);
+            self.changed.resize(ix.index() + 1, 0);
         }
+        self.changed[ix.index()] = count;
         self.free_later[ix.index()] = free;
         if self.changes.len() >= self.nodes.len().max(CHANGES_MIN) {
             self.changes.pop_front();

@@ -58,8 +58,6 @@ pub struct Node {
     pub(super) gone: bool,
     /// It gets no new work before then, or before it is released.
     pub(super) cooling: Option<Time>,
-    /// When it changed last, by the inventory's count of changes.
-    pub(super) changed: u64,
     pub(super) holds: Vec<Hold>,
     pub(super) now: Room,
     pub(super) later: Room,

@@ -110,6 +110,9 @@ impl<'a> Hypothesis<'a> {
             return;
         }
         let scope = Scope::of(self.inventory, self.ask, node);
+        if !touched && !self.ask.may_fit_on(self.inventory, ix) {
+            return;
+        }
         let room = node.room_at(When::Later);
         let mut fitting = SmallVec::new();
         for (kinds, sums) in &mut self.variants {

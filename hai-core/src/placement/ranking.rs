@@ -97,7 +97,7 @@ impl Ranking {
             let (key, fits) = self.judge(inventory, policy, ix);
             self.keys[ix.index()] = key;
             if let Some(sums) = &mut self.fits {
-                sums.set(ix, inventory.get(ix).map(Node::path), fits);
+                sums.set(ix, inventory.get(ix).filter(|_| fits > 0).map(Node::path), fits);
             }
         }
         self.winners.clear();
@@ -110,7 +110,7 @@ impl Ranking {
     fn look_at(&mut self, inventory: &Inventory, policy: &Policy, ix: NodeIx) {
         let (key, fits) = self.judge(inventory, policy, ix);
         if let Some(sums) = &mut self.fits {
-            sums.set(ix, inventory.get(ix).map(Node::path), fits);
+            sums.set(ix, inventory.get(ix).filter(|_| fits > 0).map(Node::path), fits);
         }
         if std::mem::replace(&mut self.keys[ix.index()], key) == key {
             return;
@@ -127,6 +127,9 @@ impl Ranking {
     }
 
     fn judge(&self, inventory: &Inventory, policy: &Policy, ix: NodeIx) -> (Key, u32) {
+        if !self.ask.may_fit_on(inventory, ix) {
+            return (UNFIT, 0);
+        }
         let Some(node) = inventory.get(ix) else { return (UNFIT, 0) };
         if Some(node.group()) != self.group || !self.ask.allows(inventory, node) {
             return (UNFIT, 0);

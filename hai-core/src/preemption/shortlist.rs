@@ -154,8 +154,13 @@ fn on_cheapest_nodes(yielders: &Yielders, winner: &Winner<'_>) -> Vec<Yielder> {
             break;
         }
         for &(_, ix) in open.iter().filter(|(least, _)| *least == claim) {
+            let (least, need) = (yielders.by_claim(ix), missing(winner, ix));
+            let bound = ((claim, least.loss(need, winner.below, winner.now)), ix);
+            if nodes.len() == wanted && nodes.peek().is_some_and(|dearest| bound >= *dearest) {
+                continue;
+            }
             let here = yielders.on_node(ix);
-            let node = (estimate(here, winner, missing(winner, ix), may_leave), ix);
+            let node = (estimate(here, winner, need, may_leave), ix);
             if nodes.len() == wanted && nodes.peek().is_some_and(|dearest| node >= *dearest) {
                 continue;
             }

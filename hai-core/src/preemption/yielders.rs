@@ -71,6 +71,11 @@ const CLAIMS: usize = 2 * (Priority::LEVELS.len() + 1);
 pub struct ByClaim {
     /// How many devices the runs with at most this claim have, on whatever node.
     devices: [u16; CLAIMS],
+    /// Devices whose work since a time is lost, and the sum of these times.
+    rate: u32,
+    since: i128,
+    /// What is lost whatever the time.
+    fixed: u64,
 }
 
 /// Runs that lose at the same rate: by devices, and by how they lose.
@@ -100,6 +105,13 @@ impl ByClaim {
         for there in here {
             let at = Self::index(there.claim);
             sums.devices[at] = sums.devices[at].saturating_add(u16::try_from(there.devices).unwrap_or(u16::MAX));
+            match there.loss {
+                Loss::Fixed(_) => sums.fixed = sums.fixed.saturating_add(there.loss.at(Time::ZERO, there.devices)),
+                Loss::WorkSince(since) => {
+                    sums.rate = sums.rate.saturating_add(there.devices);
+                    sums.since += i128::from(since.as_ms()) * i128::from(there.devices);
+                }
+            }
         }
         for at in 1..CLAIMS {
             sums.devices[at] = sums.devices[at].saturating_add(sums.devices[at - 1]);
@@ -128,6 +140,18 @@ impl ByClaim {
         let below = &self.devices[..Self::index(below)];
         below.last().filter(|sum| enough(sum))?;
         below.iter().position(enough).map(Self::claim)
+    }
+
+    /// What it costs at the least that runs below a claim leave, until so many devices are free.
+    #[must_use]
+    pub fn loss(&self, devices: u32, below: Claim, now: Time) -> u64 {
+        // Only where all have to leave do the sums tell.
+        let all = self.devices[CLAIMS - 1];
+        if u32::from(all) > devices || all == u16::MAX || self.below(below) < u32::from(all) {
+            return 0;
+        }
+        let work = i128::from(now.as_ms()) * i128::from(self.rate) - self.since;
+        u64::try_from(work.max(0)).unwrap_or(u64::MAX).saturating_add(self.fixed)
     }
 
     /// How many devices the runs have whose claim is below this one, or 65,535 if they have more.
@@ -231,8 +255,9 @@ impl Yielders {
 
     /// The runs on a node, summed up.
     #[must_use]
-    pub fn by_claim(&self, ix: NodeIx) -> ByClaim {
-        self.by_claim.get(ix.index()).copied().unwrap_or_default()
+    pub fn by_claim(&self, ix: NodeIx) -> &ByClaim {
+        const NOBODY: &ByClaim = &ByClaim { devices: [0; CLAIMS], rate: 0, since: 0, fixed: 0 };
+        self.by_claim.get(ix.index()).unwrap_or(NOBODY)
     }
 
     /// Groups that had a run.
@@ -323,6 +348,14 @@ mod tests {
         ]
     }
 
+    fn greatest_of(on_node: &[OnNode]) -> Option<Claim> {
+        on_node.iter().map(|there| there.claim).max()
+    }
+
+    fn sum_of(on_node: &[OnNode]) -> u32 {
+        on_node.iter().map(|there| there.devices).sum()
+    }
+
     #[test]
     fn claims_are_numbered_in_their_order() {
         let claims: Vec<Claim> = (0..CLAIMS).map(ByClaim::claim).collect();
@@ -343,7 +376,7 @@ mod tests {
                 claim: ByClaim::claim(claim),
                 owner: Owner(0),
                 devices,
-                loss: Loss::Fixed(Span::ZERO),
+                loss: if number % 3 == 0 { Loss::Fixed(Span::from_ms(7)) } else { Loss::WorkSince(Time::from_ms(40 * number as i64)) },
                 yields_from: Time::ZERO,
             }).collect();
             let sums = ByClaim::of(&on_node);
@@ -353,7 +386,11 @@ mod tests {
             };
             let least = (0..CLAIMS).map(ByClaim::claim).find(|&most| most < below && sum(most) >= devices.min(65_535));
             prop_assert_eq!(sums.least(devices.min(65_535), below), least);
-            let greatest = on_node.iter().map(|there| there.claim).max();
+            let loss: u64 = on_node.iter().map(|there| there.loss.at(Time::from_ms(1000), there.devices)).sum();
+            let (all_below, all) = (greatest_of(&on_node) < Some(below), sum_of(&on_node));
+            let known = all_below && all <= devices && all < 65_535;
+            prop_assert_eq!(sums.loss(devices, below, Time::from_ms(1000)), if known { loss } else { 0 });
+            let greatest = greatest_of(&on_node);
             prop_assert_eq!(sums.greatest(below), greatest.filter(|&claim| claim < below));
         }
 
