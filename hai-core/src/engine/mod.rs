@@ -27,12 +27,15 @@ mod undo;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 pub use config::{Churn, EngineConfig, Policy, Timing};
 pub use error::FactError;
 pub use snapshot::EngineState;
 
+use indexmap::IndexMap;
+use rustc_hash::FxHasher;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::{Inventory, NodeIx};
@@ -106,7 +109,7 @@ pub struct Engine {
     /// For whom nodes are kept.
     reservations: BTreeMap<TaskId, Reservation>,
     /// Users at priorities, as numbers.
-    owners: BTreeMap<(UserName, Priority), Owner>,
+    owners: IndexMap<(UserName, Priority), Owner, BuildHasherDefault<FxHasher>>,
     agenda: Agenda,
     /// Nodes that were freed, as far as this round has taken them in.
     freed_nodes: Vec<NodeIx>,
@@ -203,7 +206,7 @@ impl Engine {
             over_slice: BTreeMap::new(),
             yielders: Yielders::default(),
             reservations: BTreeMap::new(),
-            owners: BTreeMap::new(),
+            owners: IndexMap::default(),
             agenda: Agenda::default(),
             freed_nodes: Vec::new(),
             newly_blocked: Vec::new(),
