@@ -14,8 +14,10 @@ mod fifo;
 mod forced;
 mod hai;
 mod life;
+mod looks;
 mod observe;
 mod place;
+mod remember;
 mod reserve;
 mod snapshot;
 mod state;
@@ -27,6 +29,7 @@ use std::sync::Arc;
 
 pub use config::{Churn, EngineConfig, Policy, Timing};
 pub use error::FactError;
+pub(crate) use looks::{LineKey, Manner, RunLook, Seating};
 pub use snapshot::EngineState;
 
 use serde::{Deserialize, Serialize};
