@@ -11,8 +11,8 @@ mod lacks;
 use std::cell::Cell;
 
 use hai_core::engine::{Engine, Policy};
-use hai_core::explain::why;
 use hai_core::explain::why::why_naming;
+use hai_core::explain::{Limits, Then, what_would_help, why};
 use hai_core::model::*;
 use judge::ops::story;
 use judge::world::World;
@@ -51,7 +51,13 @@ fn who_waits_starts_once_the_named_lack_is_taken_away() {
             for cure in lacks::cures(&engine, &reason) {
                 let (copy, round) = cure.apply(&engine);
                 let placed = lacks::is_placed(&round, id);
-                prop_assert!(placed, "task {id} got what it lacks ({cure:?}), and still {:?}\n{}\n{}", copy.verdict(id), reason, serde_json::to_string(&reason).expect("plain data"));
+                prop_assert!(
+                    placed,
+                    "task {id} got what it lacks ({cure:?}), and still {:?}\n{}\n{}",
+                    copy.verdict(id),
+                    reason,
+                    serde_json::to_string(&reason).expect("plain data")
+                );
                 started.set(started.get() + 1);
             }
         }
@@ -93,4 +99,55 @@ fn nobody_is_told_of_others_tasks_who_should_not_be() {
     if let Err(error) = runner {
         panic!("{error}");
     }
+}
+
+#[test]
+fn what_would_help_does_and_one_step_less_does_not() {
+    let (mut helped, mut steps) = (Cell::new(0_u32), Cell::new(0_u32));
+    let result = TestRunner::new(Config { cases: config(2).cases / TIMES, ..config(2) }).run(
+        &story(Policy::Hai, 1..OPS_MAX),
+        |story| {
+            let mut engine = World::play(&story).engine;
+            let now = engine.now();
+            engine.schedule(now);
+            for id in waiting(&engine) {
+                let helps = what_would_help(&engine, id, &Limits::default());
+                prop_assert!(helps.copies <= Limits::default().copies + 1, "{}", helps.copies);
+                for help in &helps.singles {
+                    let mut copy = engine.clone();
+                    prop_assert!(help.change.apply(&mut copy, id), "task {id}: {help:?} can not be");
+                    let round = copy.schedule(now);
+                    let starts =
+                        round.decisions.iter().any(|of| matches!(of, Decision::Start { task, .. } if *task == id));
+                    let told = lacks::is_placed(&round, id) && starts == (help.then == Then::Starts);
+                    prop_assert!(told, "task {id}: {help:?} does not help: {round:?}");
+                    helped.set(helped.get() + 1);
+                    let Some(less) = help.change.one_step_less() else { continue };
+                    let mut copy = engine.clone();
+                    less.apply(&mut copy, id);
+                    let round = copy.schedule(now);
+                    prop_assert!(
+                        !lacks::is_placed(&round, id),
+                        "task {id}: {help:?} is more than needed: {less:?} is enough"
+                    );
+                    steps.set(steps.get() + 1);
+                }
+                if let Some((first, second)) = &helps.pair {
+                    prop_assert!(helps.singles.is_empty());
+                    let mut copy = engine.clone();
+                    prop_assert!(first.apply(&mut copy, id));
+                    copy.schedule(now);
+                    prop_assert!(second.change.apply(&mut copy, id));
+                    let round = copy.schedule(now);
+                    prop_assert!(lacks::is_placed(&round, id), "task {id}: {first:?} and {second:?} do not help");
+                }
+            }
+            Ok(())
+        },
+    );
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+    println!("{} changes helped, of {} less would not", helped.get_mut(), steps.get_mut());
+    assert!(*helped.get_mut() > 200 && *steps.get_mut() > 100, "hardly anything would help: {helped:?}, {steps:?}");
 }

@@ -153,9 +153,10 @@ impl Engine {
     pub(crate) fn look_runs<'a>(&'a self, group: &'a GroupName) -> impl Iterator<Item = RunLook<'a>> + 'a {
         let on_nodes = self.inventory.group(group).flat_map(|ix| self.inventory.node(ix).holds());
         let there: std::collections::BTreeSet<RunId> = on_nodes.map(|hold| hold.run).collect();
-        let here = self.runs.iter().filter(move |(id, run)| {
-            there.contains(id) || self.task_ref(run.task).spec.group == *group
-        });
+        let here = self
+            .runs
+            .iter()
+            .filter(move |(id, run)| there.contains(id) || self.task_ref(run.task).spec.group == *group);
         here.map(|(id, run)| self.look_at(id, run))
     }
 

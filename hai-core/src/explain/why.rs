@@ -11,6 +11,7 @@ mod right;
 mod running;
 mod text;
 mod who;
+pub(super) mod words;
 mod yielding;
 
 use serde::{Deserialize, Serialize};
@@ -83,7 +84,7 @@ pub fn why_naming(engine: &Engine, task: TaskId, named: usize) -> Option<Why> {
 }
 
 /// The same, of a copy of an engine that may be written to.
-pub(crate) fn why_of_copy(engine: &mut Engine, id: TaskId, named: usize) -> Option<Why> {
+pub(super) fn why_of_copy(engine: &mut Engine, id: TaskId, named: usize) -> Option<Why> {
     let view = engine.task(id)?;
     let verdict = engine.verdict(id);
     let head = match &verdict {

@@ -53,7 +53,13 @@ impl fmt::Display for KeptLink {
             return write!(f, "if it still waits at {}, nodes will be kept for it", self.from);
         }
         let names: Vec<String> = self.nodes.iter().map(ToString::to_string).collect();
-        write!(f, "{} {} kept for it since {}", names.join(", "), if names.len() == 1 { "is" } else { "are" }, self.from)?;
+        write!(
+            f,
+            "{} {} kept for it since {}",
+            names.join(", "),
+            if names.len() == 1 { "is" } else { "are" },
+            self.from
+        )?;
         match self.by {
             Some(by) => write!(f, "; it starts by {by} if no better work comes"),
             None => f.write_str("; a run that never has to leave is in its way"),

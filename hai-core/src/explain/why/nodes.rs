@@ -252,7 +252,13 @@ impl NodeRefusal {
         use NodeRefusal::*;
         matches!(
             self,
-            Occupied | TakenWhole | DevicesInUse { .. } | PartsInUse | CoresInUse { .. } | MemoryInUse { .. } | BeingLeft
+            Occupied
+                | TakenWhole
+                | DevicesInUse { .. }
+                | PartsInUse
+                | CoresInUse { .. }
+                | MemoryInUse { .. }
+                | BeingLeft
         )
     }
 }
@@ -276,7 +282,9 @@ impl fmt::Display for NodeRefusal {
             NodeRefusal::Cordoned => f.write_str("cordoned by an operator"),
             NodeRefusal::CoolingDown { until } => write!(f, "refused a start, left alone until {until}"),
             NodeRefusal::Taint { taint } => write!(f, "tainted `{taint}`, which the task does not tolerate"),
-            NodeRefusal::Label { label, value } => write!(f, "without the label `{label}={value}` that the task asks for"),
+            NodeRefusal::Label { label, value } => {
+                write!(f, "without the label `{label}={value}` that the task asks for")
+            }
             NodeRefusal::Zone => f.write_str("in none of the zones that the task asks for"),
             NodeRefusal::NoDevices => f.write_str("without GPUs"),
             NodeRefusal::ModelForbidden => f.write_str("GPUs of a model that the task forbids"),
@@ -328,7 +336,13 @@ impl fmt::Display for NodeClass {
             .collect();
         let kinds: Vec<String> = kinds.into_iter().collect();
         let devices = if kinds.is_empty() { "no GPUs".to_owned() } else { list(&kinds) };
-        write!(f, "{} with {devices}, {}, {}", count(self.nodes, "node"), cores(self.cpu_milli), memory(self.memory_mib))
+        write!(
+            f,
+            "{} with {devices}, {}, {}",
+            count(self.nodes, "node"),
+            cores(self.cpu_milli),
+            memory(self.memory_mib)
+        )
     }
 }
 

@@ -221,10 +221,8 @@ fn look_level(
     let other = |run: &RunLook<'_>| Other::new(run.task, &run.spec.user, run.level);
     let mine = || here.iter().filter(|(run, same)| *same && run.entitled).map(|(run, _)| run);
     let leaves = |run: &RunLook<'_>| matches!(run.part, Part::Leaving | Part::Returning);
-    let holders: Vec<Holder> = mine()
-        .take(named)
-        .map(|run| Holder { who: other(run), charge: run.charge, leaving: leaves(run) })
-        .collect();
+    let holders: Vec<Holder> =
+        mine().take(named).map(|run| Holder { who: other(run), charge: run.charge, leaving: leaves(run) }).collect();
     let more_holders = u32::try_from(mine().count() - holders.len()).unwrap_or(u32::MAX);
     let team_right = |pool: crate::rights::book::PoolLook| {
         let team = book.find_team(&pool.team);

@@ -224,7 +224,8 @@ impl RunLink {
             text += &format!("; its GPUs are number {} in the task's list of models", self.liking + 1);
         }
         if self.joined.1 > 0 {
-            let best = if self.joined.0 >= self.joined.1 { "as well as can be" } else { "less well than others of the node" };
+            let best =
+                if self.joined.0 >= self.joined.1 { "as well as can be" } else { "less well than others of the node" };
             text += &format!("; its GPUs are joined {best}");
         }
         if let Some(spread) = self.spread {
@@ -266,7 +267,10 @@ impl fmt::Display for Basis {
         match self {
             Basis::WithinRight { level } => write!(f, "it is within its owner's right at {level}"),
             Basis::Borrowed { level } => {
-                write!(f, "it is beyond its owner's right at {level}, on borrowed capacity: it yields to all work within its right")
+                write!(
+                    f,
+                    "it is beyond its owner's right at {level}, on borrowed capacity: it yields to all work within its right"
+                )
             }
             Basis::Background => f.write_str("it is background work, and takes what nobody else wants"),
         }

@@ -4,11 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Why;
 use super::nodes::{NodeRefusal, NodesLink};
 use super::right::{Borrowing, RightLink, charge};
 use super::who::{count, list};
 use super::yielding::{StayReason, YieldLink};
-use super::Why;
 use crate::model::{Charge, Lack, TaskState, Verdict, YieldRule};
 
 /// A part of the text.
@@ -50,7 +50,11 @@ impl fmt::Display for Why {
         };
         match (verdict, &self.head) {
             (Verdict::Behind { head }, Some((_, of_head))) => {
-                write!(f, "it waits behind task {head}, which asks for the same and came first; {}", self.in_words(of_head))
+                write!(
+                    f,
+                    "it waits behind task {head}, which asks for the same and came first; {}",
+                    self.in_words(of_head)
+                )
             }
             _ => f.write_str(&self.in_words(verdict)),
         }
@@ -61,7 +65,9 @@ impl Why {
     /// What the task waits for, with what the links know of it.
     fn in_words(&self, verdict: &Verdict) -> String {
         match verdict {
-            Verdict::NotYetSeen => "no round has looked at it since it came or changed; ask again in a moment".to_owned(),
+            Verdict::NotYetSeen => {
+                "no round has looked at it since it came or changed; ask again in a moment".to_owned()
+            }
             Verdict::NoRight { user, group, asked, .. } | Verdict::RightUsed { user, group, asked, .. } => {
                 self.right_in_words(verdict, &format!("{user} in group {group}"), *asked)
             }
@@ -219,14 +225,16 @@ fn yield_lines(yielding: &YieldLink) -> Vec<String> {
 fn main_refusals(nodes: &NodesLink) -> Option<String> {
     let mut counted: Vec<(&NodeRefusal, u32)> = Vec::new();
     for refused in nodes.classes.iter().flat_map(|class| &class.refused) {
-        let same = |known: &&mut (&NodeRefusal, u32)| std::mem::discriminant(known.0) == std::mem::discriminant(&refused.why);
+        let same =
+            |known: &&mut (&NodeRefusal, u32)| std::mem::discriminant(known.0) == std::mem::discriminant(&refused.why);
         match counted.iter_mut().find(same) {
             Some((_, nodes)) => *nodes += refused.nodes,
             None => counted.push((&refused.why, refused.nodes)),
         }
     }
     counted.sort_by_key(|(why, nodes)| (why.is_for_good(), std::cmp::Reverse(*nodes)));
-    let parts: Vec<String> = counted.iter().take(2).map(|(why, nodes)| format!("{}: {why}", count(*nodes, "node"))).collect();
+    let parts: Vec<String> =
+        counted.iter().take(2).map(|(why, nodes)| format!("{}: {why}", count(*nodes, "node"))).collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 

@@ -71,7 +71,7 @@ pub(super) fn level_word(level: Priority) -> &'static str {
 }
 
 /// `1 task`, `2 tasks`.
-pub(super) fn count(number: impl Into<u64>, one: &str) -> String {
+pub(crate) fn count(number: impl Into<u64>, one: &str) -> String {
     match number.into() {
         1 => format!("1 {one}"),
         many => format!("{many} {one}s"),

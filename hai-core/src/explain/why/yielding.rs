@@ -173,7 +173,9 @@ impl fmt::Display for StayReason {
             StayReason::SliceNotOver => "of the same priority, and entitled to a slice of time first",
             StayReason::NotSuspendable => "can not be suspended",
             StayReason::OwnWork => "the same user's own work of the same priority",
-            StayReason::BorrowersTakeNothing => "this task has no right of its own to a place, so nobody has to make room for it",
+            StayReason::BorrowersTakeNothing => {
+                "this task has no right of its own to a place, so nobody has to make room for it"
+            }
             StayReason::BetterClaim => "of a better priority, or within their right",
             StayReason::OtherGroup => "of another group, to which the node belonged before",
             StayReason::BeforeInOrder => "before this task in the queue",

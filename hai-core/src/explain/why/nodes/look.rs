@@ -50,7 +50,8 @@ pub(in crate::explain) fn look(engine: &mut Engine, id: TaskId, named: usize) ->
             class.nodes_now += 1;
         } else {
             let kept = engine.look_keeps(ix, id).filter(|_| seating.avoid.binary_search(&ix).is_ok());
-            let kept = kept.and_then(|task| Some(Other::new(task, &engine.look_spec(task)?.user, spec_level(engine, task))));
+            let kept =
+                kept.and_then(|task| Some(Other::new(task, &engine.look_spec(task)?.user, spec_level(engine, task))));
             let why = refusal(inventory, &ask, &spec, &seating, node, kept, fits_later > 0);
             class.refused.entry(why).or_default().push(node.spec().name.clone());
         }
@@ -175,7 +176,8 @@ fn refusal(
         return of_kind(inventory, spec, node, fit.accepted.count_ones());
     }
     if allowed.count_ones() < wanted
-        || (request.devices == Devices::WholeNode && make.devices_of(&seating.kinds.1).count_ones() as usize != make.len())
+        || (request.devices == Devices::WholeNode
+            && make.devices_of(&seating.kinds.1).count_ones() as usize != make.len())
     {
         return NodeRefusal::ModelBeyondRight;
     }
@@ -234,8 +236,9 @@ fn of_kind(inventory: &Inventory, spec: &TaskSpec, node: &Node, accepted: u32) -
         NodeRefusal::ModelForbidden
     } else if all(&|kind| !asked(kind) || request.forbidden_models.contains(&kind.model)) {
         NodeRefusal::ModelNotAsked
-    } else if all(&|kind| kind.mig_profile != request.mig_profile || request.devices.is_part() && kind.mig_profile.is_some())
-    {
+    } else if all(&|kind| {
+        kind.mig_profile != request.mig_profile || request.devices.is_part() && kind.mig_profile.is_some()
+    }) {
         NodeRefusal::MigProfile
     } else if bad.iter().any(|kind| kind.memory_mib < least) {
         NodeRefusal::DeviceMemory { most_mib: bad.iter().map(|kind| kind.memory_mib).max().unwrap_or(0) }
