@@ -12,6 +12,7 @@ mod overlay;
 mod placer;
 pub mod policy;
 mod ranking;
+mod rate;
 mod seat;
 mod tally;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use hypothesis::Hypothesis;
 pub use lack::{fits_empty, lack};
 pub use placer::{NodeOrder, Placer, Places, Within};
 pub use policy::{PlacementPolicy, Policy, SCORE_MAX, Scorer};
+pub(crate) use rate::rate;
 pub use seat::{Card, Seat};
 pub use tally::Tally;
 
