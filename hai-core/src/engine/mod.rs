@@ -17,6 +17,7 @@ mod life;
 mod observe;
 mod place;
 mod reserve;
+mod sim;
 mod snapshot;
 mod state;
 mod timers;
