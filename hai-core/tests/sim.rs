@@ -263,7 +263,6 @@ proptest! {
     fn time_adds_up(load in loads(), saves in any::<bool>(), restart in 0..9_u64, slice in 20..200_u64) {
         let mut config = EngineConfig::default();
         // Who loses all in every slice would never be done.
-        config.reserve_after = None;
         config.timing.slice = if saves { secs(slice) } else { secs(14_400) };
         let nodes = || [node("n0").devices(4), node("n1").devices(2)];
         let conduct = Conduct { restart: Some(secs(restart)), saves, ..Conduct::default() };
@@ -306,4 +305,34 @@ proptest! {
         let ends = |records: &[Record]| records.iter().map(|record| record.ended_at).collect::<Vec<_>>();
         prop_assert_eq!(ends(&records), ends(&whole));
     }
+}
+
+/// Nodes were kept for a task while the one before it of its shape ran; that one is suspended and comes first again.
+#[test]
+fn nodes_that_are_kept_for_one_do_not_stop_the_one_before_it() {
+    let mut config = EngineConfig::default();
+    config.timing.slice = secs(20);
+    let load = [
+        (0, 0, 3, 0, 67),
+        (1, 0, 4, 0, 153),
+        (0, 1, 3, 0, 99),
+        (0, 2, 3, 0, 154),
+        (2, 0, 4, 1, 132),
+        (1, 1, 3, 0, 137),
+        (0, 1, 4, 0, 59),
+        (2, 0, 4, 0, 1),
+        (0, 0, 3, 0, 33),
+        (1, 2, 3, 18, 21),
+        (1, 2, 3, 0, 125),
+        (0, 1, 4, 0, 22),
+        (0, 0, 4, 0, 111),
+        (2, 0, 3, 0, 90),
+        (2, 1, 3, 0, 57),
+        (1, 1, 3, 0, 95),
+        (0, 1, 3, 0, 118),
+        (0, 3, 3, 8, 41),
+    ];
+    let conduct = Conduct { restart: Some(secs(5)), ..Conduct::default() };
+    let records = play(engine(config, [node("n0").devices(4), node("n1").devices(2)]), conduct, inputs(&load));
+    assert_eq!(records.len(), load.len());
 }
