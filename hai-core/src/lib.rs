@@ -105,6 +105,7 @@
 
 pub mod backend;
 pub mod engine;
+pub mod explain;
 pub mod inventory;
 pub mod model;
 pub mod placement;
