@@ -17,6 +17,7 @@ pub mod submit;
 mod tasks;
 pub mod wait;
 pub mod welcome;
+mod when;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -83,6 +84,7 @@ fn ask(command: &Command, client: &Client, printer: &Printer) -> Result<ExitCode
             tasks::reprioritise(TaskId(*task), *priority, *custom_rank, client, printer)?;
         }
         Command::Why { task } => tasks::why(TaskId(*task), client, printer)?,
+        Command::When { task } => when::when(TaskId(*task), client, printer)?,
         Command::Nodes => admin::nodes(client, printer)?,
         Command::Rights { command } => {
             let list = RightsCommand::Ls(RightKeyArgs::default());

@@ -19,6 +19,7 @@
 //! | `POST /v1/tasks/{id}/renew` | | [`Task`]; its lease begins anew |
 //! | `POST /v1/tasks/{id}/priority` | [`PriorityRequest`] | [`Task`] |
 //! | `GET /v1/tasks/{id}/why` | | [`Why`] |
+//! | `GET /v1/tasks/{id}/when` | | [`Forecast`] |
 //! | `GET /v1/tasks/{id}/logs` | query [`LogQuery`], `Range` | bytes; see [`header`] |
 //! | `GET /v1/nodes` | | [`NodeList`] |
 //! | `GET /v1/rights` | query [`RightKey`] filters | [`RightList`] |
@@ -37,6 +38,7 @@
 //! | `GET /` | | text: where everything is; no token |
 
 mod event;
+mod forecast;
 mod life;
 mod limit;
 mod log;
@@ -52,6 +54,7 @@ mod user;
 mod verdict;
 
 pub use event::{Event, EventQuery};
+pub use forecast::{DurationSources, Forecast};
 pub use life::{KindWord, Retries};
 pub use limit::Limit;
 pub use log::{LogQuery, header};
