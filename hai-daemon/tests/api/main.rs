@@ -10,3 +10,4 @@ mod nodes;
 mod people;
 mod rights;
 mod tasks;
+mod when;
