@@ -113,6 +113,7 @@ pub mod plan;
 pub mod preemption;
 pub mod queue;
 pub mod rights;
+pub mod sim;
 mod table;
 
 /// The README's example is run with the tests.

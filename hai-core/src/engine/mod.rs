@@ -22,6 +22,7 @@ mod rehearse;
 mod remember;
 mod reserve;
 mod slices;
+mod sim;
 mod snapshot;
 mod state;
 mod timers;
