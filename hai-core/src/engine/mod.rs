@@ -376,6 +376,14 @@ impl Engine {
         snapshot::restore(Engine::with_policies(config, policies), state)
     }
 
+    /// The engine of a scheduler that takes over at `at`: this one's state, looked at afresh, with a configuration of its
+    /// own. What a scheduler does when it starts, and what a log says of it, is the same only if both do this.
+    #[must_use]
+    pub fn reopened(&mut self, at: Time, config: EngineConfig, policies: Policies) -> Self {
+        self.pass_time(at);
+        Self::restore_with_policies(config, policies, self.snapshot())
+    }
+
     /// Takes over decisions made before, as in a replayed log, without deciding anew.
     ///
     /// # Errors

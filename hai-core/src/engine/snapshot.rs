@@ -5,9 +5,9 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use crate::inventory::Stage;
 use crate::model::{NodeName, NodeSpec, RightRow, RunId, TaskId, Team, Time};
 
-use super::Engine;
 use super::state::{Derived, Phase, Run, Status, Task};
 use super::timers::Timer;
+use super::{Engine, EngineConfig};
 use crate::queue::order::Usage;
 
 /// All of an engine's state, to be kept and restored. Its inside may change between versions: `schema` tells which it is.
@@ -41,6 +41,9 @@ pub struct EngineState {
     /// Nodes that refused starts: how often in a row, and until when they get no other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     cooling: Vec<(NodeName, u32, Time)>,
+    /// With which configuration it came about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    config: Option<Box<EngineConfig>>,
 }
 
 impl EngineState {
@@ -51,6 +54,12 @@ impl EngineState {
     #[must_use]
     pub const fn schema(&self) -> u32 {
         self.schema
+    }
+
+    /// The configuration of the engine that it was taken from; older states do not say.
+    #[must_use]
+    pub fn config(&self) -> Option<&EngineConfig> {
+        self.config.as_deref()
     }
 }
 
@@ -95,6 +104,7 @@ pub(super) fn take(engine: &Engine) -> EngineState {
             .collect(),
         usage: engine.counts_usage.then(|| engine.usage.clone()),
         cooling: engine.cooling.iter().map(|(name, &(times, until))| (name.clone(), times, until)).collect(),
+        config: Some(Box::new(engine.config.clone())),
     }
 }
 

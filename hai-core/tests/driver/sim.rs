@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hai_core::backend::*;
-use hai_core::engine::{Engine, EngineConfig, Policy};
+use hai_core::engine::{Engine, EngineConfig, Policies, Policy};
 use hai_core::model::*;
 use serde_json::Value;
 
@@ -436,6 +436,10 @@ impl Sim {
             match &record.entry {
                 Entry::Fact(fact) => assert_eq!(engine.observe(record.at, fact), Ok(true), "record {}", record.seq),
                 Entry::Round(decisions) => assert_eq!(engine.replay(record.at, decisions), Ok(())),
+                Entry::Opened(opening) => {
+                    assert_eq!(opening.config, self.config);
+                    engine = engine.reopened(record.at, opening.config.clone(), Policies::default());
+                }
             }
         }
         // Time may have passed since in which nothing happened.
