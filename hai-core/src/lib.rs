@@ -106,6 +106,7 @@
 pub mod backend;
 pub mod engine;
 pub mod inventory;
+pub mod log;
 pub mod model;
 pub mod placement;
 pub mod preemption;

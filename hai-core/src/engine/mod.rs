@@ -6,6 +6,7 @@
 
 mod after;
 mod books;
+mod claims;
 mod config;
 mod cut;
 mod decide;
@@ -14,6 +15,7 @@ mod fifo;
 mod forced;
 mod hai;
 mod life;
+mod named;
 mod observe;
 mod place;
 mod reserve;

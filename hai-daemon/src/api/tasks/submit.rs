@@ -54,7 +54,7 @@ async fn accept(state: &ApiState, caller: &Caller, request: SubmitRequest) -> Re
             return Err(invalid(field, format!("there is no task {}", before.task)));
         }
     }
-    let id = state.scheduler.submit(spec, program).await?;
+    let id = state.scheduler.submit(caller.user.name.clone(), spec, program).await?;
     Ok(Task::from(&find(state, caller, id).await?))
 }
 
