@@ -112,6 +112,7 @@ pub mod placement;
 pub mod preemption;
 pub mod queue;
 pub mod rights;
+pub mod sim;
 mod table;
 
 /// The README's example is run with the tests.

@@ -19,6 +19,7 @@ mod named;
 mod observe;
 mod place;
 mod reserve;
+mod sim;
 mod snapshot;
 mod state;
 mod timers;
