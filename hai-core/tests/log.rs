@@ -2,6 +2,8 @@
 
 #[path = "log/audit.rs"]
 mod audit;
+#[path = "log/diffing.rs"]
+mod diffing;
 #[path = "log/replaying.rs"]
 mod replaying;
 #[allow(dead_code, reason = "the driver's own tests use the rest")]

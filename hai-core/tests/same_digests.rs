@@ -165,3 +165,14 @@ fn a_story_played_on_two_threads_at_once_gives_the_digests_that_one_gives() {
 fn debug_and_release_builds_give_the_same_digest() {
     assert_eq!((last(Policy::Hai).as_str(), last(Policy::HaiFifo).as_str()), (HAI, HAI_FIFO));
 }
+
+/// The log of a bad day, as it was written once. Whatever build this is has to decide it as that one did.
+const DAY: &str = include_str!("data/log-1.jsonl");
+
+#[test]
+fn a_log_that_another_build_wrote_is_decided_the_same() {
+    let lines = || DAY.lines().map(Ok::<_, std::convert::Infallible>);
+    let reader = LogReader::open(lines()).expect("a log");
+    let replayed = replay(reader, Policies::default(), |_| ()).unwrap_or_else(|why| panic!("{why}"));
+    assert!(replayed.rounds > 100 && replayed.decisions > 80 && replayed.unsealed == 0, "{replayed:?}");
+}

@@ -16,17 +16,17 @@
 //! **share got** what was held. A waiting task that asks for memory of a device counts as a thousandth of one, since which
 //! one is not known; a whole node as the most devices that a node of the group has.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::backend::{Entry, FollowError, Follower, Record};
 use crate::model::{
-    Decision, Devices, Fact, GroupName, NodeName, NodeSpec, Outcome, Placement, Priority, Rank, RightKey, RightRow,
-    RunEnd, RunId, RunView, TaskId, TaskState, TaskView, Team, TeamName, Time, UserName, WorkerFate, YieldReason,
+    Decision, Devices, Fact, GroupName, NodeName, NodeSpec, Placement, RunEnd, RunId, RunView, TaskId, TaskState,
+    TaskView, Time, UserName, WorkerFate, YieldReason,
 };
 
+use super::entry::{AuditEntry, Claimed, Happening};
 use super::fair::divide;
 
 /// From when until when is looked at: from `since` on, before `until`.
@@ -36,158 +36,6 @@ pub struct Window {
     pub since: Time,
     /// The first moment after.
     pub until: Time,
-}
-
-/// Something that was done or decided, by whom, to whom, and why.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AuditEntry {
-    /// The record that says so.
-    pub seq: u64,
-    /// When.
-    pub at: Time,
-    /// Who caused it; `None` for the scheduler and the cluster.
-    pub by: Option<UserName>,
-    /// Whose task it is, or whose right.
-    pub user: Option<UserName>,
-    /// The task, if it is about one.
-    pub task: Option<TaskId>,
-    /// What it was.
-    #[serde(flatten)]
-    pub what: Happening,
-}
-
-/// On what a run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Claimed {
-    /// Its owner's right.
-    Right,
-    /// What others leave unused.
-    Borrowed,
-    /// What nobody else wants; it needs no right.
-    Background,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "what", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Happening {
-    /// It was submitted.
-    Submitted {
-        /// What people call it.
-        name: String,
-    },
-    /// Somebody stopped it.
-    Cancelled,
-    /// Somebody suspended it until it is released.
-    Held,
-    /// Somebody released it.
-    Released,
-    /// Somebody changed how urgent it is.
-    Reprioritised {
-        /// To what.
-        priority: Priority,
-        /// Its place in the queue, if one was chosen.
-        custom_rank: Option<Rank>,
-    },
-    /// Somebody renewed its lease.
-    Renewed,
-    /// It was started.
-    Started {
-        /// The run.
-        run: RunId,
-        /// 1 for its first.
-        attempt: u32,
-        /// On what.
-        claimed: Claimed,
-        /// The level that it is charged to.
-        level: Priority,
-        /// Where.
-        nodes: Vec<NodeName>,
-        /// Thousandths of devices, all workers together.
-        device_milli: u64,
-        /// The tasks that were suspended for it.
-        in_place_of: Vec<TaskId>,
-    },
-    /// It was told to save itself and leave.
-    Suspended {
-        /// The run.
-        run: RunId,
-        /// Why.
-        reason: YieldReason,
-    },
-    /// It was told to end for good.
-    Stopped {
-        /// The run.
-        run: RunId,
-    },
-    /// A start was refused.
-    Refused {
-        /// The run.
-        run: RunId,
-        /// By which node.
-        node: NodeName,
-        /// Why.
-        reason: String,
-    },
-    /// A run is over.
-    Ended {
-        /// The run.
-        run: RunId,
-        /// How.
-        #[serde(flatten)]
-        end: RunEnd,
-        /// What was lost, in device-milliseconds.
-        lost_device_ms: u64,
-    },
-    /// It is over.
-    Finished {
-        /// How.
-        #[serde(flatten)]
-        outcome: Outcome,
-    },
-    /// It stands on something else from now on.
-    Recharged {
-        /// The run.
-        run: RunId,
-        /// On what.
-        claimed: Claimed,
-        /// The level that it is charged to.
-        level: Priority,
-    },
-    /// Its right was cut, and it has to leave unless something changes.
-    Noticed {
-        /// The run.
-        run: RunId,
-        /// By when; `None` if it may stay.
-        until: Option<Time>,
-    },
-    /// A right was given or changed.
-    RightSet {
-        /// The row.
-        right: RightRow,
-    },
-    /// A right was taken away.
-    RightRemoved {
-        /// Its key.
-        key: RightKey,
-    },
-    /// A team was made or changed.
-    TeamSet {
-        /// All of it.
-        team: Team,
-    },
-    /// A team is no more.
-    TeamRemoved {
-        /// Its name.
-        team: TeamName,
-    },
-    /// A scheduler took over.
-    Opened {
-        /// Its version.
-        hai: String,
-    },
 }
 
 /// What adds up, for one user or for all.
@@ -246,7 +94,7 @@ pub struct Auditor {
     tasks: BTreeMap<TaskId, Task>,
     runs: BTreeMap<RunId, Held>,
     /// For whom others were suspended.
-    room_for: BTreeMap<TaskId, Vec<TaskId>>,
+    room_for: BTreeMap<TaskId, BTreeSet<TaskId>>,
     nodes: BTreeMap<NodeName, Offer>,
     groups: BTreeMap<GroupName, Group>,
     users: BTreeMap<UserName, Exact>,
@@ -306,10 +154,11 @@ impl Auditor {
     #[must_use]
     pub fn new(mut follower: Follower, window: Window) -> Self {
         drop(follower.drain_changes());
+        let now = follower.engine().now();
         let mut auditor = Auditor {
             follower,
             window,
-            now: None,
+            now: (now > Time::from_ms(i64::MIN)).then_some(now),
             tasks: BTreeMap::new(),
             runs: BTreeMap::new(),
             room_for: BTreeMap::new(),
@@ -321,6 +170,15 @@ impl Auditor {
         nodes.iter().for_each(|node| auditor.node_is(node));
         let tasks: Vec<TaskView> = auditor.follower.engine().tasks().collect();
         tasks.iter().for_each(|task| auditor.task_is(task));
+        let promised: BTreeSet<TaskId> =
+            tasks.iter().filter(|task| task.state == TaskState::Promised).map(|task| task.id).collect();
+        for task in &tasks {
+            if let Some(YieldReason::For { task: winner }) = task.yielded.as_ref().map(|yielded| &yielded.reason)
+                && promised.contains(winner)
+            {
+                auditor.room_for.entry(*winner).or_default().insert(task.id);
+            }
+        }
         let runs: Vec<RunView> = auditor.follower.engine().runs().collect();
         for run in runs {
             let entitled = auditor.follower.engine().is_entitled(run.id);
@@ -519,13 +377,13 @@ impl Auditor {
                     level: *level,
                     nodes,
                     device_milli: held.whole,
-                    in_place_of: self.room_for.remove(task).unwrap_or_default(),
+                    in_place_of: self.room_for.remove(task).unwrap_or_default().into_iter().collect(),
                 };
                 Some((*task, what))
             }
             Decision::Suspend { run, task, reason } => {
                 if let YieldReason::For { task: winner } = reason {
-                    self.room_for.entry(*winner).or_default().push(*task);
+                    self.room_for.entry(*winner).or_default().insert(*task);
                 }
                 Some((*task, Happening::Suspended { run: *run, reason: reason.clone() }))
             }
@@ -718,95 +576,4 @@ fn costs(run: &RunView, end: &RunEnd, milli: u64) -> (u64, u64) {
         _ => 0,
     };
     (lost, restarting)
-}
-
-impl fmt::Display for AuditEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.at)?;
-        if let Some(task) = self.task {
-            write!(f, "task {task}")?;
-            if let Some(user) = &self.user {
-                write!(f, " of {user}")?;
-            }
-            f.write_str(": ")?;
-        }
-        write!(f, "{}", self.what)?;
-        match &self.by {
-            Some(by) => write!(f, " (by {by})"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for Claimed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Claimed::Right => "within its right",
-            Claimed::Borrowed => "on borrowed devices",
-            Claimed::Background => "in the background",
-        })
-    }
-}
-
-impl fmt::Display for Happening {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whom = |key: &RightKey| {
-            let user = key.user.as_ref().map_or("every user", UserName::as_str).to_owned();
-            let team = key.team.as_ref().map(|team| format!("each of team {team}"));
-            let group = key.group.as_ref().map_or_else(String::new, |group| format!(" in {group}"));
-            let level = key.priority.map_or_else(String::new, |level| format!(" at {level}"));
-            format!("{}{group}{level}", team.unwrap_or(user))
-        };
-        match self {
-            Happening::Submitted { name } => write!(f, "submitted as {name:?}"),
-            Happening::Cancelled => f.write_str("asked to stop for good"),
-            Happening::Held => f.write_str("asked to hold"),
-            Happening::Released => f.write_str("released"),
-            Happening::Reprioritised { priority, custom_rank: None } => write!(f, "set to {priority}"),
-            Happening::Reprioritised { priority, custom_rank: Some(rank) } => {
-                write!(f, "set to {priority}, place {}", rank.value())
-            }
-            Happening::Renewed => f.write_str("lease renewed"),
-            Happening::Started { attempt, claimed, level, nodes, in_place_of, .. } => {
-                let again = if *attempt > 1 { format!(" again (attempt {attempt})") } else { String::new() };
-                let nodes: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
-                write!(f, "started{again} on {}, {claimed} at {level}", nodes.join(", "))?;
-                if in_place_of.is_empty() {
-                    return Ok(());
-                }
-                let tasks: Vec<String> = in_place_of.iter().map(TaskId::to_string).collect();
-                write!(f, ", in the place of task {}", tasks.join(", "))
-            }
-            Happening::Suspended { reason, .. } => write!(f, "suspended: {reason}"),
-            Happening::Stopped { .. } => f.write_str("told to end"),
-            Happening::Refused { node, reason, .. } => write!(f, "start refused by {node}: {reason}"),
-            Happening::Ended { run, end, lost_device_ms } => {
-                let how = match end {
-                    RunEnd::Completed => "is complete".to_owned(),
-                    RunEnd::Failed { reason } => format!("failed: {reason}"),
-                    RunEnd::Suspended => "has left".to_owned(),
-                    RunEnd::Stopped => "was stopped".to_owned(),
-                    RunEnd::Lost { reason } => format!("was lost: {reason}"),
-                };
-                write!(f, "run {run} {how}")?;
-                match lost_device_ms {
-                    0 => Ok(()),
-                    lost => write!(f, ", {} device-seconds of work lost", lost / 1000),
-                }
-            }
-            Happening::Finished { outcome: Outcome::Failed { reason } } => write!(f, "failed: {reason}"),
-            Happening::Finished { outcome } => f.write_str(outcome.word()),
-            Happening::Recharged { claimed, level, .. } => write!(f, "now {claimed} at {level}"),
-            Happening::Noticed { until: Some(until), .. } => write!(f, "its right was cut; it has to leave by {until}"),
-            Happening::Noticed { until: None, .. } => f.write_str("it may stay"),
-            Happening::RightSet { right } => {
-                let (nodes, devices) = (right.allowance.nodes, right.allowance.devices);
-                write!(f, "the right of {} is {nodes} nodes and {devices} devices", whom(&right.key))
-            }
-            Happening::RightRemoved { key } => write!(f, "the right of {} is taken away", whom(key)),
-            Happening::TeamSet { team } => write!(f, "team {} is made or changed", team.name),
-            Happening::TeamRemoved { team } => write!(f, "team {team} is no more"),
-            Happening::Opened { hai } => write!(f, "the scheduler started (hai {hai})"),
-        }
-    }
 }

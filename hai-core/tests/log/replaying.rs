@@ -25,7 +25,7 @@ fn random_stories_are_decided_the_same_again() {
         decisions += replayed.decisions;
         openings += records.iter().filter(|record| matches!(record.entry, Entry::Opened(_))).count() as u64;
     }
-    assert!(openings > 2 * STORIES && decisions > 50 * STORIES, "{openings} restarts, {decisions} decisions");
+    assert!(openings > 2 * STORIES && decisions > 30 * STORIES, "{openings} restarts, {decisions} decisions");
 }
 
 #[test]
@@ -97,6 +97,22 @@ fn a_pseudonymised_log_is_decided_the_same_and_names_nobody() {
             assert!(text.contains("user-0001") && text.contains("node-0003"));
         }
     }
+}
+
+/// Set to write the log that `same_digests` decides anew in every build: only if the format changes, as a new file.
+const REWRITE: &str = "HAI_REWRITE_LOG";
+
+#[test]
+fn a_log_of_the_first_version_is_read() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/log-1.jsonl");
+    if std::env::var_os(REWRITE).is_some() {
+        let text = lines(&Header::new(EngineConfig::default()), &records(3, 60)).join("\n") + "\n";
+        std::fs::write(path, text).unwrap();
+    }
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    assert!(lines[0].starts_with("{\"format\":\"hai-log\",\"version\":1,"), "{}", lines[0]);
+    decide_anew(&lines).unwrap();
 }
 
 // --- altered logs

@@ -10,9 +10,11 @@ pub mod ask;
 pub mod client;
 pub mod error;
 pub mod generate;
+pub mod history;
 mod init;
 pub mod logs;
 pub mod output;
+pub mod replay;
 pub mod submit;
 mod tasks;
 pub mod wait;
@@ -28,6 +30,7 @@ use self::access::Access;
 use self::args::{Command, HaiArgs, RightKeyArgs, RightsCommand, UsersCommand};
 use self::client::Client;
 use self::error::CliError;
+use self::history::LogCommand;
 use self::output::{Printer, Tone};
 use crate::config::Environment;
 
@@ -59,6 +62,7 @@ fn run(args: &HaiArgs, environment: &Environment) -> Result<ExitCode, CliError> 
         Command::Completions { shell } => generate::completions::<HaiArgs>(*shell, &mut std::io::stdout().lock())?,
         Command::Man { dir } => generate::man::<HaiArgs>(dir)
             .map_err(|source| CliError::File { what: format!("man pages in {}", dir.display()), source })?,
+        Command::Replay(args) => return replay::run(args, &printer),
         Command::Init => init::run(&args.access, environment, &printer)?,
         command => {
             let client = Client::new(Access::find(&args.access, environment)?);
@@ -92,7 +96,9 @@ fn ask(command: &Command, client: &Client, printer: &Printer) -> Result<ExitCode
             admin::users(command.as_ref().unwrap_or(&UsersCommand::Ls), client, printer)?;
         }
         // `run` has done these, which need no daemon.
-        Command::Completions { .. } | Command::Man { .. } | Command::Init => {}
+        Command::Log { command: LogCommand::Export(args) } => history::export(args, client)?,
+        Command::Audit(args) => history::audit(args, client, printer)?,
+        Command::Completions { .. } | Command::Man { .. } | Command::Init | Command::Replay(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
