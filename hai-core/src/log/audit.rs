@@ -91,6 +91,8 @@ pub struct Auditor {
     window: Window,
     /// Everything up to here is added up.
     now: Option<Time>,
+    /// From here on it is known what was.
+    first: Option<Time>,
     tasks: BTreeMap<TaskId, Task>,
     runs: BTreeMap<RunId, Held>,
     /// For whom others were suspended.
@@ -159,6 +161,7 @@ impl Auditor {
             follower,
             window,
             now: (now > Time::from_ms(i64::MIN)).then_some(now),
+            first: (now > Time::from_ms(i64::MIN)).then_some(now),
             tasks: BTreeMap::new(),
             runs: BTreeMap::new(),
             room_for: BTreeMap::new(),
@@ -197,6 +200,7 @@ impl Auditor {
     /// # Errors
     /// [`FollowError`] if the record does not follow from those before it.
     pub fn take(&mut self, record: &Record, mut tell: impl FnMut(AuditEntry)) -> Result<(), FollowError> {
+        self.first.get_or_insert(record.at);
         self.pass_time(record.at);
         let within = record.at >= self.window.since && record.at < self.window.until;
         let mut tell = |auditor: &mut Self, user: Option<UserName>, task, what: Happening| {
@@ -279,7 +283,8 @@ impl Auditor {
             total.add(&exact);
             users.push(UserAudit { user, sums: exact.sums() });
         }
-        let window = Window { since: self.window.since.min(until), until };
+        let since = self.window.since.max(self.first.unwrap_or(until));
+        let window = Window { since: since.min(until), until };
         Audit { window, users, total: total.sums() }
     }
 

@@ -55,6 +55,7 @@ fn what_was_held_lost_and_due_is_added_up() {
     let records = sim.store.inner.kept().records;
     let (_, audit) = audit(EngineConfig::default(), &records, ALWAYS, sim.now);
     let (ann, bob) = (sums_of(&audit, "ann"), sums_of(&audit, "bob"));
+    assert_eq!(audit.window, Window { since: records[0].at, until: sim.now });
     // Ann: 2 devices for 100 s, and for the 5 s of leaving; then again for 10 s. Since her last save: 45 s.
     assert_eq!(ann.right_device_ms, 2 * 115_000);
     assert_eq!((ann.lost_device_ms, ann.starts, ann.suspensions), (2 * 45_000, 2, 1));

@@ -18,7 +18,7 @@ use std::path::Path;
 
 use hai_core::backend::{Batch, Committed, Fence, Saved, Store};
 use hai_core::model::{Program, TaskId};
-use sqlx::{Connection, Row, SqliteConnection, SqlitePool};
+use sqlx::{Connection, SqliteConnection, SqlitePool};
 
 use connect::{BEGIN, Writer};
 
