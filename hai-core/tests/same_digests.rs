@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::thread::scope;
 
 use hai_core::backend::{Chain, Digest};
-use hai_core::engine::{Engine, EngineConfig, Policy};
+use hai_core::engine::{Engine, EngineConfig, Policies, Policy};
+use hai_core::log::{LogReader, replay};
 use hai_core::model::*;
 use support::{node, secs, task};
 
