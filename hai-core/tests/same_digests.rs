@@ -175,5 +175,5 @@ fn a_log_that_another_build_wrote_is_decided_the_same() {
     let lines = || DAY.lines().map(Ok::<_, std::convert::Infallible>);
     let reader = LogReader::open(lines()).expect("a log");
     let replayed = replay(reader, Policies::default(), |_| ()).unwrap_or_else(|why| panic!("{why}"));
-    assert!(replayed.rounds > 100 && replayed.decisions > 80 && replayed.unsealed == 0, "{replayed:?}");
+    assert!(replayed.rounds > 40 && replayed.decisions > 30 && replayed.unsealed == 0, "{replayed:?}");
 }

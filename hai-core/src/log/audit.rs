@@ -173,15 +173,6 @@ impl Auditor {
         nodes.iter().for_each(|node| auditor.node_is(node));
         let tasks: Vec<TaskView> = auditor.follower.engine().tasks().collect();
         tasks.iter().for_each(|task| auditor.task_is(task));
-        let promised: BTreeSet<TaskId> =
-            tasks.iter().filter(|task| task.state == TaskState::Promised).map(|task| task.id).collect();
-        for task in &tasks {
-            if let Some(YieldReason::For { task: winner }) = task.yielded.as_ref().map(|yielded| &yielded.reason)
-                && promised.contains(winner)
-            {
-                auditor.room_for.entry(*winner).or_default().insert(task.id);
-            }
-        }
         let runs: Vec<RunView> = auditor.follower.engine().runs().collect();
         for run in runs {
             let entitled = auditor.follower.engine().is_entitled(run.id);
@@ -263,6 +254,10 @@ impl Auditor {
             }
         }
         for task in changes.tasks {
+            if matches!(task.state, TaskState::Waiting | TaskState::Suspended | TaskState::Held) {
+                // It lost its promise; whoever left for it did so in vain.
+                self.room_for.remove(&task.id);
+            }
             if let (TaskState::Finished, Some(outcome)) = (task.state, task.outcome) {
                 tell(self, Some(task.spec.user.clone()), Some(task.id), Happening::Finished { outcome });
                 self.tasks.remove(&task.id);

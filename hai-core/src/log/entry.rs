@@ -78,7 +78,7 @@ pub enum Happening {
         nodes: Vec<NodeName>,
         /// Thousandths of devices, all workers together.
         device_milli: u64,
-        /// The tasks that were suspended for it.
+        /// The tasks that were suspended for it, by number, as far as that was after the audit began.
         in_place_of: Vec<TaskId>,
     },
     /// It was told to save itself and leave.
