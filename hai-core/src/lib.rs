@@ -64,6 +64,7 @@
 //! | [`model`] | plain data: tasks, nodes, rights, facts, decisions, verdicts |
 //! | [`engine`] | the state machine: facts in, decisions out |
 //! | [`backend`] | the driver over a cluster and a store, and both in memory |
+//! | [`log`] | the event log as a file: decided anew, compared, made anonymous, added up |
 //! | [`inventory`] | what exists, who holds what, and how it lies in the network |
 //! | [`rights`] | what is allowed, what is used, what teams lend each other |
 //! | [`queue`] | who waits, and [in which order](queue::order) |
@@ -107,6 +108,7 @@ pub mod backend;
 pub mod engine;
 pub mod explain;
 pub mod inventory;
+pub mod log;
 pub mod model;
 pub mod placement;
 pub mod plan;

@@ -2,15 +2,9 @@
 
 use crate::model::TaskView;
 
-use super::{Engine, EngineConfig};
+use super::Engine;
 
 impl Engine {
-    /// How it decides.
-    #[must_use]
-    pub fn config(&self) -> &EngineConfig {
-        &self.config
-    }
-
     /// A number that changes with what happened to it, and is the same for the same.
     pub(crate) fn stamp(&self) -> u64 {
         let now = u64::from_ne_bytes(self.now.as_ms().to_ne_bytes());
