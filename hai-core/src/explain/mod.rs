@@ -1,4 +1,6 @@
-//! The engine tells: what it learned, and when a task would start.
+//! The engine tells: when a task will start, from what was learned of those before it.
+//!
+//! Everything here looks at an engine, or tries things in a copy of one; no engine is changed.
 
 pub mod calibration;
 pub mod durations;
