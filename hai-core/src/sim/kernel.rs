@@ -7,11 +7,11 @@ use std::ops::ControlFlow;
 
 use crate::engine::Engine;
 use crate::model::{
-    Decision, Fact, Placement, RunId, RunPhase, RunView, Span, TaskId, TaskView, Time, WorkerExit, WorkerFate,
-    YieldReason,
+    Decision, Fact, RunId, RunPhase, RunView, Span, TaskId, TaskView, Time, WorkerExit, WorkerFate, YieldReason,
 };
 use crate::table::Table;
 
+use super::job::{Active, Job, Leaving, milli};
 use super::{Conduct, Ending, Input, Record, Watch, Work};
 
 /// The earliest first.
@@ -73,45 +73,6 @@ pub struct Counts {
     pub suspensions: u64,
 }
 
-/// What is known of an unfinished task.
-#[derive(Clone, Debug)]
-struct Job {
-    work: Work,
-    /// Of that, what is not done and saved.
-    left: Span,
-    /// How many workers it has when it has all.
-    workers: u32,
-    grace: Span,
-    restart: Span,
-    checkpoint_every: Option<Span>,
-    /// It executed before, so that its next run has to load what it saved.
-    resumes: bool,
-    record: Record,
-}
-
-/// A run that holds its place.
-#[derive(Clone, Copy, Debug)]
-struct Active {
-    task: TaskId,
-    workers: u32,
-    /// Thousandths of devices, all workers together.
-    milli: u64,
-    decided_at: Time,
-    executes_since: Option<Time>,
-    /// Since when it makes progress.
-    works_since: Time,
-    /// What it saved of that progress.
-    saved: Span,
-    leaving: Option<Leaving>,
-}
-
-/// How a run that was told to leave goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leaving {
-    Told,
-    Lost,
-}
-
 /// What happens to a run, in the order in which it is taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
@@ -124,46 +85,6 @@ enum Kind {
 impl Limits {
     /// Until nothing is left.
     pub const NONE: Limits = Limits { until: Time::MAX, events: u64::MAX };
-}
-
-impl Job {
-    fn new(view: &TaskView, work: Work, restart: Option<Span>, default: Span) -> Self {
-        let spec = &view.spec;
-        Job {
-            work,
-            left: work.needs,
-            workers: spec.workers,
-            grace: spec.grace.total(),
-            restart: restart.or(spec.restart_cost).unwrap_or(default),
-            checkpoint_every: spec.checkpoint_every.filter(|&every| every > Span::ZERO),
-            resumes: view.started_at.is_some(),
-            record: Record::of(view),
-        }
-    }
-
-    /// How long so many workers take for some of its work.
-    fn takes(&self, work: Span, workers: u32) -> Span {
-        if workers >= self.workers || work == Span::MAX {
-            return work;
-        }
-        let scaled = (u128::from(work.as_ms()) * u128::from(self.workers)).div_ceil(u128::from(workers.max(1)));
-        Span::from_ms(u64::try_from(scaled).unwrap_or(u64::MAX))
-    }
-
-    /// What a run has done of it since it makes progress.
-    fn progress(&self, run: &Active, at: Time) -> Span {
-        if run.executes_since.is_none() {
-            return Span::ZERO;
-        }
-        let elapsed = at.since(run.works_since);
-        let done = if run.workers >= self.workers {
-            elapsed
-        } else {
-            let scaled = u128::from(elapsed.as_ms()) * u128::from(run.workers) / u128::from(self.workers);
-            Span::from_ms(u64::try_from(scaled).unwrap_or(u64::MAX))
-        };
-        done.min(self.left)
-    }
 }
 
 impl<I: Iterator<Item = Input>> Sim<I> {
@@ -502,12 +423,4 @@ fn set_work_events(events: &mut Events, now: Time, id: RunId, run: &Active, job:
             events.push(Reverse((next, Kind::Saves, id)));
         }
     }
-}
-
-/// Thousandths of devices that a placement holds.
-fn milli(placement: &Placement) -> u64 {
-    let of = |place: &crate::model::WorkerPlacement| {
-        place.part.map_or(1000, |part| u64::from(part.milli)) * place.devices.len() as u64
-    };
-    placement.workers.iter().map(of).sum()
 }

@@ -36,6 +36,7 @@
 //! ```
 
 mod input;
+mod job;
 mod kernel;
 mod random;
 mod watch;

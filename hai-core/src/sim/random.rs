@@ -22,7 +22,6 @@ impl SplitMix64 {
     }
 
     /// The next number, from all 64-bit numbers alike.
-    #[expect(clippy::should_implement_trait, reason = "the stream has no end, so an option would be in the way")]
     pub const fn next(&mut self) -> u64 {
         let drawn = mix(self.0);
         self.0 = self.0.wrapping_add(GAMMA);
