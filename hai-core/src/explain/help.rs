@@ -30,7 +30,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { copies: 96, of_a_kind: 3 }
+        Limits { copies: 48, of_a_kind: 3 }
     }
 }
 
