@@ -74,7 +74,7 @@
 //! | [`placement`] | where the workers of a task fit, and [which place is best](placement::policy) |
 //! | [`preemption`] | who leaves so that a task fits |
 //!
-//! `model`, `engine`, `backend`, `sim`, `explain`, `queue::order` and `placement::policy` are what embedders use; the others are parts of the
+//! `model`, `engine`, `backend`, `explain`, `plan`, `log`, `sim`, `queue::order` and `placement::policy` are what embedders use; the others are parts of the
 //! engine that can also be used on their own.
 //!
 //! # What holds

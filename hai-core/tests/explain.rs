@@ -117,6 +117,24 @@ fn what_would_help_does_and_one_step_less_does_not() {
                     let mut copy = engine.clone();
                     prop_assert!(help.change.apply(&mut copy, id), "task {id}: {help:?} can not be");
                     let round = copy.schedule(now);
+                    if help.then == Then::Fits {
+                        let never = |copy: &Engine| matches!(copy.verdict(id), Some(Verdict::NeverFits { .. }));
+                        prop_assert!(!never(&copy), "task {id}: {help:?} does not let it fit");
+                        if let Some(less) = help.change.one_step_less() {
+                            let mut copy = engine.clone();
+                            less.apply(&mut copy, id);
+                            copy.schedule(now);
+                            let right = why(&copy, id).and_then(|why| why.right);
+                            let lacks_right = right.is_some_and(|right| !right.standing.is_enough());
+                            prop_assert!(
+                                never(&copy) || lacks_right,
+                                "task {id}: {less:?} is less than {help:?} and fits: {:?}",
+                                copy.verdict(id)
+                            );
+                            steps.set(steps.get() + 1);
+                        }
+                        continue;
+                    }
                     let starts =
                         round.decisions.iter().any(|of| matches!(of, Decision::Start { task, .. } if *task == id));
                     let told = lacks::is_placed(&round, id) && starts == (help.then == Then::Starts);

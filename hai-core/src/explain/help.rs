@@ -30,7 +30,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { copies: 96, of_a_kind: 3 }
+        Limits { copies: 48, of_a_kind: 3 }
     }
 }
 
@@ -47,6 +47,8 @@ pub struct Helps {
     pub complete: bool,
     /// So many copies of the engine were made.
     pub copies: u32,
+    /// What it waits for; what is to be said if nothing helps depends on it.
+    pub verdict: Option<Verdict>,
 }
 
 /// A change that helps.
@@ -71,6 +73,8 @@ pub enum Then {
         /// When the last of them is gone at the latest.
         until: Time,
     },
+    /// It could start at all, once there is room: as it is, its group could never hold it.
+    Fits,
 }
 
 /// The smallest single changes after which a waiting task would start now, or would be promised a place.
@@ -107,7 +111,8 @@ pub fn what_would_help(engine: &Engine, task: TaskId, limits: &Limits) -> Helps 
             }
         }
     }
-    Helps { needs_nothing: false, singles, pair, complete: search.complete, copies: search.copies }
+    let verdict = base.verdict(task);
+    Helps { needs_nothing: false, singles, pair, complete: search.complete, copies: search.copies, verdict }
 }
 
 /// Whether a task runs, leaves, or has a promise: then no change makes it start.
@@ -157,7 +162,17 @@ impl Helps {
         } else if let Some((first, second)) = &self.pair {
             lines.push(format!("no single change is enough, but two together are: {first}, and {second}"));
         } else if lines.is_empty() {
-            lines.push("no single change that was tried would let it start now; it has to wait".to_owned());
+            lines.push(match &self.verdict {
+                Some(Verdict::NotBefore { at }) => format!("nothing has to be done: its time comes at {at}"),
+                Some(Verdict::BackOff { until, .. }) => format!("nothing has to be done: it is tried again at {until}"),
+                Some(Verdict::NoRight { .. }) => "only an operator who gives it a right can help".to_owned(),
+                Some(Verdict::Behind { head }) => {
+                    format!("no single change would let it start now: task {head} is first")
+                }
+                _ => {
+                    "no single change would let it start now: several of those in its way would have to end".to_owned()
+                }
+            });
         }
         if !self.complete {
             lines.push("there may be more: not everything was tried".to_owned());
@@ -171,6 +186,7 @@ impl fmt::Display for Help {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.then {
             Then::Starts => write!(f, "{}: it would start at once", self.change),
+            Then::Fits => write!(f, "{}: it could start once there is room; as it is it never can", self.change),
             Then::Promised { until, .. } => {
                 write!(f, "{}: it would start as soon as others have left (by {until})", self.change)
             }

@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 
 use super::change::{Change, add};
 use super::search::Search;
-use super::{Help, reason};
+use super::{Help, Then, reason};
 use crate::engine::{Engine, Seating};
 use crate::explain::Why;
-use crate::explain::why::{LevelRight, NodeRefusal, NodesLink, Other};
+use crate::explain::why::{Borrowing, LevelRight, NodeRefusal, NodesLink, Other};
 use crate::inventory::{KindSet, NodeIx, When};
 use crate::model::*;
 use crate::placement::{self, Ask, Within};
 
 /// Levels of an AUTO task whose rights are looked at.
 const LEVELS_MAX: usize = 2;
+
+/// Looks for what helps in one direction.
+type Kind = fn(&mut Search<'_>, &Why, &TaskSpec, &mut Vec<Help>);
 
 /// Single changes that help.
 pub(super) fn singles(search: &mut Search<'_>) -> Vec<Help> {
@@ -24,11 +27,20 @@ pub(super) fn singles(search: &mut Search<'_>) -> Vec<Help> {
         found.extend(search.whether(Change::Released));
         return found;
     }
-    let kinds: [fn(&mut Search<'_>, &Why, &TaskSpec, &mut Vec<Help>); 6] =
-        [own_request, own_times, own_priority, rights, tasks, nodes];
+    let of_head = why.head.as_ref().map(|(_, verdict)| verdict);
+    if matches!(why.verdict.as_ref(), Some(Verdict::NeverFits { .. }))
+        || matches!(of_head, Some(Verdict::NeverFits { .. }))
+    {
+        could_ever(search.base, &why, &view.spec, &mut found);
+    }
+    let kinds: [Kind; 6] = [own_request, own_times, own_priority, rights, tasks, nodes];
     for kind in kinds {
         kind(search, &why, &view.spec, &mut found);
     }
+    // What even starts it need not be told as what only lets it fit.
+    let starts: Vec<Change> =
+        found.iter().filter(|help| help.then != Then::Fits).map(|help| help.change.clone()).collect();
+    found.retain(|help| help.then != Then::Fits || !starts.contains(&help.change));
     found
 }
 
@@ -36,8 +48,7 @@ pub(super) fn singles(search: &mut Search<'_>) -> Vec<Help> {
 pub(super) fn first_single(search: &mut Search<'_>) -> Option<Help> {
     let why = reason(search.base, search.task)?;
     let view = search.base.task(search.task)?;
-    let kinds: [fn(&mut Search<'_>, &Why, &TaskSpec, &mut Vec<Help>); 5] =
-        [own_request, own_priority, rights, tasks, nodes];
+    let kinds: [Kind; 5] = [own_request, own_priority, rights, tasks, nodes];
     for kind in kinds {
         let mut found = Vec::new();
         kind(search, &why, &view.spec, &mut found);
@@ -67,62 +78,94 @@ fn give(why: &Why, level: &LevelRight, by: Charge) -> Change {
     Change::MoreRight { row: RightRow { key, allowance: add(has, by), expires }, by }
 }
 
-/// Fewer or smaller workers, other models.
-fn own_request(search: &mut Search<'_>, why: &Why, spec: &TaskSpec, found: &mut Vec<Help>) {
+/// A direction in which a request can be smaller: how many steps there are, and what it is after so many.
+type Dimension = (u64, Box<dyn Fn(u64) -> Change>);
+
+/// How many workers, how much of a node each; with `all` also what kind of device, and what goes beside it.
+fn dimensions(base: &Engine, spec: &TaskSpec, all: bool) -> Vec<Dimension> {
     let request = &spec.request;
-    let lacks_room = why.nodes.as_ref().is_some_and(|nodes| !nodes.fits_later);
-    let fewest = spec.workers_min();
-    let seating = search.base.clone().look_seating(search.task);
-    let mut dimension = |search: &mut Search<'_>, most: u64, make: &dyn Fn(u64) -> Change| {
-        let guess = guess(search.base, &seating, why, spec, most, make);
-        found.extend(search.least(most, guess, make));
+    let (fewest, from) = (spec.workers_min(), request.devices);
+    let mut dimensions: Vec<Dimension> = Vec::new();
+    let mut add = |most: u64, make: Box<dyn Fn(u64) -> Change>| {
+        if most > 0 {
+            dimensions.push((most, make));
+        }
     };
-    dimension(search, u64::from(fewest) - 1, &|step| Change::FewerWorkers { from: fewest, to: fewest - narrow(step) });
-    let from = request.devices;
+    add(u64::from(fewest) - 1, Box::new(move |step| Change::FewerWorkers { from: fewest, to: fewest - narrow(step) }));
+    let devices = move |to: Devices| Change::FewerDevices { from, to };
     match from {
-        Devices::Count(count) if count > 1 => dimension(search, u64::from(count) - 1, &|step| Change::FewerDevices {
-            from,
-            to: Devices::Count(count - narrow(step)),
-        }),
+        Devices::Count(count) => {
+            add(u64::from(count.max(1)) - 1, Box::new(move |step| devices(Devices::Count(count - narrow(step)))))
+        }
         Devices::WholeNode => {
-            let most = most_devices(search.base, spec);
-            dimension(search, u64::from(most), &|step| Change::FewerDevices {
-                from,
-                to: Devices::Count(most + 1 - narrow(step)),
-            });
+            let most = most_devices(base, spec);
+            add(u64::from(most), Box::new(move |step| devices(Devices::Count(most + 1 - narrow(step)))));
         }
-        Devices::Share(milli) => dimension(search, u64::from(milli) - 1, &|step| Change::FewerDevices {
-            from,
-            to: Devices::Share(milli - narrow(step)),
-        }),
-        Devices::Memory(mib) => {
-            dimension(search, mib - 1, &|step| Change::FewerDevices { from, to: Devices::Memory(mib - step) });
+        Devices::Share(milli) => {
+            add(u64::from(milli) - 1, Box::new(move |step| devices(Devices::Share(milli - narrow(step)))));
         }
-        Devices::Count(_) => {}
+        Devices::Memory(mib) => add(mib - 1, Box::new(move |step| devices(Devices::Memory(mib - step)))),
     }
-    if !lacks_room {
-        return;
+    if all {
+        let from = request.device_memory_mib;
+        add(from, Box::new(move |step| Change::LessDeviceMemory { from, to: from - step }));
+        let from = request.cpu_milli;
+        add(from.into(), Box::new(move |step| Change::LessCores { from, to: from - narrow(step) }));
+        let from = request.memory_mib;
+        add(from, Box::new(move |step| Change::LessMemory { from, to: from - step }));
     }
-    let from = request.device_memory_mib;
-    dimension(search, from, &|step| Change::LessDeviceMemory { from, to: from - step });
-    let from = request.cpu_milli;
-    dimension(search, u64::from(from), &|step| Change::LessCores { from, to: from - narrow(step) });
-    let from = request.memory_mib;
-    dimension(search, from, &|step| Change::LessMemory { from, to: from - step });
-    let Some(nodes) = &why.nodes else { return };
+    dimensions
+}
+
+/// Models and taints of the group's nodes that the request leaves out.
+fn choices(nodes: &NodesLink, request: &WorkerRequest) -> Vec<Change> {
     let other = nodes.classes.iter().flat_map(|class| &class.devices).map(|kind| &kind.model);
     let excluded = |model: &&ModelName| {
         request.forbidden_models.contains(*model) || (!request.models.is_empty() && !request.models.contains(model))
     };
     let models: BTreeSet<&ModelName> = other.filter(excluded).collect();
-    for model in models.into_iter().take(search.limits.of_a_kind as usize) {
-        found.extend(search.whether(Change::AlsoModel { model: model.clone() }));
-    }
     let taints: BTreeSet<&String> = refusals(nodes)
-        .filter_map(|(why, _)| if let NodeRefusal::Taint { taint } = why { Some(taint) } else { None })
+        .filter_map(|why| if let NodeRefusal::Taint { taint } = why { Some(taint) } else { None })
         .collect();
-    for taint in taints.into_iter().take(search.limits.of_a_kind as usize) {
-        found.extend(search.whether(Change::Tolerates { taint: taint.clone() }));
+    let models = models.into_iter().map(|model| Change::AlsoModel { model: model.clone() });
+    models.chain(taints.into_iter().map(|taint| Change::Tolerates { taint: taint.clone() })).collect()
+}
+
+/// The least changes after which the group could hold the task if it were empty.
+fn could_ever(base: &Engine, why: &Why, spec: &TaskSpec, found: &mut Vec<Help>) {
+    // What its right would never be enough for is no advice.
+    let bounds = why.right.as_ref().filter(|right| right.borrowing == Borrowing::Off);
+    let allowed = bounds.and_then(|right| right.nearest()).map(|level| level.allowed);
+    let fits = |change: &Change| {
+        change.change_spec(spec.clone()).is_some_and(|spec| {
+            allowed.is_none_or(|allowed| allowed.covers(Charge::of(&spec)))
+                && placement::fits_empty(base.look_inventory(), &spec)
+        })
+    };
+    for (most, make) in dimensions(base, spec, true) {
+        if fits(&make(most)) {
+            let step = first(most, |step| fits(&make(step)));
+            found.push(Help { change: make(step), then: Then::Fits });
+        }
+    }
+    let choices = why.nodes.iter().flat_map(|nodes| choices(nodes, &spec.request));
+    found.extend(choices.filter(fits).map(|change| Help { change, then: Then::Fits }));
+}
+
+/// Fewer or smaller workers, other models.
+fn own_request(search: &mut Search<'_>, why: &Why, spec: &TaskSpec, found: &mut Vec<Help>) {
+    let Some(nodes) = &why.nodes else { return };
+    let lacks_room = !nodes.fits_later;
+    let seating = search.base.clone().look_seating(search.task);
+    for (most, make) in dimensions(search.base, spec, lacks_room) {
+        let guess = guess(search.base, &seating, why, spec, most, &make);
+        found.extend(search.least(most, guess, make));
+    }
+    if lacks_room {
+        let most = search.limits.of_a_kind as usize;
+        found.extend(
+            choices(nodes, &spec.request).into_iter().take(2 * most).filter_map(|change| search.whether(change)),
+        );
     }
 }
 
@@ -130,7 +173,7 @@ fn own_request(search: &mut Search<'_>, why: &Why, spec: &TaskSpec, found: &mut 
 fn own_times(search: &mut Search<'_>, why: &Why, spec: &TaskSpec, found: &mut Vec<Help>) {
     let Some(nodes) = &why.nodes else { return };
     let kept: BTreeSet<TaskId> = refusals(nodes)
-        .filter_map(|(why, _)| if let NodeRefusal::KeptFor { task } = why { task.task } else { None })
+        .filter_map(|why| if let NodeRefusal::KeptFor { task } = why { task.task } else { None })
         .collect();
     if kept.is_empty() {
         return;
@@ -304,8 +347,8 @@ fn nodes(search: &mut Search<'_>, why: &Why, _: &TaskSpec, found: &mut Vec<Help>
     found.extend(returns.take(most));
 }
 
-fn refusals(nodes: &NodesLink) -> impl Iterator<Item = (&NodeRefusal, u32)> {
-    nodes.classes.iter().flat_map(|class| &class.refused).map(|refused| (&refused.why, refused.nodes))
+fn refusals(nodes: &NodesLink) -> impl Iterator<Item = &NodeRefusal> {
+    nodes.classes.iter().flat_map(|class| &class.refused).map(|refused| &refused.why)
 }
 
 /// Where the least change may be that helps: the first with which the task fits into what is idle, and its right.
@@ -327,13 +370,15 @@ fn guess(base: &Engine, seating: &Seating, why: &Why, spec: &TaskSpec, most: u64
         let within = Within { avoid: &seating.avoid, may_cross_zones, ..Within::anything(When::Later, &all) };
         right && placement::place_once(inventory, &ask, &within, base.look_placement()).is_some()
     };
-    if !would_do(most) {
-        return most;
-    }
+    if would_do(most) { first(most, would_do) } else { most }
+}
+
+/// The first of the steps 1 to `most` for which this holds; it holds for `most`, and for all after the first.
+fn first(most: u64, holds: impl Fn(u64) -> bool) -> u64 {
     let (mut no, mut yes) = (0, most);
     while yes - no > 1 {
         let middle = no + (yes - no) / 2;
-        if would_do(middle) { yes = middle } else { no = middle }
+        if holds(middle) { yes = middle } else { no = middle }
     }
     yes
 }

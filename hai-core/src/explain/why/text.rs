@@ -232,7 +232,7 @@ fn main_refusals(nodes: &NodesLink) -> Option<String> {
             None => counted.push((&refused.why, refused.nodes)),
         }
     }
-    counted.sort_by_key(|(why, nodes)| (why.is_for_good(), std::cmp::Reverse(*nodes)));
+    counted.sort_by_key(|(why, nodes)| (why.is_for_good(), !why.is_use(), std::cmp::Reverse(*nodes)));
     let parts: Vec<String> =
         counted.iter().take(2).map(|(why, nodes)| format!("{}: {why}", count(*nodes, "node"))).collect();
     (!parts.is_empty()).then(|| parts.join("; "))
