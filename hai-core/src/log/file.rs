@@ -251,7 +251,7 @@ where
     }
 
     /// The chain up to the last record that was read. If it has unsealed records at the end, the log was cut off there.
-    pub fn chain(&self) -> &Chain {
+    pub fn chain_so_far(&self) -> &Chain {
         &self.chain
     }
 
@@ -265,9 +265,11 @@ where
         if expected != Some(record.seq) {
             return Err(FileError::Number { line, expected: expected.unwrap_or(0), found: record.seq });
         }
-        if !self.chain.verify(&record) {
+        let mut chain = self.chain.clone();
+        if !chain.verify(&record) {
             return Err(FileError::Digest { line, first: self.sealed + 1, seq: record.seq });
         }
+        self.chain = chain;
         if record.digest.is_some() {
             self.sealed = line;
         }
