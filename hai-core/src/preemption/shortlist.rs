@@ -161,8 +161,12 @@ fn on_cheapest_nodes(yielders: &Yielders, winner: &Winner<'_>) -> Vec<Yielder> {
             if nodes.len() == wanted && nodes.peek().is_some_and(|dearest| bound >= *dearest) {
                 continue;
             }
+            if !may_hold(winner, ix) {
+                continue;
+            }
             let here = yielders.on_node(ix);
-            let node = (estimate(here, winner, need, may_leave), ix);
+            let Some(estimate) = estimate(here, winner, need, may_leave) else { continue };
+            let node = (estimate, ix);
             if nodes.len() == wanted && nodes.peek().is_some_and(|dearest| node >= *dearest) {
                 continue;
             }
@@ -183,6 +187,16 @@ fn on_cheapest_nodes(yielders: &Yielders, winner: &Winner<'_>) -> Vec<Yielder> {
     found
 }
 
+/// Cheap: false only if no worker would fit on a node even if it were empty.
+fn may_hold(winner: &Winner<'_>, ix: NodeIx) -> bool {
+    let Question { inventory, ask, .. } = winner.question;
+    let Some(node) = inventory.get(ix) else { return false };
+    match ask.request().devices {
+        Devices::Count(count) => ask.fit(inventory, node.make()).accepted.count_ones() >= count,
+        Devices::WholeNode | Devices::Share(_) | Devices::Memory(_) => true,
+    }
+}
+
 /// How many devices somebody has to leave on a node at the least.
 fn missing(winner: &Winner<'_>, ix: NodeIx) -> u32 {
     match winner.question.ask.request().devices {
@@ -192,23 +206,28 @@ fn missing(winner: &Winner<'_>, ix: NodeIx) -> u32 {
 }
 
 /// What making room for one worker on a node would cost at the least: the greatest claim among those who leave, and their
-/// loss.
-fn estimate(here: &[OnNode], winner: &Winner<'_>, missing: u32, may_leave: impl Fn(&OnNode) -> bool) -> (Claim, u64) {
-    let loss_of = |there: &OnNode| there.loss.at(winner.now, there.devices);
+/// loss. `None` if too few may leave.
+fn estimate(
+    here: &[OnNode],
+    winner: &Winner<'_>,
+    missing: u32,
+    may_leave: impl Fn(&OnNode) -> bool,
+) -> Option<(Claim, u64)> {
+    let mut leaving: SmallVec<[(Claim, u64, u32); 16]> = SmallVec::new();
     let (mut claim, mut loss, mut devices) = (Claim::BACKGROUND, 0_u64, 0_u32);
     for there in here.iter().filter(|there| may_leave(there)) {
+        let lost = there.loss.at(winner.now, there.devices);
         claim = claim.max(there.claim);
-        loss = loss.saturating_add(loss_of(there));
+        loss = loss.saturating_add(lost);
         devices = devices.saturating_add(there.devices);
+        leaving.push((there.claim, lost, there.devices));
+    }
+    if devices < missing && matches!(winner.question.ask.request().devices, Devices::Count(1..)) {
+        return None;
     }
     if devices <= missing {
-        return (claim, loss);
+        return Some((claim, loss));
     }
-    let mut leaving: SmallVec<[(Claim, u64, u32); 16]> = here
-        .iter()
-        .filter(|there| may_leave(there))
-        .map(|there| (there.claim, loss_of(there), there.devices))
-        .collect();
     leaving.sort_unstable();
     let mut missing = missing;
     (claim, loss) = (Claim::BACKGROUND, 0);
@@ -220,5 +239,5 @@ fn estimate(here: &[OnNode], winner: &Winner<'_>, missing: u32, may_leave: impl 
         loss = loss.saturating_add(lost);
         missing = missing.saturating_sub(devices);
     }
-    (claim, loss)
+    Some((claim, loss))
 }
