@@ -24,6 +24,7 @@ impl Named for EngineState {
             next_run: _,
             gone: _,
             failed: _,
+            kept_from: _,
             config: _,
         } = self;
         nodes.each_name(renamer);

@@ -56,8 +56,10 @@ impl Engine {
         let waiting: Vec<(Claim, TaskId, ClassId)> =
             self.queue.by_wait(group, claims).filter(|(claim, ..)| claim.entitled).collect();
         let mut in_vain: BTreeSet<(AskId, Claim)> = BTreeSet::new();
-        for (claim, head, class) in waiting {
+        for (_, head, class) in waiting {
             let ask = self.queue.ask(class);
+            // At which level there is some right left for an AUTO task may have changed since it was last tried.
+            let claim = self.claim_of(class, true);
             if in_vain.contains(&(ask, claim)) {
                 continue;
             }
