@@ -269,7 +269,7 @@ impl Engine {
     }
 
     /// Whether what a worker is charged depends on the devices that it gets.
-    fn kinds_matter(&self, request: &WorkerRequest) -> bool {
+    pub(super) fn kinds_matter(&self, request: &WorkerRequest) -> bool {
         match request.devices {
             Devices::Count(0) => false,
             Devices::Memory(_) => true,
@@ -277,7 +277,7 @@ impl Engine {
         }
     }
 
-    fn bill_of_worker(&mut self, request: &WorkerRequest, kind: &Kind) -> Bill {
+    pub(super) fn bill_of_worker(&mut self, request: &WorkerRequest, kind: &Kind) -> Bill {
         let model = self.book.model(&kind.model);
         match request.devices {
             Devices::WholeNode => self.book.bill_of([Held::Node { models: &[model] }]),

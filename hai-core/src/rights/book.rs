@@ -19,10 +19,12 @@ use crate::model::{
 
 mod over;
 mod setup;
+mod shortage;
 #[cfg(test)]
 mod tests;
 
 pub use over::Over;
+pub use shortage::{Share, Shortage};
 
 /// What is allowed, and what is used of it.
 ///
