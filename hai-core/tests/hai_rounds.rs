@@ -30,6 +30,25 @@ fn a_hole_that_a_turn_needs_is_not_filled_in_the_same_round() {
 }
 
 #[test]
+fn an_equal_fills_no_hole_that_is_kept_and_wanted_in_the_same_round() {
+    let mut lab = Lab::hai(|_| {}).with_devices(2);
+    for (name, owner) in [("t1", "u"), ("t2", "w")] {
+        lab.submit(task(name).user(owner).not_suspendable());
+    }
+    lab.settle();
+    lab.submit(task("wide").user("v").devices(2));
+    lab.pass(secs(2000));
+    assert!(lab.engine.verdict(lab.id("wide")).is_some());
+    for name in ["t1", "t2"] {
+        lab.finish(name);
+    }
+    // By its rank it is tried first, and it may fill what is kept for wide.
+    lab.submit(task("first").user("x").rank(0.5));
+    assert_eq!(lab.settle(), ["promise wide", "start wide"]);
+    assert_eq!(lab.holders(), ["wide"].into());
+}
+
+#[test]
 fn nobody_leaves_for_a_task_that_would_lose_the_place_to_the_same_owners_work() {
     let mut lab = Lab::hai(short_slices).with_devices(1);
     lab.submit(task("old").prio(AboveNormal));

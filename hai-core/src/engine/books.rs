@@ -429,6 +429,7 @@ impl Engine {
                 self.list(run);
             }
             self.freed_by(run);
+            self.pools_eased(run);
         }
     }
 
@@ -445,6 +446,7 @@ impl Engine {
         }
         self.freed(self.run_ref(id).task);
         self.freed_by(id);
+        self.pools_eased(id);
     }
 
     /// When time alone could change a decision. Slices and protection matter only to those who want room.

@@ -24,6 +24,11 @@ impl Engine {
         }
         self.agenda.runs.reuse(looked_at);
         self.cut_rights();
+        self.entitle_freed();
+    }
+
+    /// Gives borrowed work its right where some became free.
+    pub(super) fn entitle_freed(&mut self) {
         if std::mem::take(&mut self.agenda.rights_freed) && self.config.borrow {
             self.entitle_borrowed();
         }

@@ -20,6 +20,7 @@ use crate::rights::book::{Standing, Waiter};
 
 use super::Engine;
 use super::place::Stand;
+use super::pools::Short;
 use super::state::Phase;
 
 /// Who may be told to leave.
@@ -105,7 +106,12 @@ impl Engine {
                 continue;
             }
             let ask = self.queue.ask(class);
-            self.try_class(class, ask, turn);
+            if !turn.claim.entitled && self.may_displace_in_team(class) {
+                // With the room there is now it may be within right, if others of its team leave.
+                self.queue.wake(class);
+            } else {
+                self.try_class(class, ask, turn);
+            }
             if self.queue.is_armed(ask) {
                 self.queue.pass_over(ask, (turn, class));
                 self.arm_next(ask);
@@ -152,9 +158,13 @@ impl Engine {
             Tried::Wants(want, borrows) => {
                 let since = self.task_ref(head).waiting_since;
                 // Where its right keeps it from some devices, more of the right may be as good as more room.
-                let by_right = if want == Want::Room && self.right_limits { Want::RightInUse } else { want };
+                // So it is where more of the right would give an AUTO task a better level.
+                let rises = self.queue.shape(class).spec.priority == Priority::Auto && claim != Claim::BACKGROUND;
+                let by_right = if want == Want::Room && (self.right_limits || rises) { Want::RightInUse } else { want };
                 let lacks = self.waiter(head, by_right);
                 let room_too = borrows && self.config.borrow;
+                // Room may be all that is missing besides what lesser work of its team would give back.
+                let room_too = room_too || want == Want::TeamInUse;
                 self.queue.block(class, Waits { want, lacks, room_too, turn, claim, since });
                 if want == Want::Room {
                     self.newly_blocked.push(class);
@@ -169,22 +179,42 @@ impl Engine {
 
     /// Wakes those who waited for a right that is used less now, if it is enough for them.
     fn wake_for_freed_rights(&mut self) {
-        if self.agenda.rights.is_empty() {
+        if self.agenda.rights.is_empty() && self.agenda.eased.is_empty() {
             return;
         }
         let freed = self.agenda.rights.take();
         let mut classes = std::mem::take(&mut self.classes_buffer);
+        for group in self.agenda.eased.take() {
+            classes.extend(self.queue.wanting_teams(group));
+            for class in classes.drain(..) {
+                if self.may_displace_in_team(class) {
+                    self.queue.wake(class);
+                }
+            }
+        }
         for &lacks in &freed {
             classes.extend(self.queue.wanting_right(lacks));
             for class in classes.drain(..) {
                 let (_, _, head) = self.queue.first(class);
-                if self.right(head).err() != self.queue.want(class) {
+                if self.right(head).err() != self.queue.want(class) || self.may_displace_in_team(class) {
                     self.queue.wake(class);
                 }
             }
         }
         self.classes_buffer = classes;
         self.agenda.rights.reuse(freed);
+    }
+
+    /// Whether a class waits for what its team uses, and anybody would yield to it.
+    fn may_displace_in_team(&mut self, class: ClassId) -> bool {
+        if self.queue.want(class) != Some(Want::TeamInUse) {
+            return false;
+        }
+        let best = match self.queue.shape(class).spec.priority {
+            Priority::Auto => Claim { entitled: true, level: Priority::LEVELS[0] },
+            _ => self.claim_of(class, true),
+        };
+        self.yielders.any_below(&self.queue.shape(class).spec.group, best)
     }
 
     /// Holds every ask that waits for room against the nodes that were freed since it last was.
@@ -387,6 +417,13 @@ impl Engine {
         let spec_workers = self.task_ref(id).spec.workers;
         let (level, stand) = match self.charged_to(id, claim) {
             Ok(found) => found,
+            Err(want @ Want::TeamInUse) if claim.entitled => {
+                return match self.displace_in_team(id, ask, claim) {
+                    Preempted::Yes => Tried::Placed,
+                    Preempted::Again => Tried::Again,
+                    Preempted::No { .. } => Tried::Wants(want, true),
+                };
+            }
             Err(want) => return Tried::Wants(want, true),
         };
         self.vain = None;
@@ -411,7 +448,7 @@ impl Engine {
         let mut vain_up_to = Claim::BACKGROUND;
         // What borrows takes nobody's place.
         if claim.entitled && in_vain.is_none_or(|tried| tried < claim) {
-            match self.preempt(id, ask, level, claim, &stand, search) {
+            match self.preempt(id, ask, level, claim, &stand, search, None) {
                 Preempted::Yes => return Tried::Placed,
                 Preempted::Again => return Tried::Again,
                 // Others may be allowed to take what this one's owner's own work has.
@@ -473,7 +510,8 @@ impl Engine {
         self.decide(Decision::Promise { task, run, placement, level, entitled });
     }
 
-    /// Makes room for a task by letting runs with a lesser claim leave.
+    /// Makes room for a task by letting runs with a lesser claim leave; with `short` also what it lacks of pools.
+    #[expect(clippy::too_many_arguments, reason = "all that is known of the task by then")]
     pub(super) fn preempt(
         &mut self,
         id: TaskId,
@@ -482,6 +520,7 @@ impl Engine {
         claim: Claim,
         stand: &Stand,
         search: Search,
+        short: Option<&Short>,
     ) -> Preempted {
         let slices = search == Search::Slices;
         let spec = Arc::clone(&self.task_ref(id).spec);
@@ -515,13 +554,33 @@ impl Engine {
             yielders.extend(over.into_iter().filter_map(|run| self.yielders.yielder(run, self.now)));
             preemption::sort_cheapest_first(&mut yielders);
         }
+        if let Some(short) = short {
+            let more: Vec<RunId> = short.runs().filter(|run| yielders.iter().all(|known| known.run != *run)).collect();
+            yielders.extend(more.into_iter().filter_map(|run| self.yielders.yielder(run, self.now)));
+            preemption::sort_cheapest_first(&mut yielders);
+        }
         if yielders.is_empty() {
             return Preempted::No { spared };
         }
-        match preemption::plan(&question, &yielders, false, |_| true) {
+        match preemption::plan(&question, &yielders, false, |leaving| {
+            short.is_none_or(|short| short.is_covered_by(leaving))
+        }) {
             Some(plan) if plan.victims.iter().any(|&run| self.is_new(run)) => {
-                self.take_back(&plan.victims, id, claim);
-                Preempted::Again
+                if !self.may_take_back() {
+                    return Preempted::No { spared: true };
+                }
+                if self.take_back(&plan.victims, id, claim) || short.is_some() {
+                    return Preempted::Again;
+                }
+                // At once: who was taken back would else fill the same hole again, if it is an equal.
+                if let Some(placement) = self.place(id, ask, When::Later, &avoid, stand) {
+                    self.promise(id, placement, level, claim.entitled);
+                    return Preempted::Yes;
+                }
+                match self.preempt(id, ask, level, claim, stand, search, None) {
+                    Preempted::No { .. } => Preempted::Again,
+                    done => done,
+                }
             }
             Some(plan) => {
                 self.carry_out(id, plan, level, claim.entitled);

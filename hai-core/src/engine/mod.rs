@@ -22,6 +22,7 @@ mod place;
 mod reconfigure;
 mod rehearse;
 mod remember;
+mod pools;
 mod reserve;
 mod sim;
 mod slices;
@@ -250,10 +251,13 @@ impl Engine {
         self.pass_time(now);
         self.force();
         self.settle_promises(false);
+        // Promises that were taken back may have been all that kept borrowed work from its right.
+        self.entitle_freed();
         match self.config.policy {
             Policy::Hai => self.pass_hai(),
             Policy::HaiFifo => self.pass_fifo(),
         }
+        self.entitle_freed();
         self.settle_promises(true);
         let verdicts = self.tell_verdicts();
         self.check_books();

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::inventory::NodeIx;
 use crate::model::*;
 use crate::preemption::{self, Owner, Yielder};
+use crate::queue::Want;
 
 use super::Engine;
 use super::hai::{Preempted, Search};
@@ -71,7 +72,12 @@ impl Engine {
                 Devices::Count(count) => count <= 1,
                 Devices::Share(_) | Devices::Memory(_) => true,
             };
-        !is_smallest && !self.reservations.contains_key(&task)
+        // Nodes are of no use to it.
+        let lacks_pool = || {
+            let class = self.task_ref(task).queued.0.map(|(class, _)| class);
+            class.and_then(|class| self.queue.want(class)) == Some(Want::TeamInUse)
+        };
+        !is_smallest && !self.reservations.contains_key(&task) && !lacks_pool()
     }
 
     /// When the next reservation is due.
@@ -262,7 +268,7 @@ impl Engine {
         let ask = self.queue.ask(class);
         self.ready(ask);
         self.agenda.verdicts.insert(task);
-        !matches!(self.preempt(task, ask, level, claim, &stand, Search::Slices), Preempted::No { .. })
+        !matches!(self.preempt(task, ask, level, claim, &stand, Search::Slices, None), Preempted::No { .. })
     }
 
     /// What the decision changes.

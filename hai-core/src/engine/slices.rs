@@ -69,7 +69,7 @@ impl Engine {
                 continue;
             }
             self.ready(ask);
-            match self.preempt(head, ask, level, claim, &stand, Search::Slices) {
+            match self.preempt(head, ask, level, claim, &stand, Search::Slices, None) {
                 Preempted::Yes | Preempted::Again => return true,
                 Preempted::No { spared: false } if self.over_slice_is_all_others(group, claim, &spec.user) => {
                     in_vain.insert((ask, claim));

@@ -359,6 +359,8 @@ pub(super) struct Agenda {
     pub(super) promised: Marked<RunId>,
     /// Whose rights are used less.
     pub(super) rights: Marked<(Waiter, GroupIx)>,
+    /// Groups in which somebody yields more easily, as far as teams have pools there.
+    pub(super) eased: Marked<GroupIx>,
     /// Rights were cut somewhere.
     pub(super) rights_cut: bool,
     /// Rights became free, so that borrowed work may become entitled.

@@ -13,6 +13,9 @@ use super::Engine;
 use super::reserve::Reservation;
 use super::state::{Run, Status};
 
+/// After so many times nothing more is taken back in a round, so that it ends whatever an embedder's policies say.
+const TIMES_MAX: u32 = 1_000;
+
 /// What a decision changed that its opposite does not bring back by itself.
 #[derive(Clone, Debug)]
 pub(super) struct Before {
@@ -47,6 +50,8 @@ pub(super) struct Undo {
     since: Option<(usize, RunId)>,
     /// By decision since then.
     befores: Vec<Before>,
+    /// How often that was done.
+    times: u32,
     /// Where the decisions begin that are made for the next placement.
     pub(super) plan_from: Option<usize>,
 }
@@ -56,6 +61,12 @@ impl Engine {
     pub(super) fn begin_undoable(&mut self) {
         self.undo.since = Some((self.decisions.len(), self.next_run));
         self.undo.befores.clear();
+        self.undo.times = 0;
+    }
+
+    /// Whether anything more is taken back in this round.
+    pub(super) fn may_take_back(&self) -> bool {
+        self.undo.times < TIMES_MAX
     }
 
     /// What was decided stands.
@@ -109,9 +120,11 @@ impl Engine {
 
     /// Takes back the placing of those of these runs that this round placed, since `winner`, whose claim is better, would
     /// take their place. What only filled room that was there goes alone. Where somebody was made to leave, all that was
-    /// decided since is taken back with it, the last first, and who would have left is spared.
-    pub(super) fn take_back(&mut self, runs: &[RunId], winner: TaskId, claim: Claim) {
-        let Some((since, _)) = self.undo.since else { return };
+    /// decided since is taken back with it, the last first, and who would have left is spared: then true, as rights may
+    /// have changed.
+    pub(super) fn take_back(&mut self, runs: &[RunId], winner: TaskId, claim: Claim) -> bool {
+        let Some((since, _)) = self.undo.since else { return false };
+        self.undo.times += 1;
         let placed = |decision: &Decision| match decision {
             Decision::Start { run, .. } | Decision::Promise { run, .. } => runs.contains(run),
             _ => false,
@@ -130,6 +143,10 @@ impl Engine {
                 back_to = from;
             }
         }
+        let spares = back_to < self.decisions.len();
+        if let Some(held_up) = self.held_up.get_mut(&winner) {
+            held_up.retain(|run| self.runs.contains(*run));
+        }
         while self.decisions.len() > back_to {
             self.undo_at(self.decisions.len() - 1);
         }
@@ -138,6 +155,7 @@ impl Engine {
                 self.undo_at(at);
             }
         }
+        spares
     }
 
     fn undo_at(&mut self, at: usize) {

@@ -442,6 +442,13 @@ impl Queue {
         self.want_right.get(&lacks).into_iter().flatten().copied()
     }
 
+    /// Who waits for what any team uses in a group.
+    pub fn wanting_teams(&self, group: GroupIx) -> impl Iterator<Item = ClassId> + '_ {
+        let teams =
+            self.want_right.iter().filter(move |((whose, of), _)| matches!(whose, Waiter::Team(_)) && *of == group);
+        teams.flat_map(|(_, ids)| ids.iter().copied())
+    }
+
     /// Rights changed.
     pub fn wake_rights(&mut self) {
         // Who waits for room may now lack a right first, and is to be told so.

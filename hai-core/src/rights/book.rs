@@ -20,11 +20,13 @@ use crate::model::{
 mod looks;
 mod over;
 mod setup;
+mod shortage;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use looks::PoolLook;
 pub use over::Over;
+pub use shortage::{Share, Shortage};
 
 /// What is allowed, and what is used of it.
 ///

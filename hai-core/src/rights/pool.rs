@@ -137,6 +137,10 @@ impl Forest {
         u32::try_from(self.pools.len() - 1).expect("fewer than 2^32 pools fit into memory")
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.pools.is_empty()
+    }
+
     pub(super) fn find(&self, team: TeamIx, group: GroupIx) -> Option<PoolIx> {
         self.by_team.get(&(team, group)).copied()
     }

@@ -1,6 +1,6 @@
 //! Teams that share, borrow and lend.
 
-use hai_core::engine::FactError;
+use hai_core::engine::{EngineConfig, FactError};
 use hai_core::model::Priority::*;
 use hai_core::model::*;
 use hai_core::rights::TeamError;
@@ -29,7 +29,11 @@ fn team(name: &str, members: &[&str], devices: u32) -> Team {
 
 /// Four devices; `a` (user `u`) and `b` (user `v`) have two each, and their members any right within those.
 fn two_teams(borrow: bool, change: impl FnOnce(&mut Team, &mut Team)) -> Lab {
-    let mut lab = Lab::hai(|config| config.borrow = borrow).with_devices(4);
+    two_teams_with(|config| config.borrow = borrow, change)
+}
+
+fn two_teams_with(configure: impl FnOnce(&mut EngineConfig), change: impl FnOnce(&mut Team, &mut Team)) -> Lab {
+    let mut lab = Lab::hai(configure).with_devices(4);
     lab.team(Team { name: team_name("lab"), parent: None, members: [].into(), pools: Vec::new() });
     let (mut a, mut b) = (team("a", &["u"], 2), team("b", &["v"], 2));
     change(&mut a, &mut b);
@@ -92,7 +96,6 @@ fn a_team_borrows_what_its_sibling_does_not_use_and_gives_it_back() {
 
 /// Rights of one team are used by the best of its work, as those of the cluster are.
 #[test]
-#[ignore = "waits for the displacing of lesser work of the same team when its pool is used up"]
 fn within_a_team_a_better_priority_displaces_a_lesser() {
     let mut lab = two_teams(false, |_, _| {});
     for name in ["low1", "low2"] {
@@ -101,6 +104,65 @@ fn within_a_team_a_better_priority_displaces_a_lesser() {
     lab.settle();
     lab.submit(task("high").prio(High));
     assert_eq!(lab.settle(), ["promise high", "suspend low2 for high", "start high"]);
+}
+
+/// A part of a team has room in its own pool, but the whole team's is used up by the other part.
+#[test]
+fn within_a_team_of_teams_too() {
+    let mut lab = two_teams(false, |a, b| {
+        for team in [a, b] {
+            team.pools[0].own = Allowance::devices(3);
+        }
+    });
+    let pools = vec![Pool { own: Allowance::devices(3), ..team("lab", &[], 0).pools.remove(0) }];
+    lab.team(Team { name: team_name("lab"), parent: None, members: [].into(), pools });
+    for name in ["low1", "low2", "low3"] {
+        lab.submit(task(name).prio(Low));
+    }
+    lab.settle();
+    assert_eq!(lab.holders().len(), 3, "one of four devices is idle");
+    lab.submit(task("wide").user("v").devices(2));
+    assert_eq!(
+        lab.settle(),
+        ["promise wide", "suspend low2 for wide", "suspend low3 for wide", "start wide"],
+        "one of them for the room, both for the pool"
+    );
+    lab.submit(task("low4").user("v").prio(Low));
+    assert_eq!(lab.settle(), NOTHING);
+}
+
+#[test]
+fn equals_of_a_team_do_not_displace_each_other_and_nobody_passes_a_place_to_and_fro() {
+    let mut lab = two_teams(false, |a, _| {
+        a.members.insert(user("w"));
+    });
+    submit_of(&mut lab, "u", 2);
+    lab.settle();
+    lab.submit(task("w0").user("w"));
+    lab.submit(task("w1").user("w").prio(High));
+    assert_eq!(lab.settle(), ["promise w1", "suspend u1 for w1", "start w1"]);
+    assert_eq!(lab.pass(secs(3600)), NOTHING);
+    lab.restart();
+    assert_eq!(lab.settle(), NOTHING);
+    lab.finish("w1");
+    assert_eq!(lab.settle(), ["start u1"], "it came before w0");
+}
+
+#[test]
+fn protected_work_of_a_team_yields_when_its_time_is_over() {
+    let protect = |config: &mut EngineConfig| {
+        config.borrow = false;
+        config.timing.protected = secs(600);
+    };
+    let mut lab = two_teams_with(protect, |_, _| {});
+    for name in ["low1", "low2"] {
+        lab.submit(task(name).prio(Low));
+    }
+    lab.settle();
+    lab.submit(task("high").prio(High));
+    assert_eq!(lab.settle(), NOTHING);
+    assert_eq!(lab.pass(secs(700)), ["promise high", "suspend low2 for high", "start high"]);
+    assert_eq!(lab.when("suspend low2 for high"), [600]);
 }
 
 #[test]
