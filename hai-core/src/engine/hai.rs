@@ -334,7 +334,7 @@ impl Engine {
         Claim { entitled, level }
     }
 
-    fn turn(&mut self, class: ClassId, entitled: bool) -> Turn {
+    pub(super) fn turn(&mut self, class: ClassId, entitled: bool) -> Turn {
         let first = self.queue.first(class);
         let mut claim = self.claim_of(class, entitled);
         if let Some(aging) = self.config.aging.filter(|_| claim != Claim::BACKGROUND) {
@@ -569,7 +569,12 @@ impl Engine {
                 if !self.may_take_back() {
                     return Preempted::No { spared: true };
                 }
-                if self.take_back(&plan.victims, id, claim) || short.is_some() {
+                let spares = self.take_back(&plan.victims, id, claim);
+                if self.task_ref(id).run().is_some() {
+                    // It has again what it was promised before this round.
+                    return Preempted::Yes;
+                }
+                if spares || short.is_some() {
                     return Preempted::Again;
                 }
                 // At once: who was taken back would else fill the same hole again, if it is an equal.
