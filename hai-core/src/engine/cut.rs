@@ -189,8 +189,8 @@ impl Engine {
         self.timers.cancel(Timer::Notice(id));
     }
 
-    /// Borrowed work becomes entitled where rights became free, in the order of its rank.
-    pub(super) fn entitle_borrowed(&mut self) {
+    /// Borrowed work becomes entitled where rights became free, in the order of its rank. True if some did.
+    pub(super) fn entitle_borrowed(&mut self) -> bool {
         let borrowed =
             Claim { entitled: false, level: Priority::Low }..=Claim { entitled: false, level: Priority::ExtremeHigh };
         let mut runs: Vec<((Rank, TaskId), RunId)> = Vec::new();
@@ -201,14 +201,17 @@ impl Engine {
             }
         }
         runs.sort_unstable();
+        let mut any = false;
         for (_, id) in runs {
             let run = self.run_ref(id);
             let level = run.level;
             let Some((bucket, bill)) = run.bill() else { continue };
             if self.book.standing(bucket, &bill) == Standing::Now {
                 self.decide(Decision::Recharge { run: id, level, entitled: true });
+                any = true;
             }
         }
+        any
     }
 }
 

@@ -12,9 +12,7 @@ impl Engine {
     /// Tells runs to leave or end that have no choice.
     pub(super) fn force(&mut self) {
         if self.agenda.rights_freed {
-            for id in std::mem::take(&mut self.unfollowed) {
-                self.agenda.runs.insert(id);
-            }
+            self.look_at_unfollowed();
         }
         let looked_at = self.agenda.runs.take();
         for &id in &looked_at {
@@ -27,6 +25,21 @@ impl Engine {
         if std::mem::take(&mut self.agenda.rights_freed) && self.config.borrow {
             self.entitle_borrowed();
         }
+    }
+
+    fn look_at_unfollowed(&mut self) {
+        for id in std::mem::take(&mut self.unfollowed) {
+            self.agenda.runs.insert(id);
+        }
+    }
+
+    /// Borrowed work becomes entitled where the policy freed rights that nobody who waits could use. True if some did.
+    pub(super) fn entitle_freed(&mut self) -> bool {
+        if !self.config.borrow || !std::mem::take(&mut self.agenda.rights_freed) {
+            return false;
+        }
+        self.look_at_unfollowed();
+        self.entitle_borrowed()
     }
 
     fn force_run(&mut self, id: RunId) {

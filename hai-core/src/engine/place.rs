@@ -205,13 +205,19 @@ impl Engine {
             let (standing, now, later) = self.stand_with(bucket, &each, &spec, borrows);
             return Stand { standing, now: all.clone(), later: all, workers: (now, later) };
         }
+        let catalogue = self.inventory.catalogue();
         let kinds: SmallVec<[Kind; 4]> = self
             .inventory
-            .catalogue()
-            .kinds()
-            .map(|(_, kind)| kind.clone())
+            .group_kinds(&spec.group)
+            .map(|kind| catalogue.kind(kind).clone())
             .filter(|kind| kind.suits(&spec.request))
             .collect();
+        if kinds.is_empty() {
+            // It is not its right that it lacks.
+            let each = Bill::of_charge(Charge::of_worker(spec.request.devices));
+            let (standing, now, later) = self.stand_with(bucket, &each, &spec, borrows);
+            return Stand { standing, now: all.clone(), later: all, workers: (now, later) };
+        }
         let mut stand = Stand { standing: Standing::Never, now: all.clone(), later: all, workers: (0, 0) };
         let mut allowed: SmallVec<[(Kind, bool); 4]> = SmallVec::new();
         for kind in kinds {

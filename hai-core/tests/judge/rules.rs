@@ -1,0 +1,75 @@
+//! What operators set: how the engine decides, and who may hold how much.
+
+use std::collections::BTreeMap;
+
+use hai_core::engine::{Churn, EngineConfig, Policy, Timing};
+use hai_core::model::*;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::ops::{GROUPS, USERS};
+
+pub(crate) fn config(policy: Policy) -> impl Strategy<Value = EngineConfig> {
+    let churn = option::weighted(0.3, Just(Churn { free: 1, every: Span::from_secs(30) }));
+    (any::<bool>(), select(vec![0_u64, 20]), select(vec![0_u32, 0, 3]), churn, weights(policy)).prop_map(
+        move |(borrow, protected, slice_swaps, churn, weights)| EngineConfig {
+            policy,
+            borrow: borrow && policy == Policy::Hai,
+            timing: Timing {
+                protected: Span::from_secs(protected),
+                slice: Span::from_secs(60),
+                demote_after: Span::from_secs(120),
+            },
+            slice_swaps,
+            weights,
+            churn: churn.filter(|_| policy == Policy::Hai),
+            ..EngineConfig::default()
+        },
+    )
+}
+
+pub(crate) fn rights() -> impl Strategy<Value = Vec<RightRow>> {
+    let everything = RightRow::new(RightKey::default(), Allowance::UNLIMITED);
+    let alike = (1..5_u32, 1..5_u32).prop_map(|(nodes, devices)| {
+        let (nodes, devices) = (Limit::at_most(nodes), Limit::at_most(devices));
+        vec![RightRow::new(RightKey::default(), Allowance { nodes, devices })]
+    });
+    prop_oneof![
+        2 => Just(vec![everything]),
+        2 => alike,
+        1 => vec(right(), 1..5),
+    ]
+}
+
+pub(crate) fn right() -> impl Strategy<Value = RightRow> {
+    let limit = || prop_oneof![3 => (0..5_u32).prop_map(Limit::at_most), 1 => Just(Limit::Unlimited)];
+    let user = option::weighted(0.7, select(USERS.to_vec()));
+    let group = option::weighted(0.5, select(GROUPS[..2].to_vec()));
+    let level = option::weighted(0.4, select(Priority::LEVELS.to_vec()));
+    (user, group, level, limit(), limit()).prop_map(|(user, group, priority, nodes, devices)| {
+        let key = RightKey {
+            user: user.map(|name| UserName::new(name).unwrap()),
+            group: group.map(|name| GroupName::new(name).unwrap()),
+            priority,
+            ..RightKey::default()
+        };
+        RightRow::new(key, Allowance { nodes, devices })
+    })
+}
+
+/// Strict order counts every device in full.
+fn weights(policy: Policy) -> impl Strategy<Value = BTreeMap<ModelName, Amount>> {
+    let model = |name| ModelName::new(name).unwrap();
+    let none = Just(BTreeMap::new());
+    if policy == Policy::HaiFifo {
+        return none.boxed();
+    }
+    let some = select(vec![
+        BTreeMap::from([(model("B"), Amount::whole(2))]),
+        BTreeMap::from([(model("A"), Amount::from_milli(500)), (model("B"), Amount::from_milli(1500))]),
+        BTreeMap::from([(model("A"), Amount::from_milli(333))]),
+    ]);
+    prop_oneof![2 => none, 1 => some].boxed()
+}
