@@ -3,6 +3,7 @@
 
 use crate::inventory::{Node, Room, Stage};
 use crate::model::*;
+use crate::placement;
 use crate::rights::book::Standing;
 
 use super::Engine;
@@ -203,7 +204,13 @@ impl Engine {
                 || (node.spec().devices.len() == place.devices.len()
                     && node.spec().cpu_milli == place.cpu_milli
                     && node.spec().memory_mib == place.memory_mib);
-            place.devices.iter().all(well)
+            // A part is of the device that it was promised of.
+            let part_well = place.part.is_none_or(|part| {
+                let known = node.spec().devices.iter().find(|known| place.devices.contains(&known.id));
+                known.is_some_and(|known| placement::part_of(spec.request.devices, known.memory_mib) == Some(part))
+            });
+            part_well
+                && place.devices.iter().all(well)
                 && whole_well
                 && self.holds_fit(node, id, room)
                 && node.spec().taints.is_subset(&spec.tolerates)

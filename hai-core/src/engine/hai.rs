@@ -326,9 +326,20 @@ impl Engine {
                 _ => None,
             })
         };
+        // It lacks the right, and might borrow but for this team.
+        let lender = |engine: &mut Self| {
+            let level = Some(engine.task_ref(id).spec.priority).filter(|level| *level != Priority::Auto);
+            match engine.stand(id, level.unwrap_or(Priority::Low), true).standing {
+                Standing::TeamUsed(team) => Some(team),
+                _ => None,
+            }
+        };
         match want {
             Want::Right | Want::RightInUse => Some((Waiter::User(user), group)),
-            Want::TeamInUse => Some((team(self).map_or(Waiter::User(user), Waiter::Team), group)),
+            Want::TeamInUse => {
+                let team = team(self).or_else(|| lender(self));
+                Some((team.map_or(Waiter::User(user), Waiter::Team), group))
+            }
             Want::Group | Want::Nodes | Want::Room | Want::Turn(_) => None,
         }
     }

@@ -11,7 +11,7 @@ use crate::placement::{self, Ask, Tally, Within};
 use crate::preemption::Question;
 use crate::queue::{AskId, Want};
 use crate::rights::book::Standing;
-use crate::rights::{Bill, BucketIx, Held};
+use crate::rights::{Bill, BucketIx, Held, ModelIx};
 
 use super::Engine;
 
@@ -283,8 +283,22 @@ impl Engine {
         }
     }
 
-    fn bill_of_worker(&mut self, request: &WorkerRequest, kind: &Kind) -> Bill {
-        let model = self.book.model(&kind.model);
+    /// What all workers of a task, the fewest, would use: with devices of each kind that its group has for it.
+    pub(super) fn bills_asked(&self, spec: &TaskSpec) -> Vec<Bill> {
+        let catalogue = self.inventory.catalogue();
+        let kinds = self.inventory.group_kinds(&spec.group).map(|kind| catalogue.kind(kind));
+        let kinds = kinds.filter(|kind| kind.suits(&spec.request) && self.kinds_matter(&spec.request));
+        let mut bills: Vec<Bill> =
+            kinds.map(|kind| self.bill_of_worker(&spec.request, kind).times(spec.workers_min())).collect();
+        if bills.is_empty() {
+            bills.push(Bill::of_charge(Charge::of(spec)));
+        }
+        bills
+    }
+
+    fn bill_of_worker(&self, request: &WorkerRequest, kind: &Kind) -> Bill {
+        // Nobody has a bound on what was never named.
+        let model = self.book.find_model(&kind.model).unwrap_or(ModelIx::UNKNOWN);
         match request.devices {
             Devices::WholeNode => self.book.bill_of([Held::Node { models: &[model] }]),
             Devices::Count(count) => self.book.bill_of([Held::Device { model, milli: 1000 }]).times(count),

@@ -16,7 +16,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-pub use ask::{Ask, MakeFit};
+pub use ask::{Ask, MakeFit, part_of};
 pub use hypothesis::Hypothesis;
 pub use lack::{fits_empty, lack};
 pub use placer::{Placer, Places, Within};

@@ -143,6 +143,19 @@ pub struct PoolUse {
     pub returning: Charge,
 }
 
+/// What a team may hold in a group, and what it does. Of a team without a pool there it is what its parts' pools come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolView {
+    /// Its own, which bounds what is within right.
+    pub own: Allowance,
+    /// What it may hold with all that it borrows.
+    pub most: Allowance,
+    /// Within right, by runs that stay or are promised a place.
+    pub committed: Charge,
+    /// All that it uses, and what its parts keep for themselves.
+    pub held: Charge,
+}
+
 /// Who may have been waiting for what a bucket gives back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Waiter {
@@ -442,6 +455,14 @@ impl Book {
             borrowed: of(Account::Borrowed),
             returning: of(Account::Returning),
         })
+    }
+
+    /// What a team that a bucket is charged to may hold, and does.
+    #[must_use]
+    pub fn pool_view(&self, bucket: BucketIx, team: TeamIx) -> Option<PoolView> {
+        let chain = &self.chains[self.buckets[bucket.at()].chain as usize];
+        let pools = chain.iter().map(|link| self.forest.pool(link.pool));
+        pools.into_iter().find(|pool| pool.team == team).map(super::pool::PoolState::view)
     }
 
     /// All buckets that were ever asked for, by user, group and level.

@@ -191,6 +191,8 @@ impl Books {
                 key.priority != Some(Priority::Auto) && (key.user.is_none() || key.team.is_none())
             }
             Fact::RightRemoved { key } => self.rights.contains_key(key),
+            Fact::TeamSet { team } => self.can_be_team(team),
+            Fact::TeamRemoved { team } => self.teams.contains_key(team),
             Fact::NodeSet { node } => node.check().is_ok(),
             Fact::NodeRemoved { node } => self.nodes.contains_key(node),
             Fact::DeviceChanged { node, device, .. } => {
@@ -286,6 +288,12 @@ impl Books {
             }
             Fact::RightRemoved { key } => {
                 self.rights.remove(key);
+            }
+            Fact::TeamSet { team } => {
+                self.teams.insert(team.name.clone(), team.clone());
+            }
+            Fact::TeamRemoved { team } => {
+                self.teams.remove(team);
             }
             Fact::NodeSet { node } => {
                 self.nodes.insert(node.name.clone(), node.clone());

@@ -146,7 +146,7 @@ impl Stage {
             Op::Reprioritise(pick, priority, _) => {
                 self.tell_of_task(*pick, |task| Fact::Reprioritised { task, priority: *priority, custom_rank: None });
             }
-            Op::Right(right) => self.tell(Fact::RightSet { right: right.clone() }),
+            Op::Right(right, _) => self.tell(Fact::RightSet { right: right.clone() }),
             Op::Ready(pick, ready) => self.change_node(*pick, |node| node.ready = *ready),
             Op::Cordon(pick, cordoned) => self.change_node(*pick, |node| node.cordoned = *cordoned),
             Op::Pass(secs, _) => self.pass(Span::from_secs((*secs).into())),

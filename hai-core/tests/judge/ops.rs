@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::asks::{priority, task};
-use super::rules::{config, right, rights};
+use super::rules::{config, right, rights, team, teams};
 
 /// One thing that happens. Numbers pick among what there is, modulo its count.
 #[derive(Clone, Debug)]
@@ -25,8 +25,11 @@ pub(crate) enum Op {
     Hold(u8),
     Release(u8),
     Reprioritise(u8, Priority, Option<i8>),
-    Right(RightRow),
+    /// Expires after so many seconds.
+    Right(RightRow, Option<u8>),
     RemoveRight(u8),
+    Team(Team),
+    RemoveTeam(u8),
     Node(Box<NodeSpec>),
     Ready(u8, bool),
     Cordon(u8, bool),
@@ -68,6 +71,7 @@ pub(crate) enum End {
 pub(crate) struct Story {
     pub(crate) config: EngineConfig,
     pub(crate) nodes: Vec<NodeSpec>,
+    pub(crate) teams: Vec<Team>,
     pub(crate) rights: Vec<RightRow>,
     pub(crate) ops: Vec<(Op, bool)>,
 }
@@ -78,6 +82,9 @@ impl std::fmt::Debug for Story {
         writeln!(f, "{}", serde_json::to_string(&self.config).unwrap())?;
         for node in &self.nodes {
             writeln!(f, "  {}", serde_json::to_string(node).unwrap())?;
+        }
+        for team in &self.teams {
+            writeln!(f, "  {}", serde_json::to_string(team).unwrap())?;
         }
         for right in &self.rights {
             writeln!(f, "  {}", serde_json::to_string(right).unwrap())?;
@@ -90,7 +97,10 @@ impl std::fmt::Debug for Story {
                     writeln!(f, "  Submit {spec} after {after:?}, not before {wait:?}{ask}")?;
                 }
                 Op::Node(node) => writeln!(f, "  Node {}{ask}", serde_json::to_string(node).unwrap())?,
-                Op::Right(right) => writeln!(f, "  Right {}{ask}", serde_json::to_string(right).unwrap())?,
+                Op::Right(right, after) => {
+                    writeln!(f, "  Right {} until {after:?}{ask}", serde_json::to_string(right).unwrap())?;
+                }
+                Op::Team(team) => writeln!(f, "  Team {}{ask}", serde_json::to_string(team).unwrap())?,
                 op => writeln!(f, "  {op:?}{ask}")?,
             }
         }
@@ -103,8 +113,8 @@ pub(crate) const USERS: [&str; 3] = ["u0", "u1", "u2"];
 
 pub(crate) fn story(policy: Policy, length: Range<usize>) -> impl Strategy<Value = Story> {
     let first = (0..6_u8).prop_flat_map(|count| (0..=count).map(|index| node(Just(index))).collect::<Vec<_>>());
-    (config(policy), first, rights(), vec((op(policy), prop::bool::weighted(0.8)), length))
-        .prop_map(|(config, nodes, rights, ops)| Story { config, nodes, rights, ops })
+    (config(policy), first, teams(policy), rights(policy), vec((op(policy), prop::bool::weighted(0.8)), length))
+        .prop_map(|(config, nodes, teams, rights, ops)| Story { config, nodes, teams, rights, ops })
 }
 
 fn node(index: impl Strategy<Value = u8>) -> impl Strategy<Value = NodeSpec> {
@@ -172,8 +182,10 @@ fn op(policy: Policy) -> impl Strategy<Value = Op> {
         2 => any::<u8>().prop_map(Op::Hold),
         3 => any::<u8>().prop_map(Op::Release),
         2 => (any::<u8>(), priority(), option::of(-5..50_i8)).prop_map(|(pick, level, rank)| Op::Reprioritise(pick, level, rank)),
-        2 => right().prop_map(Op::Right),
+        2 => (right(policy), option::weighted(0.2, select(vec![5_u8, 60]))).prop_map(|(row, after)| Op::Right(row, after)),
         1 => any::<u8>().prop_map(Op::RemoveRight),
+        2 => team().prop_map(move |team| if policy == Policy::Hai { Op::Team(team) } else { Op::Repeat }),
+        1 => any::<u8>().prop_map(Op::RemoveTeam),
         2 => node(0..6_u8).prop_map(|spec| Op::Node(Box::new(spec))),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(pick, ready)| Op::Ready(pick, ready)),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(pick, cordoned)| Op::Cordon(pick, cordoned)),

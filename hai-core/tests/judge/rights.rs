@@ -173,6 +173,13 @@ impl Books {
         line
     }
 
+    /// Whether a team has one pool in a group, and is no part of itself.
+    pub(crate) fn can_be_team(&self, team: &Team) -> bool {
+        let groups: BTreeSet<&GroupName> = team.pools.iter().map(|pool| &pool.group).collect();
+        let above = team.parent.iter().flat_map(|parent| self.team_line(parent));
+        groups.len() == team.pools.len() && above.into_iter().all(|above| above != team.name)
+    }
+
     fn matching<'a>(&'a self, bucket: &'a Bucket) -> impl Iterator<Item = (&'a RightKey, Allowance)> {
         let teams = self.teams_of(&bucket.0);
         self.rights.iter().filter_map(move |(key, (allowance, _))| {
@@ -286,7 +293,7 @@ impl Books {
     }
 
     /// Whether what a bucket holds is charged to a team.
-    fn is_charged(&self, bucket: &Bucket, team: &TeamName) -> bool {
+    pub(crate) fn is_charged(&self, bucket: &Bucket, team: &TeamName) -> bool {
         self.pools_of(bucket).iter().any(|pool| self.team_line(pool).contains(team))
     }
 
@@ -328,6 +335,23 @@ impl Books {
             (own - own.min(lends) - used).max(self.reserve(part, group, unit, counts, extra))
         };
         self.parts(team, group).iter().map(of_part).sum()
+    }
+
+    /// A team is told to hold so much and to be allowed so much: either within right, or with all that is borrowed.
+    pub(crate) fn judge_pool(&self, team: &TeamName, group: &GroupName, allowed: Allowance, used: Charge) {
+        let nothing = (UserName::new("nobody").unwrap(), group.clone(), Priority::Low);
+        let nothing = Extra(&nothing, Charge::NOTHING);
+        let of_all = |of: &dyn Fn(Unit) -> i128| [of(Unit::Nodes), of(Unit::Devices)];
+        let told = of_all(&|unit| unit.limit(allowed).min(BOUNDLESS));
+        let own = of_all(&|unit| self.own(team, group, unit).min(BOUNDLESS));
+        let most = of_all(&|unit| self.most(team, group, unit).min(BOUNDLESS));
+        let committed = |unit| self.pool_used(team, group, unit, &|holder, within| within && !self.leaves(holder));
+        let held = |unit| self.holds(team, group, unit, &|_, _| true, &nothing);
+        let cap = |amount: i128| amount.min(u64::MAX.into());
+        let used = of_all(&|unit| unit.of(used));
+        let within = told == own && used == of_all(&|unit| cap(committed(unit)));
+        let borrowed = told == most && used == of_all(&|unit| cap(held(unit)));
+        assert!(within || borrowed, "{team} is told to use {used:?} of {told:?}; its own is {own:?}, at most {most:?}");
     }
 
     /// Whether so much may be borrowed beside all for whom `counts` is true.

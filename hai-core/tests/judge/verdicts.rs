@@ -129,6 +129,16 @@ impl Books {
                     }
                 }
             }
+            Verdict::TeamUsed { team, group, asked: theirs, used, allowed } => {
+                assert_eq!((group, theirs), (&spec.group, &asked), "task {id}");
+                let bucket = self.bucket(id, spec.priority);
+                assert!(self.is_charged(&bucket, team), "task {id} is not charged to {team}");
+                self.judge_pool(team, group, *allowed, *used);
+                let free = Self::levels(spec).into_iter().any(|level| self.stands(id, level, stays).is_some());
+                assert!(!free, "task {id} is within right: {verdict:?}");
+                let may_borrow = self.config.borrow && self.stands_borrowed(id, |_| true).is_some();
+                assert!(!may_borrow, "task {id} may borrow: {verdict:?}");
+            }
             Verdict::NoSuchGroup { group } => {
                 assert_eq!(*group, spec.group);
                 assert_eq!(self.group_nodes(spec).count(), 0, "task {id}'s group has nodes");
