@@ -308,7 +308,7 @@ impl Engine {
         }
         for &id in &self.promised {
             let of = self.runs.get(id).and_then(|run| run.bill.0.as_ref());
-            if of.is_some_and(|(of, _)| *of == bucket) {
+            if of.is_some_and(|(of, _)| self.book.share_a_limit(*of, bucket)) {
                 self.agenda.promised.insert(id);
             }
         }

@@ -281,7 +281,7 @@ impl Engine {
             let leaving = |other: &super::state::Run| {
                 other.entitled
                     && matches!(other.phase, Phase::Vacating { .. })
-                    && other.bill.0.as_ref().is_some_and(|(of, _)| *of == bucket)
+                    && other.bill.0.as_ref().is_some_and(|(of, _)| self.book.share_a_limit(*of, bucket))
             };
             others.extend(self.runs.iter().filter(|(_, other)| leaving(other)).map(|(id, _)| id));
         }

@@ -350,7 +350,7 @@ impl Book {
     pub fn may_start(&self, bucket: BucketIx, bill: &Bill) -> bool {
         let entry = &self.buckets[bucket.at()];
         let (charge, nothing) = (Tally::of(bill.charge), Tally::ZERO);
-        let right = if entry.version == self.version { &entry.right } else { &self.resolve(entry) };
+        let right = if entry.version == self.version_of(entry.user) { &entry.right } else { &self.resolve(entry) };
         let leaving = entry.sum(Part::Leaving);
         let of_models = right.models.iter().all(|&(model, bound)| {
             let used = entry.of_model(model);
@@ -395,6 +395,13 @@ impl Book {
         let chain = &self.chains[entry.chain as usize];
         let teams = chain.iter().map(|link| Waiter::Team(self.forest.pool(link.pool).team));
         std::iter::once(Waiter::User(entry.user)).chain(teams)
+    }
+
+    /// Whether what one bucket gives back may be of use to another: they are the same, or some team is charged for both.
+    #[must_use]
+    pub fn share_a_limit(&self, a: BucketIx, b: BucketIx) -> bool {
+        let chain = |bucket: BucketIx| &self.chains[self.buckets[bucket.at()].chain as usize];
+        a == b || chain(a).iter().any(|link| chain(b).iter().any(|other| other.pool == link.pool))
     }
 
     /// Whether what a bucket uses is charged to a team.

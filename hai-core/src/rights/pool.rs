@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smallvec::SmallVec;
 
-use super::ids::{GroupIx, TeamIx};
 use super::book::PoolView;
+use super::ids::{GroupIx, TeamIx};
 use super::tally::Tally;
 use crate::model::Pool;
 

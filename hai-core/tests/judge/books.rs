@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hai_core::engine::EngineConfig;
 use hai_core::model::*;
 
+use super::kept::Kept;
 use super::rights::Bill;
 
 /// An unfinished task.
@@ -25,6 +26,8 @@ pub(crate) struct Task {
     pub(crate) runs: u32,
     /// Unfinished tasks that it waits for.
     pub(crate) awaits: BTreeMap<TaskId, DependsOn>,
+    /// Since when it waits, timers left aside.
+    pub(crate) waits_since: Time,
     /// How often it was suspended for others.
     pub(crate) suspensions: u32,
     /// What its last suspension and its last start took together.
@@ -100,6 +103,12 @@ pub(crate) struct Books {
     pub(crate) failed: BTreeSet<TaskId>,
     /// Nodes that refused starts through no fault of the tasks: how often in a row, and until when they get no other.
     pub(crate) cooling: BTreeMap<NodeName, (u32, Time)>,
+    /// Nodes that are kept for tasks.
+    pub(crate) kept: BTreeMap<TaskId, Kept>,
+    /// The same, with what was kept when this round began.
+    pub(crate) kept_lately: BTreeMap<TaskId, Kept>,
+    /// Since when nothing more comes from outside.
+    pub(crate) resting_since: Option<Time>,
     /// Tasks that finished since they were last asked for, and how.
     pub(crate) finished: BTreeMap<TaskId, &'static str>,
 }
@@ -164,6 +173,9 @@ impl Books {
             last_run: RunId(0),
             failed: BTreeSet::new(),
             cooling: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            kept_lately: BTreeMap::new(),
+            resting_since: None,
             finished: BTreeMap::new(),
         }
     }
@@ -224,6 +236,7 @@ impl Books {
                     back_off: None,
                     runs: 0,
                     awaits: BTreeMap::new(),
+                    waits_since: self.now,
                     suspensions: 0,
                     swap_cost: Span::ZERO,
                 };
@@ -236,6 +249,7 @@ impl Books {
                 if !more.is_empty() {
                     spec.after.extend(&more);
                     self.promises.remove(task);
+                    self.kept.remove(task);
                     self.follow(*task, &more);
                 }
             }
@@ -267,7 +281,9 @@ impl Books {
                 task.back_off = None;
             }
             Fact::Released { task } => {
-                self.tasks.get_mut(task).unwrap().held = false;
+                let now = self.now;
+                let released = self.tasks.get_mut(task).unwrap();
+                (released.held, released.waits_since) = (false, now);
                 // Who released it has seen that it is idle.
                 let now = self.now;
                 for run in self.runs.values_mut().filter(|run| run.task == *task && run.stays()) {
@@ -279,6 +295,7 @@ impl Books {
                 if (old.priority, old.custom_rank) != (*priority, *custom_rank) {
                     // It was made to the old claim.
                     self.promises.remove(task);
+                    self.kept.remove(task);
                 }
                 let spec = &mut self.tasks.get_mut(task).unwrap().spec;
                 (spec.priority, spec.custom_rank) = (*priority, *custom_rank);
@@ -313,6 +330,7 @@ impl Books {
             }
             other => panic!("an unknown fact: {other:?}"),
         }
+        self.forget_kept();
     }
 
     /// Whether a task can wait for all of these.

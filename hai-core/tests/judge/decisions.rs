@@ -16,6 +16,7 @@ impl Books {
     pub(crate) fn judge_decisions(&mut self, round: &Round) {
         assert_eq!(round.at, self.now);
         let first_new = self.last_run;
+        self.kept_lately = self.kept.clone();
         let mut victims = Vec::new();
         let mut placed = BTreeSet::new();
         let mut passed_on = BTreeSet::new();
@@ -57,8 +58,12 @@ impl Books {
                     }
                 }
                 Decision::Recharge { run, level, entitled } => self.judge_recharge(*run, *level, *entitled),
+                Decision::Reserve { task, nodes, by } => self.judge_reserve(*task, nodes, *by),
+                Decision::Unreserve { task } => self.judge_unreserve(*task),
+                Decision::Notice { run, until } => self.judge_notice(*run, *until),
                 other => panic!("an unknown decision: {other:?}"),
             }
+            self.forget_kept();
         }
         for task in &placed {
             self.judge_set_aside(*task);
@@ -99,6 +104,7 @@ impl Books {
         } else {
             assert!(id > self.last_run, "run {id} is not new");
             self.last_run = id;
+            self.judge_leaves_alone(task, placement, level, entitled);
         }
         // I-1: what is started must be free in fact, of those who are still leaving too.
         self.judge_free(task, placement, |holder| matches!(holder, Holder::Run(_)));
@@ -146,6 +152,7 @@ impl Books {
     fn judge_promise(&mut self, task: TaskId, run: RunId, placement: &Placement, level: Priority, entitled: bool) {
         self.judge_placing(task, placement, level, entitled);
         assert!(run > self.last_run, "run {run} is not new");
+        self.judge_leaves_alone(task, placement, level, entitled);
         self.last_run = run;
         let bills = placement.workers.iter().map(|place| self.bill_of(place)).collect();
         let promise = Promise { run, placement: placement.clone(), bills, level, entitled };
@@ -235,10 +242,10 @@ impl Books {
     /// Nobody stays beyond a right who could leave.
     fn judge_stays(&self, me: Holder, entitled: bool, bucket: &Bucket) {
         let bound = matches!(me, Holder::Run(run) if !self.spec(self.runs[&run].task).suspendable);
-        if bound || self.leaves(me) {
+        if bound || self.leaves(me) || self.is_on_notice(me) {
             return;
         }
-        let stays = |holder| !self.leaves(holder);
+        let stays = |holder| !self.leaves(holder) && !self.is_on_notice(holder);
         let fine = if entitled {
             self.within(bucket, &self.bill(me), |holder| holder != me && stays(holder))
         } else {

@@ -96,6 +96,7 @@ impl Books {
         let task = self.tasks.get_mut(&run.task).unwrap();
         let ran = run.elapsed(now);
         task.ran = task.ran + ran;
+        task.waits_since = now;
         task.swap_cost = run.leaving_since.map_or(Span::ZERO, |since| now.since(since));
         let signalled = run.ended.values().any(|exit| exit.signalled);
         let failed = run.failed() || run.over_limit;
@@ -150,6 +151,7 @@ impl Books {
             self.tasks.iter().filter(|(_, other)| other.awaits.contains_key(&task)).map(|(id, _)| *id).collect();
         for follower in followers {
             let Some(other) = self.tasks.get_mut(&follower) else { continue };
+            other.waits_since = self.now;
             if other.awaits.remove(&task) == Some(DependsOn::Success) && !succeeded {
                 self.finish(follower, "failed");
             }

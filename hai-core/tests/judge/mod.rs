@@ -7,6 +7,7 @@
 pub(crate) mod asks;
 pub(crate) mod books;
 pub(crate) mod decisions;
+pub(crate) mod kept;
 pub(crate) mod life;
 pub(crate) mod noise;
 pub(crate) mod ops;

@@ -312,6 +312,11 @@ impl Stage {
             Decision::Recharge { run, level, entitled } => {
                 is_own(self.runs[run].task).then(|| format!("recharge {:?} {level} {entitled}", attempt(run)))
             }
+            Decision::Reserve { task, nodes, by } => is_own(*task).then(|| format!("reserve {task} {nodes:?} {by:?}")),
+            Decision::Unreserve { task } => is_own(*task).then(|| format!("unreserve {task}")),
+            Decision::Notice { run, until } => {
+                is_own(self.runs[run].task).then(|| format!("notice {:?} {until:?}", attempt(run)))
+            }
             other => panic!("an unknown decision: {other:?}"),
         }
     }

@@ -13,8 +13,9 @@ use super::ops::{GROUPS, USERS};
 
 pub(crate) fn config(policy: Policy) -> impl Strategy<Value = EngineConfig> {
     let churn = option::weighted(0.3, Just(Churn { free: 1, every: Span::from_secs(30) }));
-    (any::<bool>(), select(vec![0_u64, 20]), select(vec![0_u32, 0, 3]), churn, weights(policy)).prop_map(
-        move |(borrow, protected, slice_swaps, churn, weights)| EngineConfig {
+    let cut_grace = select(vec![0_u64, 0, 20]);
+    (any::<bool>(), select(vec![0_u64, 20]), select(vec![0_u32, 0, 3]), churn, weights(policy), cut_grace).prop_map(
+        move |(borrow, protected, slice_swaps, churn, weights, cut_grace)| EngineConfig {
             policy,
             borrow: borrow && policy == Policy::Hai,
             timing: Timing {
@@ -24,6 +25,7 @@ pub(crate) fn config(policy: Policy) -> impl Strategy<Value = EngineConfig> {
             },
             slice_swaps,
             weights,
+            cut_grace: Span::from_secs(cut_grace),
             churn: churn.filter(|_| policy == Policy::Hai),
             ..EngineConfig::default()
         },
@@ -52,22 +54,25 @@ pub(crate) fn right(policy: Policy) -> impl Strategy<Value = RightRow> {
     let hai = policy == Policy::Hai;
     let team = option::weighted(0.2, team_name());
     let model = option::weighted(0.15, select(vec!["A", "B"]));
-    let whose = (user, team, prop::bool::weighted(0.95)).prop_map(move |(user, team, sane)| match team.clone().filter(|_| hai) {
-        Some(_) if sane => (None, team),
-        team => (user, team),
-    });
+    let whose =
+        (user, team, prop::bool::weighted(0.95)).prop_map(move |(user, team, sane)| match team.filter(|_| hai) {
+            Some(team) if sane => (None, Some(team)),
+            team => (user, team),
+        });
     let bound = (model, prop::bool::weighted(0.15));
-    (whose, group, level, bound, limit(), limit()).prop_map(move |((user, team), group, priority, bound, nodes, devices)| {
-        let key = RightKey {
-            user: user.map(|name| UserName::new(name).unwrap()),
-            team,
-            model: bound.0.filter(|_| hai).map(|name| ModelName::new(name).unwrap()),
-            cap: bound.1,
-            group: group.map(|name| GroupName::new(name).unwrap()),
-            priority,
-        };
-        RightRow::new(key, Allowance { nodes, devices })
-    })
+    (whose, group, level, bound, limit(), limit()).prop_map(
+        move |((user, team), group, priority, bound, nodes, devices)| {
+            let key = RightKey {
+                user: user.map(|name| UserName::new(name).unwrap()),
+                team,
+                model: bound.0.filter(|_| hai).map(|name| ModelName::new(name).unwrap()),
+                cap: bound.1,
+                group: group.map(|name| GroupName::new(name).unwrap()),
+                priority,
+            };
+            RightRow::new(key, Allowance { nodes, devices })
+        },
+    )
 }
 
 /// Strict order counts every device in full.
@@ -94,13 +99,21 @@ pub(crate) fn team() -> impl Strategy<Value = Team> {
     let limit = || prop_oneof![3 => (0..5_u32).prop_map(Limit::at_most), 1 => Just(Limit::Unlimited)];
     let allowance = move || (limit(), limit()).prop_map(|(nodes, devices)| Allowance { nodes, devices });
     let lent = move || prop_oneof![1 => Just(Allowance::UNLIMITED), 1 => allowance()];
-    let pool = (select(vec![0, 0, 0, 1]), allowance(), lent(), lent()).prop_map(|(group, own, borrow, lend)| {
-        Pool { group: GroupName::new(GROUPS[group]).unwrap(), own, borrow, lend }
+    let pool = (select(vec![0, 0, 0, 1]), allowance(), lent(), lent()).prop_map(|(group, own, borrow, lend)| Pool {
+        group: GroupName::new(GROUPS[group]).unwrap(),
+        own,
+        borrow,
+        lend,
     });
     let members = proptest::collection::btree_set(select(USERS.to_vec()), 0..3);
-    (team_name(), option::weighted(0.5, team_name()), members, vec(pool, 0..3)).prop_map(|(name, parent, members, pools)| {
-        Team { name, parent, members: members.into_iter().map(|name| UserName::new(name).unwrap()).collect(), pools }
-    })
+    (team_name(), option::weighted(0.5, team_name()), members, vec(pool, 0..3)).prop_map(
+        |(name, parent, members, pools)| Team {
+            name,
+            parent,
+            members: members.into_iter().map(|name| UserName::new(name).unwrap()).collect(),
+            pools,
+        },
+    )
 }
 
 pub(crate) fn teams(policy: Policy) -> impl Strategy<Value = Vec<Team>> {

@@ -73,8 +73,11 @@ impl Books {
             assert!(told, "task {id} backs off until {until}, and its verdict is {verdict:?}");
         } else {
             self.judge_waiting(id, &verdict, engine);
+            let reserved = matches!(verdict, Verdict::Reserved { .. });
+            assert!(reserved || !self.kept.contains_key(&id), "nodes are kept for task {id}: {verdict:?}");
             if self.config.policy == Policy::Hai {
-                self.judge_in_vain(id, &verdict);
+                let books = self.without_kept(id);
+                books.as_ref().unwrap_or(self).judge_in_vain(id, &verdict);
             }
         }
     }
@@ -149,10 +152,25 @@ impl Books {
             }
             Verdict::NoRoom { lack } => {
                 let kinds = Self::levels(spec).into_iter().filter_map(|level| self.stands(id, level, stays));
-                let fits = kinds.into_iter().any(|kinds| self.fits_idle(spec, &kinds));
+                let books = self.without_kept(id);
+                let books = books.as_ref().unwrap_or(self);
+                let fits = kinds.into_iter().any(|kinds| books.fits_idle(spec, &kinds));
                 assert!(!fits, "task {id} has room");
                 assert!(self.ever_fits(spec, true), "task {id} can never fit, but is told that there is no room now");
                 assert_eq!(*lack, self.lack(spec), "task {id}");
+            }
+            Verdict::Reserved { nodes, by } => {
+                let kept = self.kept.get(&id).unwrap_or_else(|| panic!("nothing is kept for task {id}"));
+                let known = kept.nodes.iter().filter(|node| self.nodes.contains_key(*node));
+                assert!(
+                    nodes.iter().collect::<BTreeSet<_>>() == known.collect() && *by == kept.by,
+                    "task {id}: {kept:?}"
+                );
+            }
+            Verdict::WouldDelay { task } => {
+                let books = self.without_kept(id);
+                assert!(self.kept.contains_key(task), "nothing is kept for task {task}, which task {id} would delay");
+                assert!(books.is_some(), "task {id} gives way to task {task}, and leaves nodes to it");
             }
             Verdict::Behind { head } => self.judge_behind(id, *head, engine),
             Verdict::Blocked { by } => self.judge_blocked(id, *by, engine),
@@ -178,6 +196,9 @@ impl Books {
                     | Verdict::NoSuchGroup { .. }
                     | Verdict::NeverFits { .. }
                     | Verdict::NoRoom { .. }
+                    | Verdict::TeamUsed { .. }
+                    | Verdict::Reserved { .. }
+                    | Verdict::WouldDelay { .. }
             )
         );
         assert!(lacks, "task {id} waits behind {head}, whose verdict is {:?}", engine.verdict(head));

@@ -127,6 +127,7 @@ impl World {
     }
 
     fn come_to_rest(&mut self) {
+        self.books.resting_since = Some(self.books.now);
         for _ in 0..LAST_STEPS_MAX {
             let idle = self.books.runs.is_empty() && self.books.promises.is_empty();
             if idle && self.books.next_due().is_none() {

@@ -64,6 +64,9 @@ impl Books {
                     self.borrows_too_much(me, &bucket, |holder| holder == me || others(holder))
                 };
                 let used = self.used(&bucket, others);
+                let notice = self.config.cut_grace > Span::ZERO;
+                let over = run.notice.is_some_and(|at| at <= self.now);
+                assert!(over || !notice, "run {id} has until {:?} to leave", run.notice);
                 assert!(lost, "run {id} leaves, but {bucket:?} use {used:?} beside its {:?}", self.bill(me));
             }
             YieldReason::Held => assert!(self.tasks[&run.task].held, "run {id} leaves, but nobody holds it"),
@@ -119,6 +122,9 @@ impl Books {
         assert!(entitled || background, "{context}, and only borrows");
         let elapsed = run.elapsed(self.now);
         let protected = victim.protected;
+        if self.fills(run, task) {
+            return;
+        }
         assert!(elapsed >= protected, "{context} after {elapsed}, which is protected for {protected}");
         if background {
             return;
@@ -138,7 +144,7 @@ impl Books {
     }
 
     /// The best level that a waiting task may count as.
-    fn counts_as_best(&self, task: TaskId, level: Priority) -> Priority {
+    pub(crate) fn counts_as_best(&self, task: TaskId, level: Priority) -> Priority {
         let task = &self.tasks[&task];
         let demoted = task.spec.priority == Priority::AboveNormal && task.ran >= self.config.timing.demote_after;
         if demoted && level == Priority::AboveNormal { Priority::Normal } else { level }
