@@ -16,8 +16,10 @@ use super::state::Phase;
 use super::timers::Timer;
 
 impl Engine {
-    /// Takes back what is beyond rights, and takes back notices that are not needed any more.
-    pub(super) fn cut_rights(&mut self) {
+    /// Takes back what is beyond rights, and takes back notices that are not needed any more. True if anything was
+    /// decided.
+    pub(super) fn cut_rights(&mut self) -> bool {
+        let before = self.decisions.len();
         let asked = std::mem::take(&mut self.agenda.rights_cut);
         let chosen = self.choose_who_loses();
         // Chosen, they count as leaving; what is decided about them is decided about what they are.
@@ -44,6 +46,7 @@ impl Engine {
                 }
             }
         }
+        self.decisions.len() > before
     }
 
     /// Who has to give back, and why. Their bills are moved, as if they left.

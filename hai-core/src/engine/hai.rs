@@ -61,7 +61,8 @@ impl Engine {
         loop {
             self.try_turns();
             self.slices_ended.append(&mut self.agenda.slices.take());
-            if !self.pass_reservations() && !self.pass_slices() && !self.entitle_freed() {
+            // What starts within right may call back what is borrowed, and what was freed may end notices.
+            if !self.pass_reservations() && !self.pass_slices() && !self.entitle_freed() && !self.cut_rights() {
                 break;
             }
         }

@@ -61,7 +61,8 @@ impl Books {
                 let lost = if run.entitled {
                     !self.within(&bucket, &self.bill(me), others)
                 } else {
-                    self.borrows_too_much(me, &bucket, |holder| holder == me || others(holder))
+                    // What started in this round may have called back what was borrowed.
+                    self.borrows_too_much(me, &bucket, |holder| holder == me || !self.leaves(holder))
                 };
                 let used = self.used(&bucket, others);
                 let notice = self.config.cut_grace > Span::ZERO;
