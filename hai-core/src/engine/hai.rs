@@ -537,7 +537,12 @@ impl Engine {
                 if !self.may_take_back() {
                     return Preempted::No { spared: true };
                 }
-                if self.take_back(&plan.victims, id, claim) || short.is_some() {
+                let spares = self.take_back(&plan.victims, id, claim);
+                if self.task_ref(id).run().is_some() {
+                    // It has again what it was promised before this round.
+                    return Preempted::Yes;
+                }
+                if spares || short.is_some() {
                     return Preempted::Again;
                 }
                 // At once: who was taken back would else fill the same hole again, if it is an equal.

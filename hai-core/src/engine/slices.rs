@@ -53,6 +53,7 @@ impl Engine {
     }
 
     fn pass_slices_of(&mut self, group: &GroupName, claims: Claims) -> bool {
+        self.sink_autos(group, claims);
         let waiting: Vec<(Claim, TaskId, ClassId)> =
             self.queue.by_wait(group, claims).filter(|(claim, ..)| claim.entitled).collect();
         let mut in_vain: BTreeSet<(AskId, Claim)> = BTreeSet::new();
@@ -76,6 +77,23 @@ impl Engine {
             }
         }
         false
+    }
+
+    /// Moves AUTO tasks to where they belong now, if their right at a better level was used up while they waited.
+    fn sink_autos(&mut self, group: &GroupName, claims: Claims) {
+        let autos: Vec<(Claim, ClassId)> = self
+            .queue
+            .by_wait(group, claims)
+            .filter(|&(claim, _, class)| claim.entitled && self.queue.shape(class).spec.priority == Priority::Auto)
+            .map(|(claim, _, class)| (claim, class))
+            .collect();
+        for (known, class) in autos {
+            let claim = self.claim_of(class, true);
+            if claim < known {
+                let turn = self.turn(class, true);
+                self.queue.sink(class, turn, claim);
+            }
+        }
     }
 
     /// Other users' runs with this claim whose slice is over.

@@ -132,16 +132,22 @@ impl Engine {
         let mut back_to = self.decisions.len();
         for at in (since..self.decisions.len()).rev().filter(|&at| placed(&self.decisions[at])) {
             let What::Placed { from, .. } = self.undo.befores[at - since].what else { continue };
-            for decision in &self.decisions[from..at] {
-                if let Decision::Suspend { run, .. } = decision {
-                    let up_to = self.spared.entry(*run).or_insert(claim);
-                    *up_to = claim.max(*up_to);
-                    self.held_up.entry(winner).or_default().insert(*run);
-                }
+            let made_way = &self.decisions[from..at];
+            // What the winner was promised before is gone: it is placed anew, with the better claim that it has now.
+            if made_way.iter().all(|decision| matches!(decision, Decision::Withdraw { task } if *task == winner)) {
+                continue;
             }
-            if from < at {
-                back_to = from;
+            for (decision, before) in made_way.iter().zip(&self.undo.befores[from - since..]) {
+                let run = match (decision, &before.what) {
+                    (Decision::Suspend { run, .. }, _) => *run,
+                    (_, What::Withdrawn { id, .. }) => *id,
+                    _ => continue,
+                };
+                let up_to = self.spared.entry(run).or_insert(claim);
+                *up_to = claim.max(*up_to);
+                self.held_up.entry(winner).or_default().insert(run);
             }
+            back_to = from;
         }
         let spares = back_to < self.decisions.len();
         if let Some(held_up) = self.held_up.get_mut(&winner) {

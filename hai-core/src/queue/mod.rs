@@ -502,6 +502,13 @@ impl Queue {
         }
     }
 
+    /// The same, with a lesser claim.
+    pub fn sink(&mut self, id: ClassId, turn: Turn, claim: Claim) {
+        if let Some(blocked) = self.class(id).blocked {
+            self.place_blocked(id, Blocked { turn, claim, ..blocked });
+        }
+    }
+
     /// The class with the best turn that waits for room with this ask.
     #[must_use]
     pub fn best_of(&self, ask: AskId) -> Option<(Turn, ClassId)> {
