@@ -230,6 +230,32 @@ impl Cluster {
         drop(self.engine.drain_changes());
     }
 
+    /// So many nodes of which one device is taken on each, so that nobody can have all eight of one.
+    #[must_use]
+    pub fn nibbled(nodes: u64) -> Self {
+        let mut cluster = Cluster::new(EngineConfig::default(), nodes);
+        let request = WorkerRequest { cpu_milli: 100_000, ..WorkerRequest::devices(1) };
+        for _ in 0..nodes {
+            let spec = cluster.one(0, Priority::Normal, request.clone());
+            cluster.submit(spec);
+        }
+        cluster.round();
+        cluster
+    }
+
+    /// So many tasks come that want all devices of a node, and after them one that wants one device.
+    pub fn come_in_front(&mut self, ahead: u64) -> Vec<TaskId> {
+        let large = Arc::new(self.one(1, Priority::Normal, WorkerRequest::devices(8)));
+        let small = Arc::new(self.one(2, Priority::Normal, WorkerRequest::devices(1)));
+        let mut tasks = Vec::new();
+        for spec in (0..ahead).map(|_| &large).chain([&small]) {
+            let task = self.engine.next_task_id();
+            self.tell(&Fact::Submitted { task, spec: Arc::clone(spec) });
+            tasks.push(task);
+        }
+        tasks
+    }
+
     /// Any run that executes ends well.
     pub fn draw_end(&mut self) -> Vec<Fact> {
         let at = self.random.below(self.executing.len() as u64) as usize;

@@ -3,6 +3,8 @@
 //!
 //! `instructions NODES REPLACED`: on a full cluster so many tasks end and are replaced.
 //! `instructions pass NODES BATCH BATCHES`: tasks of one device pass through an empty cluster in batches.
+//! `instructions behind NODES AHEAD`: one task starts behind so many that do not fit; only that round counts with
+//! `--toggle-collect='*counted_round*'`.
 
 use std::sync::Arc;
 
@@ -28,15 +30,27 @@ fn pass(nodes: u64, batch: usize, batches: u64) {
     }
 }
 
+#[inline(never)]
+fn counted_round(cluster: &mut Cluster) -> usize {
+    cluster.schedule().actions().count()
+}
+
+fn behind(nodes: u64, ahead: u64) {
+    let mut cluster = Cluster::nibbled(nodes);
+    // What is looked at for the first time is looked at now.
+    cluster.come_in_front(1);
+    cluster.round();
+    cluster.come_in_front(ahead);
+    assert_eq!(counted_round(&mut cluster), 1);
+}
+
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let passes = words.first().is_some_and(|word| word == "pass");
-    let numbers: Vec<u64> =
-        words.iter().skip(usize::from(passes)).map(|word| word.parse().expect("a number")).collect();
+    let numbers: Vec<u64> = words.iter().filter_map(|word| word.parse().ok()).collect();
     let number = |at: usize, default: u64| numbers.get(at).copied().unwrap_or(default);
-    if passes {
-        pass(number(0, 10_000), number(1, 1_000) as usize, number(2, 0));
-    } else {
-        replace(u32::try_from(number(0, 100)).expect("fewer than 2^32 nodes"), number(1, 0));
+    match words.first().map(String::as_str) {
+        Some("pass") => pass(number(0, 10_000), number(1, 1_000) as usize, number(2, 0)),
+        Some("behind") => behind(number(0, 10_000), number(1, 0)),
+        _ => replace(u32::try_from(number(0, 100)).expect("fewer than 2^32 nodes"), number(1, 0)),
     }
 }

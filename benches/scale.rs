@@ -39,7 +39,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Time in which this thread was at work, from which what else the machine does is left out; on systems that do not tell, the
-/// time of day. Too coarse to read for single events.
+/// time of day. It goes on in steps of some milliseconds.
 struct Stopwatch {
     at_work: Option<Duration>,
     since: Instant,
@@ -227,7 +227,7 @@ fn gang(cluster: &mut Cluster, nodes: u64) {
     let mut gang = cluster.one(0, Priority::ExtremeHigh, WorkerRequest::whole_node());
     gang.workers = workers;
     cluster.submit(gang);
-    let since = Stopwatch::start();
+    let since = Instant::now();
     let round = gang_round(cluster);
     let victims = round.actions().count();
     println!("room for {workers} whole nodes by preemption: {:.1?}, {victims} victims", since.elapsed());

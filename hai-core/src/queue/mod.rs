@@ -187,9 +187,9 @@ impl Queue {
             class.members.insert(member);
             let is_first = class.members.first() == Some(&member);
             match class.blocked {
+                _ if !is_first => {}
                 None => self.woken.push(id),
-                Some(blocked) if is_first => self.place_blocked(id, Blocked { since, ..blocked }),
-                Some(_) => {}
+                Some(blocked) => self.place_blocked(id, Blocked { since, ..blocked }),
             }
             return id;
         }
