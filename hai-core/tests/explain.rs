@@ -8,7 +8,8 @@ mod judge;
 #[path = "explain/lacks.rs"]
 mod lacks;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 
 use hai_core::engine::{Engine, Policy};
 use hai_core::explain::why::why_naming;
@@ -43,6 +44,7 @@ fn waiting(engine: &Engine) -> Vec<TaskId> {
 #[test]
 fn who_waits_starts_once_the_named_lack_is_taken_away() {
     let (tried, started) = (Cell::new(0_u32), Cell::new(0_u32));
+    let rooms = RefCell::new(BTreeSet::new());
     let result = TestRunner::new(config(0)).run(&story(Policy::Hai, 1..OPS_MAX), |story| {
         let engine = World::play(&story).engine;
         for id in waiting(&engine) {
@@ -59,6 +61,7 @@ fn who_waits_starts_once_the_named_lack_is_taken_away() {
                     serde_json::to_string(&reason).expect("plain data")
                 );
                 started.set(started.get() + 1);
+                rooms.borrow_mut().insert(cure.room);
             }
         }
         Ok(())
@@ -66,6 +69,7 @@ fn who_waits_starts_once_the_named_lack_is_taken_away() {
     if let Err(error) = result {
         panic!("{error}");
     }
+    assert_eq!(rooms.into_inner().len(), 3, "not every kind of lack was met");
     println!("{} tasks waited, {} cures worked", tried.get(), started.get());
     assert!(started.get() > 500 && tried.get() > 500, "hardly anybody waited: {tried:?}, {started:?}");
 }

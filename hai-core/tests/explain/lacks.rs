@@ -7,7 +7,7 @@ use hai_core::explain::why::{LevelRight, NodeClass, NodeRefusal, NodesLink};
 use hai_core::model::*;
 
 /// How the lack of room is taken away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Room {
     /// There is none.
     Enough,

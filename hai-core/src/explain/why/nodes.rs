@@ -87,7 +87,7 @@ pub struct Refused {
 #[serde(tag = "why", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NodeRefusal {
-    /// It was removed.
+    /// It was removed, and somebody is still on it.
     Gone,
     /// It is not ready.
     NotReady,
@@ -231,7 +231,7 @@ impl NodeRefusal {
         use NodeRefusal::*;
         matches!(
             self,
-            Taint { .. }
+            Gone | Taint { .. }
                 | Label { .. }
                 | Zone
                 | NoDevices
@@ -277,7 +277,7 @@ pub(crate) fn memory(mib: u64) -> String {
 impl fmt::Display for NodeRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NodeRefusal::Gone => f.write_str("removed from the cluster"),
+            NodeRefusal::Gone => f.write_str("removed from the cluster, and not empty yet"),
             NodeRefusal::NotReady => f.write_str("not ready"),
             NodeRefusal::Cordoned => f.write_str("cordoned by an operator"),
             NodeRefusal::CoolingDown { until } => write!(f, "refused a start, left alone until {until}"),

@@ -28,9 +28,6 @@ pub(in crate::explain) fn look(engine: &mut Engine, id: TaskId, named: usize) ->
     let (mut now, mut later, mut ever) = (0_u64, 0_u64, 0_u64);
     for ix in inventory.group(&spec.group) {
         let node = inventory.node(ix);
-        if node.is_gone() {
-            continue;
-        }
         let fits = |when: When, kinds: &KindSet| {
             let usable = ask.allows(inventory, node) && seating.avoid.binary_search(&ix).is_err();
             if usable { Seat::new(inventory, &ask, kinds, node, &node.room_at(when)).capacity() } else { 0 }
@@ -39,7 +36,7 @@ pub(in crate::explain) fn look(engine: &mut Engine, id: TaskId, named: usize) ->
         let empty = Room::of_well(node.spec());
         let each = Seat::new(inventory, &ask, &KindSet::all(), node, &empty).assumed_well().capacity();
         (now, later) = (now + u64::from(fits_now), later + u64::from(fits_later));
-        if ask.allows_site(inventory, node.site()) {
+        if !node.is_gone() && ask.allows_site(inventory, node.site()) {
             ever += u64::from(each);
         }
         let key = (node.make(), node.spec().cpu_milli, node.spec().memory_mib);
@@ -147,6 +144,9 @@ fn refusal(
     let constraints = ask.constraints();
     let request = &spec.request;
     let make = inventory.make_of(node);
+    if node.is_gone() {
+        return NodeRefusal::Gone;
+    }
     if !known.ready {
         return NodeRefusal::NotReady;
     }
