@@ -17,7 +17,7 @@ mod tally;
 mod tests;
 
 pub use ask::{Ask, MakeFit};
-pub use hypothesis::Hypothesis;
+pub use hypothesis::{Hypothesis, Part};
 pub use lack::{fits_empty, lack};
 pub use placer::{Placer, Places, Within};
 pub use policy::{PlacementPolicy, Policy, SCORE_MAX, Scorer};
