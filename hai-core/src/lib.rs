@@ -63,6 +63,7 @@
 //! |---|---|
 //! | [`model`] | plain data: tasks, nodes, rights, facts, decisions, verdicts |
 //! | [`engine`] | the state machine: facts in, decisions out |
+//! | [`explain`] | why a task is where it is, and what would help it |
 //! | [`backend`] | the driver over a cluster and a store, and both in memory |
 //! | [`inventory`] | what exists, who holds what, and how it lies in the network |
 //! | [`rights`] | what is allowed, what is used, what teams lend each other |
@@ -70,7 +71,7 @@
 //! | [`placement`] | where the workers of a task fit, and [which place is best](placement::policy) |
 //! | [`preemption`] | who leaves so that a task fits |
 //!
-//! `model`, `engine`, `backend`, `queue::order` and `placement::policy` are what embedders use; the others are parts of the
+//! `model`, `engine`, `explain`, `backend`, `queue::order` and `placement::policy` are what embedders use; the others are parts of the
 //! engine that can also be used on their own.
 //!
 //! # What holds

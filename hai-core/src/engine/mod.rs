@@ -14,10 +14,12 @@ mod fifo;
 mod forced;
 mod hai;
 mod life;
+mod looks;
 mod observe;
 mod place;
 mod reconfigure;
 mod rehearse;
+mod remember;
 mod reserve;
 mod snapshot;
 mod state;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 
 pub use config::{Churn, EngineConfig, Policy, Timing};
 pub use error::FactError;
+pub(crate) use looks::{LineKey, Manner, RunLook, Seating};
 pub use snapshot::EngineState;
 
 use serde::{Deserialize, Serialize};

@@ -57,7 +57,7 @@ impl Engine {
     }
 
     /// Whether nodes should be kept for a task: smaller work could take every place that is freed, one after the other.
-    fn can_starve(&self, task: TaskId) -> bool {
+    pub(super) fn can_starve(&self, task: TaskId) -> bool {
         let spec = &self.task_ref(task).spec;
         let is_smallest = spec.workers_min() == 1
             && match spec.request.devices {

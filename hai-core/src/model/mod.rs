@@ -11,6 +11,7 @@ mod name;
 mod node;
 mod placement;
 mod priority;
+mod remembered;
 mod request;
 mod right;
 #[cfg(feature = "schema")]
@@ -28,6 +29,7 @@ pub use name::{DeviceId, GroupName, MigProfile, ModelName, NameError, NodeName, 
 pub use node::{DEVICES_PER_NODE_MAX, DeviceHealth, DeviceLink, DeviceSpec, LinkKind, Location, NodeError, NodeSpec};
 pub use placement::{DevicePart, Placement, WorkerPlacement};
 pub use priority::{ParsePriorityError, Priority};
+pub use remembered::{Displacement, Refusal, Winner, YieldRule};
 pub use request::{ComputeCapability, Devices, ParseCapabilityError, WorkerRequest};
 pub use right::{Allowance, Charge, Limit, Pool, RightKey, RightRow, Team};
 pub use task::{

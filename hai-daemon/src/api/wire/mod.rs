@@ -18,7 +18,7 @@
 //! | `POST /v1/tasks/{id}/resume` | | [`Task`] |
 //! | `POST /v1/tasks/{id}/renew` | | [`Task`]; its lease begins anew |
 //! | `POST /v1/tasks/{id}/priority` | [`PriorityRequest`] | [`Task`] |
-//! | `GET /v1/tasks/{id}/why` | | [`Why`] |
+//! | `GET /v1/tasks/{id}/why` | query [`WhyQuery`] | [`Why`] |
 //! | `GET /v1/tasks/{id}/logs` | query [`LogQuery`], `Range` | bytes; see [`header`] |
 //! | `POST /v1/tasks/try` | [`SubmitRequest`] | [`Preview`]; nothing is submitted |
 //! | `POST /v1/preview` | [`PreviewRequest`] | [`Preview`]; nothing is changed |
@@ -73,7 +73,7 @@ pub use submit::{Grace, PriorityRequest, SubmitRequest};
 pub use task::{Task, TaskDetail, TaskPage, TaskQuery};
 pub use text::PriorityWord;
 pub use user::{NewToken, NewUser, Role, User, UserList};
-pub use verdict::{Charge, Lack, Verdict, Why};
+pub use verdict::{Charge, HelpfulChange, Lack, Verdict, Why, WhyHelp, WhyQuery, WhySection};
 
 use chrono::{DateTime, Utc};
 use hai_core::model::Time;
