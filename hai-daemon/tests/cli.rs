@@ -145,6 +145,7 @@ fn help_teaches_and_wrong_usage_exits_with_2() {
         "why",
         "preview",
         "plan",
+        "when",
         "nodes",
         "rights",
         "users",
@@ -357,6 +358,13 @@ fn output_is_followed_through_suspends_to_the_end() {
         .to_owned();
     lab.until_state(&task, "suspended");
     lab.until_state(&better, "running");
+    let when = good(lab.hai(&["when", &better]));
+    assert!(when.starts_with(&format!("task {better} is running: it has its place since ")), "{when}");
+    let when = good(lab.hai(&["when", &task]));
+    assert!(
+        when.starts_with(&format!("task {task} is suspended: ")) && when.contains("rollouts; durations: "),
+        "{when}"
+    );
     let why = good(lab.hai(&["why", &task]));
     assert!(why.starts_with(&format!("task {task} is suspended: ")), "{why}");
     assert!(why.contains(&format!("task {better} has a better right to its place")) && why.contains(" ago"), "{why}");

@@ -21,6 +21,7 @@ mod reconfigure;
 mod rehearse;
 mod remember;
 mod reserve;
+mod sim;
 mod snapshot;
 mod state;
 mod timers;

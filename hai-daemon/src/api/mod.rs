@@ -18,6 +18,7 @@ mod events;
 mod extract;
 mod health;
 mod layers;
+mod learned;
 mod log_source;
 mod logs;
 mod metrics;

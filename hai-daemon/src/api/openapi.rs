@@ -40,6 +40,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(tasks::change::renew))
         .routes(routes!(tasks::change::priority))
         .routes(routes!(tasks::why::why))
+        .routes(routes!(tasks::when::when))
         .routes(routes!(logs::logs))
         .routes(routes!(events::events))
         .routes(routes!(nodes::nodes))

@@ -6,6 +6,7 @@ use hai_core::model::{GroupName, Priority};
 use tokio_util::sync::CancellationToken;
 
 use super::LogSource;
+use super::learned::Learned;
 use super::metrics::Metrics;
 use crate::scheduler::Scheduler;
 use crate::store::{Accounts, Reader};
@@ -19,6 +20,8 @@ pub struct ApiState {
     pub(super) logs: Arc<dyn LogSource>,
     pub(super) defaults: Arc<Defaults>,
     pub(super) metrics: Arc<Metrics>,
+    /// What forecasts are made from.
+    pub(super) learned: Learned,
     /// Answers that go on for as long as somebody listens end when this is cancelled.
     pub(super) closing: CancellationToken,
 }
@@ -54,6 +57,7 @@ impl ApiState {
     ) -> Self {
         let metrics = Arc::new(Metrics::new(scheduler.stats()));
         let closing = CancellationToken::new();
-        ApiState { scheduler, reader, accounts, logs, defaults: Arc::new(defaults), metrics, closing }
+        let learned = Learned::new();
+        ApiState { scheduler, reader, accounts, logs, defaults: Arc::new(defaults), metrics, learned, closing }
     }
 }

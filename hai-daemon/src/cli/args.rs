@@ -22,6 +22,7 @@ use crate::api::wire::{Limit, OutcomeWord, Role};
         hai submit -d 4 --priority HIGH --follow -- ./train.sh\n  \
         hai ls                                     what waits and runs\n  \
         hai why 7                                  why task 7 does not run\n  \
+        hai when 7                                 by when it will likely start\n  \
         hai logs -f 7                              its output, through suspends, until it ends\n\n\
         The server and the token are, first found first used: --server and --token; HAI_SERVER and HAI_TOKEN; what \
         `hai init` wrote; what a daemon on this machine left in its data directory. On the machine of a fresh daemon \
@@ -101,6 +102,17 @@ pub enum Command {
     Preview(super::preview::PreviewArgs),
     /// Decide once about a cluster described in a file, without a daemon
     Plan(super::plan::PlanArgs),
+    /// Say by when a task will likely start, and how surely
+    #[command(after_help = "Examples:\n  \
+        hai when 7           likely by 14:05, nearly surely by 15:40\n  \
+        hai when 7 --json    the same for programs: p50 and p90, and what they were made from\n\n\
+        The scheduler is played on many times, with what is known of how long tasks run and what people submit. Half \
+        of the tasks start by the first time, nine of ten by the second. Say --expected when you submit, and it knows \
+        better.")]
+    When {
+        /// The task's number
+        task: u64,
+    },
     /// List nodes, their devices and who is on them
     Nodes,
     /// List or change who may hold how much

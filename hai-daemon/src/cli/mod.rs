@@ -19,6 +19,7 @@ pub mod submit;
 mod tasks;
 pub mod wait;
 pub mod welcome;
+mod when;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -87,6 +88,7 @@ fn ask(command: &Command, client: &Client, printer: &Printer) -> Result<ExitCode
         }
         Command::Why { task } => tasks::why(TaskId(*task), client, printer)?,
         Command::Preview(args) => preview::run(args, client, printer)?,
+        Command::When { task } => when::when(TaskId(*task), client, printer)?,
         Command::Nodes => admin::nodes(client, printer)?,
         Command::Rights { command } => {
             let list = RightsCommand::Ls(RightKeyArgs::default());

@@ -11,3 +11,4 @@ mod people;
 mod preview;
 mod rights;
 mod tasks;
+mod when;

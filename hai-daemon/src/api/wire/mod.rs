@@ -19,6 +19,7 @@
 //! | `POST /v1/tasks/{id}/renew` | | [`Task`]; its lease begins anew |
 //! | `POST /v1/tasks/{id}/priority` | [`PriorityRequest`] | [`Task`] |
 //! | `GET /v1/tasks/{id}/why` | query [`WhyQuery`] | [`Why`] |
+//! | `GET /v1/tasks/{id}/when` | | [`Forecast`] |
 //! | `GET /v1/tasks/{id}/logs` | query [`LogQuery`], `Range` | bytes; see [`header`] |
 //! | `POST /v1/tasks/try` | [`SubmitRequest`] | [`Preview`]; nothing is submitted |
 //! | `POST /v1/preview` | [`PreviewRequest`] | [`Preview`]; nothing is changed |
@@ -41,6 +42,7 @@
 //! | `GET /` | | text: where everything is; no token |
 
 mod event;
+mod forecast;
 mod life;
 mod limit;
 mod log;
@@ -57,6 +59,7 @@ mod user;
 mod verdict;
 
 pub use event::{Event, EventQuery};
+pub use forecast::{DurationSources, Forecast};
 pub use life::{KindWord, Retries};
 pub use limit::Limit;
 pub use log::{LogQuery, header};
