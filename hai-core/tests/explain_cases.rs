@@ -3,8 +3,9 @@
 
 mod support;
 
+use hai_core::explain::help::Change;
 use hai_core::explain::why::{Basis, Because, NodeRefusal, RightStanding, StayReason, Why};
-use hai_core::explain::{Change, Limits, Then, what_would_help, why};
+use hai_core::explain::{Limits, Then, what_would_help, why};
 use hai_core::model::*;
 use support::{Lab, node, secs, task, user};
 

@@ -8,6 +8,7 @@ mod claim;
 mod decision;
 mod fact;
 mod name;
+pub(crate) mod named;
 mod node;
 mod placement;
 mod priority;

@@ -4,6 +4,7 @@ mod bad_input;
 mod client;
 mod document;
 mod events;
+mod history;
 mod lab;
 mod logs;
 mod nodes;

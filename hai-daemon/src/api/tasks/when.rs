@@ -38,12 +38,7 @@ pub(in crate::api) async fn when(
     let copy = state.scheduler.inspect(move |engine| engine.task(id).map(|view| (view, engine.clone())));
     let (view, engine) = copy.await?.ok_or_else(over)?;
     let history = state.learned.history();
-    let now = Time::from_ms(wall_clock().as_ms().div_euclid(GRAIN_MS) * GRAIN_MS);
-    let options = Options {
-        events: EVENTS_MAX,
-        conduct: Conduct { start: Span::from_secs(1), leave: Span::from_secs(5), ..Conduct::default() },
-        ..Options::default()
-    };
+    let (now, options) = (grain(wall_clock()), options());
     let worked_out = tokio::task::spawn_blocking(move || forecast(&engine, now, &history, id, &options));
     let said = worked_out
         .await
@@ -53,4 +48,18 @@ pub(in crate::api) async fn when(
         state.learned.said(&said);
     }
     Ok(Json(Forecast::of(&said, view.state)))
+}
+
+/// The minute that a forecast is made for.
+pub(in crate::api) fn grain(now: Time) -> Time {
+    Time::from_ms(now.as_ms().div_euclid(GRAIN_MS) * GRAIN_MS)
+}
+
+/// How a forecast is made for somebody who waits for the answer.
+pub(in crate::api) fn options() -> Options {
+    Options {
+        events: EVENTS_MAX,
+        conduct: Conduct { start: Span::from_secs(1), leave: Span::from_secs(5), ..Conduct::default() },
+        ..Options::default()
+    }
 }

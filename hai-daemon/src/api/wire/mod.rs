@@ -29,6 +29,9 @@
 //! | `GET /v1/rights` | query [`RightKey`] filters | [`RightList`] |
 //! | `PUT /v1/rights` | [`Right`] | [`Right`]; operators |
 //! | `DELETE /v1/rights` | query [`RightKey`] | 204; operators; what is left out means "every" |
+//! | `GET /v1/log` | query [`ExportQuery`] | the event log, one JSON object a line; operators |
+//! | `GET /v1/audit` | query [`AuditQuery`] | [`Audit`] |
+//! | `GET /v1/audit/entries` | query [`AuditQuery`] | [`AuditEntry`], one a line |
 //! | `GET /v1/users` | | [`UserList`]; operators |
 //! | `POST /v1/users` | [`NewUser`] | 201, [`NewToken`]; operators |
 //! | `DELETE /v1/users/{name}` | | 204; operators |
@@ -43,6 +46,7 @@
 
 mod event;
 mod forecast;
+mod history;
 mod life;
 mod limit;
 mod log;
@@ -60,6 +64,7 @@ mod verdict;
 
 pub use event::{Event, EventQuery};
 pub use forecast::{DurationSources, Forecast};
+pub use history::{Audit, AuditEntry, AuditQuery, AuditSums, ExportQuery, UserAudit};
 pub use life::{KindWord, Retries};
 pub use limit::Limit;
 pub use log::{LogQuery, header};

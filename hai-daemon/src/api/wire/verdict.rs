@@ -78,7 +78,7 @@ pub struct WhyHelp {
 pub struct HelpfulChange {
     /// The change, and what comes of it, for people.
     pub sentence: String,
-    /// The same as data, as `hai_core::explain::Change` writes it.
+    /// The same as data, as `hai_core::explain::help::Change` writes it.
     #[schema(value_type = Object)]
     pub change: serde_json::Value,
     /// Whether it starts at once; else as soon as others have left. Of a pair, what comes of both stands with the second.
@@ -93,7 +93,7 @@ impl From<&explain::Section> for WhySection {
 
 impl From<&explain::Helps> for WhyHelp {
     fn from(helps: &explain::Helps) -> Self {
-        let data = |change: &explain::Change| serde_json::to_value(change).unwrap_or_default();
+        let data = |change: &explain::help::Change| serde_json::to_value(change).unwrap_or_default();
         let change = |help: &explain::Help| HelpfulChange {
             sentence: help.to_string(),
             change: data(&help.change),
