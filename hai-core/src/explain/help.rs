@@ -1,6 +1,6 @@
 //! What would help a waiting task: the smallest single changes after which it would start now.
 //!
-//! See [`what_would_help`]. What might help follows from the reason ([`super::why`]); every change that is told was tried
+//! See [`what_would_help`]. What might help follows from the reason ([`why`](super::why())); every change that is told was tried
 //! in a copy of the engine, and one step less of it was tried there in vain.
 
 mod candidates;
