@@ -7,6 +7,7 @@
 #[cfg(feature = "daemon")]
 mod daemon;
 mod engine;
+mod log;
 mod text;
 mod wire;
 
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 #[cfg(feature = "daemon")]
 pub use daemon::{config_toml, submit_json};
 pub use engine::engine_ops;
+pub use log::log_lines;
 pub use text::names_and_spans;
 pub use wire::wire_json;
 

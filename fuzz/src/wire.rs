@@ -33,7 +33,7 @@ pub fn wire_json(bytes: &[u8]) {
         assert!(!sound || chain.seq() == records.len() as u64);
         take_in(records.into_iter().filter_map(|record| match record.entry {
             Entry::Fact(fact) => Some((record.at, fact)),
-            Entry::Round(_) | Entry::Configured(_) => None,
+            Entry::Round(_) | Entry::Opened(_) => None,
         }));
     } else if let Some(record) = same_written::<Record>(bytes) {
         let _ = Chain::default().verify(&record);

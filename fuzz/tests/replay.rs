@@ -21,6 +21,11 @@ fn wire_json() {
 }
 
 #[test]
+fn log_lines() {
+    replay("log_lines", hai_fuzz::log_lines);
+}
+
+#[test]
 fn names_and_spans() {
     replay("names_and_spans", hai_fuzz::names_and_spans);
 }

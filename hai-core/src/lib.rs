@@ -64,23 +64,27 @@
 //! | [`model`] | plain data: tasks, nodes, rights, facts, decisions, verdicts |
 //! | [`engine`] | the state machine: facts in, decisions out |
 //! | [`backend`] | the driver over a cluster and a store, and both in memory |
+//! | [`explain`] | why a task waits, what would help, when it starts, and what a change would do |
+//! | [`plan`] | one decision about a cluster that somebody else keeps |
+//! | [`log`] | the event log as a file: decided anew, compared, made anonymous, added up |
+//! | [`sim`] | the engine on a clock of its own, with a simulated cluster |
 //! | [`inventory`] | what exists, who holds what, and how it lies in the network |
 //! | [`rights`] | what is allowed, what is used, what teams lend each other |
 //! | [`queue`] | who waits, and [in which order](queue::order) |
 //! | [`placement`] | where the workers of a task fit, and [which place is best](placement::policy) |
 //! | [`preemption`] | who leaves so that a task fits |
 //!
-//! `model`, `engine`, `backend`, `queue::order` and `placement::policy` are what embedders use; the others are parts of the
-//! engine that can also be used on their own.
+//! `model`, `engine`, `explain`, `plan`, `log`, `backend`, `sim`, `queue::order` and `placement::policy` are what embedders
+//! use; the others are parts of the engine that can also be used on their own.
 //!
 //! # What holds
 //!
 //! - **Pure.** No I/O, no clock, no threads, no randomness, no unsafe code. It builds for `wasm32-unknown-unknown`. The
 //!   driver is a future that any runtime, or none, can poll.
 //! - **Deterministic.** The same facts in the same order, with the same configuration, give the same decisions on every
-//!   machine. Maps have an order, and ties end in numbers that are unique. The one policy that draws lots
-//!   ([`PlacementPolicy::Random`]) draws them from its seed.
-//! - **No feature flags.** All there is is always there.
+//!   machine. Maps have an order, and ties end in numbers that are unique. What draws lots
+//!   ([`PlacementPolicy::Random`], [forecasts](explain::forecast)) draws them from a seed.
+//! - **One feature flag.** `schema` adds JSON schemas of what [`plan`] reads and answers; all else is always there.
 //! - **Data is data.** What is said to the engine, by it, and about it, reads and writes with serde: all of [`model`]
 //!   but its errors, [`EngineConfig`] and the settings of policies, and what a [`Cluster`] and a [`Store`] are given. [`EngineState`] says
 //!   which schema it was written with: older states are read by later versions, newer ones are refused.
@@ -107,12 +111,14 @@ pub mod backend;
 pub mod engine;
 pub mod explain;
 pub mod inventory;
+pub mod log;
 pub mod model;
 pub mod placement;
 pub mod plan;
 pub mod preemption;
 pub mod queue;
 pub mod rights;
+pub mod sim;
 mod table;
 
 /// The README's example is run with the tests.

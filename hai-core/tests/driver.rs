@@ -338,26 +338,23 @@ fn what_was_shown_is_done_or_refused() {
 }
 
 #[test]
-fn a_log_says_by_what_it_was_decided() {
+fn another_configuration_in_the_middle_of_a_log_is_part_of_it() {
     let mut sim = running();
-    let configured = |sim: &Sim| -> Vec<EngineConfig> {
+    let config = EngineConfig { borrow: true, ..EngineConfig::default() };
+    sim.step(vec![Command::Configure(Box::new(config.clone())), one_device("t2")]).unwrap();
+    assert_eq!(sim.driver().engine().config(), &config);
+    sim.check_log();
+    let opened = |sim: &Sim| -> Vec<EngineConfig> {
         let records = sim.store.inner.kept().records.into_iter();
         let config = |record: Record| match record.entry {
-            Entry::Configured(config) => Some(*config),
+            Entry::Opened(opening) => Some(opening.config),
             _ => None,
         };
         records.filter_map(config).collect()
     };
-    assert_eq!(configured(&sim), [EngineConfig::default()], "a new log begins with it");
-    sim.reopen(false);
-    assert_eq!(configured(&sim).len(), 1, "it has not changed");
-    sim.config.borrow = true;
-    sim.reopen(false);
-    assert_eq!(configured(&sim).last(), Some(&sim.config));
-    let config = sim.config.clone();
-    assert_eq!(sim.driver().engine().config(), &config);
-    sim.step(vec![one_device("t2")]).unwrap();
-    sim.check_log();
+    assert_eq!(opened(&sim), [EngineConfig::default(), config.clone()]);
+    sim.step(vec![Command::Configure(Box::new(config))]).unwrap();
+    assert_eq!(opened(&sim).len(), 2, "it has that already");
     sim.finish();
 }
 

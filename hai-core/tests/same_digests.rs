@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::thread::scope;
 
 use hai_core::backend::{Chain, Digest};
-use hai_core::engine::{Engine, EngineConfig, Policy};
+use hai_core::engine::{Engine, EngineConfig, Policies, Policy};
+use hai_core::log::{LogReader, replay};
 use hai_core::model::*;
 use support::{node, secs, task};
 
@@ -164,4 +165,15 @@ fn a_story_played_on_two_threads_at_once_gives_the_digests_that_one_gives() {
 #[test]
 fn debug_and_release_builds_give_the_same_digest() {
     assert_eq!((last(Policy::Hai).as_str(), last(Policy::HaiFifo).as_str()), (HAI, HAI_FIFO));
+}
+
+/// The log of a bad day, as it was written once. Whatever build this is has to decide it as that one did.
+const DAY: &str = include_str!("data/log-1.jsonl");
+
+#[test]
+fn a_log_that_another_build_wrote_is_decided_the_same() {
+    let lines = || DAY.lines().map(Ok::<_, std::convert::Infallible>);
+    let reader = LogReader::open(lines()).expect("a log");
+    let replayed = replay(reader, Policies::default(), |_| ()).unwrap_or_else(|why| panic!("{why}"));
+    assert!(replayed.rounds > 40 && replayed.decisions > 30 && replayed.unsealed == 0, "{replayed:?}");
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hai_core::backend::{Cluster, Command, Driver, DriverError, Event, Refused, Reply, Store, Submitted};
 use hai_core::engine::{Engine, FactError};
 use hai_core::explain::Stamp;
-use hai_core::model::{Fact, Program, TaskId, TaskSpec, Time};
+use hai_core::model::{Fact, Program, TaskId, TaskSpec, Time, UserName};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
@@ -85,21 +85,21 @@ pub fn channel() -> (Scheduler, Inbox) {
 }
 
 impl Scheduler {
-    /// Submits a task; returns its number once it is stored.
+    /// Submits a task in the name of `who`; returns its number once it is stored.
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn submit(&self, spec: TaskSpec, program: Program) -> Result<TaskId, RequestError> {
-        let reply = self.command(Command::Submit(Box::new(Submitted { spec, program }))).await?;
+    pub async fn submit(&self, who: UserName, spec: TaskSpec, program: Program) -> Result<TaskId, RequestError> {
+        let reply = self.command(Command::Submit(Box::new(Submitted { spec, program })).by(who)).await?;
         reply.ok_or(RequestError::Stopped)
     }
 
-    /// Tells the engine a fact; returns once it is stored.
+    /// Tells the engine a fact that `who` wants; returns once it is stored.
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn tell(&self, fact: Fact) -> Result<(), RequestError> {
-        self.command(Command::Tell(fact)).await.map(drop)
+    pub async fn tell(&self, who: UserName, fact: Fact) -> Result<(), RequestError> {
+        self.command(Command::Tell(fact).by(who)).await.map(drop)
     }
 
     async fn command(&self, command: Command) -> Result<Option<TaskId>, RequestError> {

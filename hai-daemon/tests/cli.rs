@@ -145,6 +145,7 @@ fn help_teaches_and_wrong_usage_exits_with_2() {
         "why",
         "preview",
         "plan",
+        "when",
         "nodes",
         "rights",
         "users",
@@ -357,6 +358,13 @@ fn output_is_followed_through_suspends_to_the_end() {
         .to_owned();
     lab.until_state(&task, "suspended");
     lab.until_state(&better, "running");
+    let when = good(lab.hai(&["when", &better]));
+    assert!(when.starts_with(&format!("task {better} is running: it has its place since ")), "{when}");
+    let when = good(lab.hai(&["when", &task]));
+    assert!(
+        when.starts_with(&format!("task {task} is suspended: ")) && when.contains("rollouts; durations: "),
+        "{when}"
+    );
     let why = good(lab.hai(&["why", &task]));
     assert!(why.starts_with(&format!("task {task} is suspended: ")), "{why}");
     assert!(why.contains(&format!("task {better} has a better right to its place")) && why.contains(" ago"), "{why}");
@@ -447,7 +455,11 @@ fn people_are_added_kept_apart_and_given_rights() {
 
     // A level without a right is waited for until an operator gives one.
     let urgent = good(ada(&["submit", "--priority", "EXTREME_HIGH", "--", "true"])).trim().to_owned();
-    assert!(good(ada(&["why", &urgent])).contains("ada may hold at most 0 devices in group default at EXTREME_HIGH"));
+    assert!(
+        good(ada(&["why", &urgent])).contains(
+            "the right of ada in group default is too small for it: at EXTREME_HIGH 0 GPUs may be held at once"
+        )
+    );
     let right = ["--user", "ada", "--priority", "EXTREME_HIGH"];
     let set = good(lab.hai(&[&["rights", "set", "--devices", "1"][..], &right].concat()));
     assert_eq!(set, "user ada, group every, priority EXTREME_HIGH: 0 nodes, 1 devices\n");
@@ -476,7 +488,10 @@ fn what_waits_can_be_changed_and_ended() {
     lab.until_state(&first, "running");
     let second = good(lab.hai(&["submit", "-d", "1", "--model", "RTX 3070", "--", "true"])).trim().to_owned();
     let impossible = good(lab.hai(&["submit", "-d", "3", "--", "true"])).trim().to_owned();
-    assert!(good(lab.hai(&["why", &impossible])).contains("could not hold it even if it were empty"));
+    assert!(
+        good(lab.hai(&["why", &impossible]))
+            .contains("even with all nodes of its group empty and well it would not fit")
+    );
     let why = good(lab.hai(&["why", &second]));
     assert!(why.starts_with(&format!("task {second} is waiting: ")), "{why}");
     assert_eq!(

@@ -7,11 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{Engine, EngineConfig, FactError, Policies};
 use crate::explain::{Change, Preview, Stamp, WhatIfError, what_if};
 use crate::model::{
-    Decision, Fact, Grace, Program, RunId, RunPhase, Span, TaskId, TaskSpec, TaskState, TaskView, Time, WorkerExit,
-    WorkerFate, WorkerState,
+    Decision, Fact, Grace, Program, RunId, RunPhase, Span, TaskId, TaskSpec, TaskState, TaskView, Time, UserName,
+    WorkerExit, WorkerFate, WorkerState,
 };
 
-use super::{Batch, Chain, Cluster, Committed, Entry, Event, Fence, Listing, Saved, Snapshot, StartOrder, Store};
+use super::{
+    Batch, Chain, Cluster, Committed, Event, Fence, FollowError, Follower, Listing, Opening, Saved, Snapshot,
+    StartOrder, Store,
+};
 
 /// Records between two snapshots: a restart replays at most about this many.
 const SNAPSHOT_EVERY: u64 = 1000;
@@ -28,6 +31,16 @@ pub enum Command {
     Tell(Fact),
     /// It is decided by another configuration from now on.
     Configure(Box<EngineConfig>),
+    /// The same, and who wants it: the log keeps the name.
+    By(UserName, Box<Command>),
+}
+
+impl Command {
+    /// The same, in the name of `who`.
+    #[must_use]
+    pub fn by(self, who: UserName) -> Self {
+        Command::By(who, Box::new(self))
+    }
 }
 
 /// A new task.
@@ -48,6 +61,7 @@ impl Command {
             Command::Submit(submitted) => Change::Submit(Box::new(submitted.spec.clone())),
             Command::Tell(fact) => Change::Tell(Box::new(fact.clone())),
             Command::Configure(config) => Change::Configure(config.clone()),
+            Command::By(_, command) => command.change(),
         }
     }
 }
@@ -98,6 +112,8 @@ pub struct Driver<S, C> {
     cluster: C,
     fence: Fence,
     chain: Chain,
+    /// What the log is told of this driver before anything else; nothing is written as long as nothing happens.
+    opening: Option<Taking>,
     last_event: u64,
     last_snapshot: u64,
     /// Stored events that nobody has taken yet.
@@ -112,6 +128,15 @@ pub struct Driver<S, C> {
     tell_again_at: Option<Time>,
 }
 
+/// How a driver went on with a log.
+#[derive(Debug)]
+struct Taking {
+    at: Time,
+    opening: Opening,
+    /// It has made a round since, in which nothing was decided.
+    looked: bool,
+}
+
 impl<S: Store, C: Cluster> Driver<S, C> {
     /// Loads the store, replays the log, lists the cluster and reconciles the two: decisions that were stored but not
     /// carried out are carried out, workers that ended meanwhile are taken note of, and those that nobody wants stop.
@@ -122,7 +147,7 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         Self::open_with_policies(config, Policies::default(), store, cluster, now).await
     }
 
-    /// The same with policies of one's own. The log is replayed as it was decided, whatever the policies were then.
+    /// The same with policies of one's own. The log is taken in as it was decided, with the configuration of then.
     ///
     /// # Errors
     /// [`DriverError`].
@@ -136,7 +161,9 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         let saved = store.open().await.map_err(store_error)?;
         let (fence, last_event) = (saved.fence, saved.last_event);
         let last_snapshot = saved.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
-        let (engine, chain, known) = replay(&config, policies, saved)?;
+        let opening = Opening::new(config.clone());
+        let (engine, chain) = rebuild(config, policies, saved, now)?;
+        let opening = Some(Taking { at: engine.now(), opening, looked: false });
         let listing = cluster.list().await.map_err(|error| DriverError::Cluster(Box::new(error)))?;
         let mut driver = Driver {
             engine,
@@ -144,6 +171,7 @@ impl<S: Store, C: Cluster> Driver<S, C> {
             cluster,
             fence,
             chain,
+            opening,
             last_event,
             last_snapshot,
             events: Vec::new(),
@@ -152,9 +180,6 @@ impl<S: Store, C: Cluster> Driver<S, C> {
             untold: BTreeSet::new(),
             tell_again_at: None,
         };
-        if known.as_ref() != Some(&config) {
-            driver.own.push_back(Command::Configure(Box::new(config)));
-        }
         driver.reconcile(now, listing).await?;
         Ok(driver)
     }
@@ -177,8 +202,12 @@ impl<S: Store, C: Cluster> Driver<S, C> {
             replies.push(self.observe(now, command, &mut batch, &mut strays));
         }
         let round = self.engine.schedule(now);
-        if time_matters || !round.decisions.is_empty() {
+        // A round follows all facts, even if nothing was decided: what decides the log anew must look when this did.
+        if time_matters || !round.decisions.is_empty() || !batch.records.is_empty() {
+            self.say_opened(&mut batch);
             batch.records.push(self.chain.round(round.at, round.decisions.clone()));
+        } else if let Some(taking) = &mut self.opening {
+            taking.looked = true;
         }
         self.describe_changes(&mut batch);
         if !batch.records.is_empty() {
@@ -217,13 +246,21 @@ impl<S: Store, C: Cluster> Driver<S, C> {
     }
 
     fn observe(&mut self, now: Time, command: Command, batch: &mut Batch, strays: &mut Vec<RunId>) -> Reply {
+        let (mut command, mut by) = (command, None);
+        while let Command::By(who, what) = command {
+            (command, by) = (*what, by.or(Some(who)));
+        }
         let (fact, program) = match command {
             Command::Configure(config) => {
-                // Written down though the engine may have it already: whoever reads a new log needs it.
-                self.engine.reconfigure(now, (*config).clone());
-                batch.records.push(self.chain.configured(self.engine.now(), *config));
+                if self.engine.config() != &*config {
+                    self.say_opened(batch);
+                    self.engine.reconfigure(now, (*config).clone());
+                    // Whoever follows the log does the same as when a scheduler takes over.
+                    batch.records.push(self.chain.opened(self.engine.now(), Opening::new(*config)));
+                }
                 return Ok(None);
             }
+            Command::By(..) => unreachable!("its wrappers were just taken off"),
             Command::Tell(fact) => (fact, None),
             Command::Submit(submitted) => {
                 submitted.program.check()?;
@@ -239,11 +276,21 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         }
         if observed? {
             // The engine's time, which never goes back: a replay has to see the time that the engine saw.
-            batch.records.push(self.chain.fact(self.engine.now(), fact));
+            self.say_opened(batch);
+            batch.records.push(self.chain.fact_by(self.engine.now(), fact, by));
         }
         let task = program.as_ref().map(|(task, _)| *task);
         batch.programs.extend(program);
         Ok(task)
+    }
+
+    /// Writes down, once and before all else, that this driver goes on with the log.
+    fn say_opened(&mut self, batch: &mut Batch) {
+        let Some(Taking { at, opening, looked }) = self.opening.take() else { return };
+        batch.records.push(self.chain.opened(at, opening));
+        if looked {
+            batch.records.push(self.chain.round(at, Vec::new()));
+        }
     }
 
     /// True if that was the last worker of a run that nobody wanted.
@@ -285,7 +332,7 @@ impl<S: Store, C: Cluster> Driver<S, C> {
 
     async fn commit(&mut self, batch: &mut Batch) -> Result<(), DriverError> {
         if self.chain.seq() >= self.last_snapshot + SNAPSHOT_EVERY {
-            batch.snapshot = Some(self.snapshot(batch));
+            batch.snapshot = Some(self.snapshot());
         }
         match self.store.commit(batch).await.map_err(store_error)? {
             Committed::Done => {}
@@ -298,13 +345,8 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         Ok(())
     }
 
-    /// The present state. The chain goes on from a sealed record, so an unsealed last one is sealed with a round.
-    fn snapshot(&mut self, batch: &mut Batch) -> Snapshot {
-        if batch.records.last().is_none_or(|record| record.digest.is_none())
-            && let Some(at) = batch.records.last().map(|record| record.at)
-        {
-            batch.records.push(self.chain.round(at, Vec::new()));
-        }
+    /// The present state. What is written always ends with a round, so that the chain goes on from a sealed record.
+    fn snapshot(&self) -> Snapshot {
         Snapshot { seq: self.chain.seq(), digest: self.chain.digest(), state: self.engine.snapshot() }
     }
 
@@ -432,10 +474,8 @@ impl<S: Store, C: Cluster> Driver<S, C> {
             return Ok(());
         }
         let mut batch = self.empty_batch();
-        // An empty round seals the log.
-        batch.records.push(self.chain.round(self.engine.now(), Vec::new()));
-        batch.snapshot =
-            Some(Snapshot { seq: self.chain.seq(), digest: self.chain.digest(), state: self.engine.snapshot() });
+        self.say_opened(&mut batch);
+        batch.snapshot = Some(self.snapshot());
         self.commit(&mut batch).await
     }
 
@@ -532,40 +572,16 @@ fn store_error(error: impl std::error::Error + Send + Sync + 'static) -> DriverE
     DriverError::Store(Box::new(error))
 }
 
-/// The engine as it was when the log ended, by the configuration that it had then, if the log says which that was;
-/// otherwise by the present one.
-fn replay(
-    config: &EngineConfig,
-    policies: Policies,
-    saved: Saved,
-) -> Result<(Engine, Chain, Option<EngineConfig>), DriverError> {
-    let mut known = None;
-    let (mut engine, mut chain) = match saved.snapshot {
-        Some(snapshot) => {
-            known = snapshot.state.config().cloned();
-            let then = known.clone().unwrap_or_else(|| config.clone());
-            let engine = Engine::restore_with_policies(then, policies, snapshot.state);
-            (engine, Chain::after(snapshot.seq, snapshot.digest))
-        }
-        None => (Engine::with_policies(config.clone(), policies), Chain::default()),
+/// The engine that the records tell of, as it goes on from `now`.
+fn rebuild(config: EngineConfig, policies: Policies, saved: Saved, now: Time) -> Result<(Engine, Chain), DriverError> {
+    let mut follower = match saved.snapshot {
+        Some(snapshot) => Follower::after(snapshot, config.clone(), policies.clone()),
+        None => Follower::new(config.clone(), policies.clone()),
     };
     for record in &saved.records {
-        let broken = |problem: String| DriverError::Log { seq: record.seq, problem };
-        if !chain.verify(record) {
-            return Err(broken("its number or its digest does not follow from the records before it".into()));
-        }
-        match &record.entry {
-            Entry::Fact(fact) => engine.observe(record.at, fact).map(drop),
-            Entry::Configured(config) => {
-                engine.reconfigure(record.at, (**config).clone());
-                known = Some((**config).clone());
-                Ok(())
-            }
-            Entry::Round(decisions) => engine.replay(record.at, decisions),
-        }
-        .map_err(|error| broken(error.to_string()))?;
+        follower.take(record).map_err(|FollowError { seq, problem, .. }| DriverError::Log { seq, problem })?;
     }
-    // What the log says is stored already.
-    drop(engine.drain_changes());
-    Ok((engine, chain, known))
+    let (mut engine, chain) = follower.into_parts();
+    // What the log says is stored already: the new engine has no changes to tell.
+    Ok((engine.reopened(now, config, policies), chain))
 }

@@ -2,10 +2,9 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::engine::EngineConfig;
-use crate::model::{Decision, Fact, Time};
+use crate::model::{Decision, Fact, Time, UserName};
 
-use super::{Digest, Entry, Record};
+use super::{Digest, Entry, Opening, Record};
 
 /// Numbers records and chains their digests: a round's digest covers the last round's digest, all facts since, and
 /// the round itself. Two logs that agree in a digest agree in everything before it.
@@ -14,13 +13,15 @@ pub struct Chain {
     seq: u64,
     digest: Digest,
     since: Sha256,
+    /// Records that no digest covers yet.
+    unsealed: u64,
 }
 
 impl Chain {
     /// Goes on after the record `seq`, a round that was sealed with `digest`.
     #[must_use]
     pub fn after(seq: u64, digest: Digest) -> Self {
-        Chain { seq, digest, since: Sha256::new() }
+        Chain { seq, digest, since: Sha256::new(), unsealed: 0 }
     }
 
     /// The last record's number, 0 if there is none.
@@ -35,19 +36,30 @@ impl Chain {
         self.digest
     }
 
-    /// The next record, for a fact.
-    pub fn fact(&mut self, at: Time, fact: Fact) -> Record {
-        self.record(at, Entry::Fact(fact))
+    /// How many of the last records no digest covers yet: those since the last round.
+    #[must_use]
+    pub fn unsealed(&self) -> u64 {
+        self.unsealed
     }
 
-    /// The next record, for a configuration.
-    pub fn configured(&mut self, at: Time, config: EngineConfig) -> Record {
-        self.record(at, Entry::Configured(Box::new(config)))
+    /// The next record, for a fact that the cluster reported.
+    pub fn fact(&mut self, at: Time, fact: Fact) -> Record {
+        self.fact_by(at, fact, None)
+    }
+
+    /// The next record, for a fact and who caused it.
+    pub fn fact_by(&mut self, at: Time, fact: Fact, by: Option<UserName>) -> Record {
+        self.record(at, by, Entry::Fact(fact))
+    }
+
+    /// The next record, for a scheduler that goes on from here.
+    pub fn opened(&mut self, at: Time, opening: Opening) -> Record {
+        self.record(at, None, Entry::Opened(Box::new(opening)))
     }
 
     /// The next record, for a round.
     pub fn round(&mut self, at: Time, decisions: Vec<Decision>) -> Record {
-        let mut record = self.record(at, Entry::Round(decisions));
+        let mut record = self.record(at, None, Entry::Round(decisions));
         record.digest = Some(self.seal());
         record
     }
@@ -55,14 +67,15 @@ impl Chain {
     /// Takes in a record read back. False if its number or its digest is not the one that must follow.
     #[must_use]
     pub fn verify(&mut self, record: &Record) -> bool {
-        let unsealed = self.record(record.at, record.entry.clone());
+        let unsealed = self.record(record.at, record.by.clone(), record.entry.clone());
         let digest = matches!(record.entry, Entry::Round(_)).then(|| self.seal());
         unsealed.seq == record.seq && digest == record.digest
     }
 
-    fn record(&mut self, at: Time, entry: Entry) -> Record {
+    fn record(&mut self, at: Time, by: Option<UserName>, entry: Entry) -> Record {
         self.seq += 1;
-        let record = Record { seq: self.seq, at, entry, digest: None };
+        self.unsealed += 1;
+        let record = Record { seq: self.seq, at, by, entry, digest: None };
         let bytes = serde_json::to_vec(&record).expect("a record has no keys but strings, and no failing serializer");
         self.since.update((bytes.len() as u64).to_le_bytes());
         self.since.update(&bytes);
@@ -73,6 +86,7 @@ impl Chain {
         let since = std::mem::take(&mut self.since).finalize();
         let digest = Sha256::new().chain_update(self.digest.0).chain_update(since).finalize();
         self.digest = Digest(digest.into());
+        self.unsealed = 0;
         self.digest
     }
 }

@@ -59,7 +59,7 @@ impl MemoryStore {
         let kept = lock(&self.kept);
         let rounds = kept.records.iter().filter_map(|record| match &record.entry {
             Entry::Round(decisions) => Some(decisions.clone()),
-            Entry::Fact(_) | Entry::Configured(_) => None,
+            Entry::Fact(_) | Entry::Opened(_) => None,
         });
         rounds.flatten().collect()
     }

@@ -4,12 +4,16 @@
 
 mod cluster;
 mod driver;
+mod follow;
 mod log;
 mod memory;
 mod store;
 
 pub use cluster::{Cluster, Listing, StartOrder, WorkerReport};
 pub use driver::{Command, Driver, DriverError, Refused, Reply, Submitted};
+pub use follow::{FollowError, Follower};
 pub use log::Chain;
 pub use memory::{Kept, MemoryCluster, MemoryStore};
-pub use store::{Batch, Committed, Digest, Entry, Event, Fence, ParseDigestError, Record, Saved, Snapshot, Store};
+pub use store::{
+    Batch, Committed, Digest, Entry, Event, Fence, Opening, ParseDigestError, Record, Saved, Snapshot, Store,
+};

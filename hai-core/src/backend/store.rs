@@ -61,6 +61,9 @@ pub struct Record {
     pub seq: u64,
     /// When it was.
     pub at: Time,
+    /// Who caused it through a door; nobody did what the cluster reports and the engine decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<UserName>,
     /// What it was.
     pub entry: Entry,
     /// For rounds: the digest of everything up to and with this record.
@@ -74,10 +77,27 @@ pub struct Record {
 pub enum Entry {
     /// The engine was told this.
     Fact(Fact),
-    /// The engine decided this.
+    /// The engine decided this, maybe nothing. Whenever facts were taken in a round follows, before time goes on.
     Round(Vec<Decision>),
-    /// From here on the engine decides by this.
-    Configured(Box<EngineConfig>),
+    /// A scheduler took over: its engine was restored from what the records before say, and decides so.
+    Opened(Box<Opening>),
+}
+
+/// How a scheduler decides that goes on with a log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Opening {
+    /// The version of this crate that it runs.
+    pub hai: String,
+    /// Its engine's configuration.
+    pub config: EngineConfig,
+}
+
+impl Opening {
+    /// One of this version.
+    #[must_use]
+    pub fn new(config: EngineConfig) -> Self {
+        Opening { hai: env!("CARGO_PKG_VERSION").to_owned(), config }
+    }
 }
 
 /// SHA-256 over the log so far; written as 64 hexadecimal digits.

@@ -67,6 +67,7 @@ impl Engine {
             }
             Decision::Suspend { run, task, reason } => {
                 let at = self.now;
+                self.remember_suspension(*run, reason);
                 if matches!(reason, YieldReason::For { .. }) {
                     let task = self.task_mut(*task);
                     task.suspensions = task.suspensions.saturating_add(1);

@@ -6,6 +6,7 @@
 
 mod after;
 mod books;
+mod claims;
 mod config;
 mod cut;
 mod decide;
@@ -14,11 +15,15 @@ mod fifo;
 mod forced;
 mod hai;
 mod life;
+mod looks;
+mod named;
 mod observe;
 mod place;
 mod reconfigure;
 mod rehearse;
+mod remember;
 mod reserve;
+mod sim;
 mod snapshot;
 mod state;
 mod timers;
@@ -29,6 +34,7 @@ use std::sync::Arc;
 
 pub use config::{Churn, EngineConfig, Policy, Timing};
 pub use error::FactError;
+pub(crate) use looks::{LineKey, Manner, RunLook, Seating};
 pub use snapshot::EngineState;
 
 use serde::{Deserialize, Serialize};
@@ -388,6 +394,14 @@ impl Engine {
     #[must_use]
     pub fn restore_with_policies(config: EngineConfig, policies: Policies, state: EngineState) -> Self {
         snapshot::restore(Engine::with_policies(config, policies), state)
+    }
+
+    /// The engine of a scheduler that takes over at `at`: this one's state, looked at afresh, with a configuration of its
+    /// own. What a scheduler does when it starts, and what a log says of it, is the same only if both do this.
+    #[must_use]
+    pub fn reopened(&mut self, at: Time, config: EngineConfig, policies: Policies) -> Self {
+        self.pass_time(at);
+        Self::restore_with_policies(config, policies, self.snapshot())
     }
 
     /// Takes over decisions made before, as in a replayed log, without deciding anew.

@@ -57,6 +57,8 @@ impl Engine {
             swap_cost: Span::ZERO,
             hold: false,
             yielded: None,
+            displaced: None,
+            refused: None,
             told: None,
             queued: Derived::default(),
             account: Derived::default(),
@@ -310,6 +312,7 @@ impl Engine {
         let (id_of_task, loading) = (run.task, now.since(run.decided_at));
         let task = self.task_mut(id_of_task);
         task.refusals = 0;
+        task.refused = None;
         task.swap_cost = task.swap_cost + loading;
         task.started_at.get_or_insert(now);
         self.took_start(id);
@@ -368,6 +371,7 @@ impl Engine {
         self.crossing.remove(&id);
         let Some(run) = self.runs.remove(id) else { return };
         let end = run.verdict_at_end();
+        self.remember_end(&run, &end);
         let steady = self.config.back_off_max;
         self.ended_runs.push(run.view(id, Some((now, end.clone()))));
         let task = self.task_mut(run.task);

@@ -170,7 +170,7 @@ impl Engine {
     }
 
     /// Whether one more run may have workers in several zones.
-    fn may_cross_zones(&self) -> bool {
+    pub(super) fn may_cross_zones(&self) -> bool {
         self.config.cross_zone_tasks.is_none_or(|most| self.crossing.len() < most as usize)
     }
 
@@ -269,7 +269,7 @@ impl Engine {
     }
 
     /// Whether what a worker is charged depends on the devices that it gets.
-    fn kinds_matter(&self, request: &WorkerRequest) -> bool {
+    pub(super) fn kinds_matter(&self, request: &WorkerRequest) -> bool {
         match request.devices {
             Devices::Count(0) => false,
             Devices::Memory(_) => true,
@@ -277,7 +277,7 @@ impl Engine {
         }
     }
 
-    fn bill_of_worker(&mut self, request: &WorkerRequest, kind: &Kind) -> Bill {
+    pub(super) fn bill_of_worker(&mut self, request: &WorkerRequest, kind: &Kind) -> Bill {
         let model = self.book.model(&kind.model);
         match request.devices {
             Devices::WholeNode => self.book.bill_of([Held::Node { models: &[model] }]),

@@ -57,7 +57,7 @@ impl Engine {
     }
 
     /// Whether nodes should be kept for a task: smaller work could take every place that is freed, one after the other.
-    fn can_starve(&self, task: TaskId) -> bool {
+    pub(super) fn can_starve(&self, task: TaskId) -> bool {
         let spec = &self.task_ref(task).spec;
         let is_smallest = spec.workers_min() == 1
             && match spec.request.devices {
@@ -166,6 +166,13 @@ impl Engine {
     pub(super) fn nodes_to_leave_alone(&self, id: TaskId, claim: Claim) -> Vec<NodeIx> {
         let spec = &self.task_ref(id).spec;
         let owner = self.owner(spec);
+        // Who is first of a class goes before those of it that wait behind, for whom nodes may be kept since it ran
+        // meanwhile: neither could start for the other otherwise.
+        let class = self.task_ref(id).queued.0.map(|(class, _)| class);
+        let is_behind = |task: TaskId| {
+            let of = self.task_ref(task).queued.0.map(|(class, _)| class);
+            of.is_some() && of == class
+        };
         let may_fill = |kept: &Reservation| {
             let ran = self.task_ref(id).ran;
             let over_by = spec.limit.map(|limit| self.now + (limit - ran) + spec.grace.total());
@@ -173,7 +180,7 @@ impl Engine {
                 || (spec.suspendable && owner != kept.owner)
                 || over_by.is_some_and(|over| kept.by.is_some_and(|by| over <= by))
         };
-        let kept = self.reservations.iter().filter(|&(&task, kept)| task != id && !may_fill(kept));
+        let kept = self.reservations.iter().filter(|&(&task, kept)| task != id && !may_fill(kept) && !is_behind(task));
         let mut nodes: Vec<NodeIx> = kept.flat_map(|(_, kept)| kept.nodes.iter().copied()).collect();
         nodes.sort_unstable();
         nodes.dedup();

@@ -16,34 +16,34 @@ use crate::queue::order::Usage;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EngineState {
     #[serde(default = "first_schema", deserialize_with = "known_schema")]
-    schema: u32,
-    /// By what it was decided; `None` if a state of an earlier version does not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    config: Option<Box<EngineConfig>>,
-    now: Time,
-    last_task: TaskId,
-    next_run: RunId,
+    pub(super) schema: u32,
+    pub(super) now: Time,
+    pub(super) last_task: TaskId,
+    pub(super) next_run: RunId,
     /// In the order in which they joined, which breaks ties between equal nodes.
-    nodes: Vec<NodeSpec>,
+    pub(super) nodes: Vec<NodeSpec>,
     /// Of those, the ones that were removed and still have somebody on them.
-    gone: Vec<usize>,
-    rights: Vec<RightRow>,
+    pub(super) gone: Vec<usize>,
+    pub(super) rights: Vec<RightRow>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    teams: Vec<Team>,
-    tasks: Vec<(TaskId, Task)>,
-    runs: Vec<(RunId, Run)>,
+    pub(super) teams: Vec<Team>,
+    pub(super) tasks: Vec<(TaskId, Task)>,
+    pub(super) runs: Vec<(RunId, Run)>,
     /// Tasks that ended without success, as far as they are remembered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    failed: Vec<TaskId>,
+    pub(super) failed: Vec<TaskId>,
     /// For whom nodes are kept: which, until when, and since when.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    kept: Vec<(TaskId, Vec<NodeName>, Option<Time>, Time)>,
+    pub(super) kept: Vec<(TaskId, Vec<NodeName>, Option<Time>, Time)>,
     /// What users used, if the order looks at that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    usage: Option<Usage>,
+    pub(super) usage: Option<Usage>,
     /// Nodes that refused starts: how often in a row, and until when they get no other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    cooling: Vec<(NodeName, u32, Time)>,
+    pub(super) cooling: Vec<(NodeName, u32, Time)>,
+    /// With which configuration it came about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) config: Option<Box<EngineConfig>>,
 }
 
 impl EngineState {
@@ -56,7 +56,7 @@ impl EngineState {
         self.schema
     }
 
-    /// The configuration of the engine that it was taken from; `None` if a state of an earlier version does not say.
+    /// The configuration of the engine that it was taken from; older states do not say.
     #[must_use]
     pub fn config(&self) -> Option<&EngineConfig> {
         self.config.as_deref()
@@ -83,7 +83,6 @@ pub(super) fn take(engine: &Engine) -> EngineState {
     let nodes = || engine.inventory.nodes_joined();
     EngineState {
         schema: EngineState::SCHEMA,
-        config: Some(Box::new(engine.config.clone())),
         now: engine.now,
         last_task: engine.last_task,
         next_run: engine.next_run,
@@ -105,6 +104,7 @@ pub(super) fn take(engine: &Engine) -> EngineState {
             .collect(),
         usage: engine.counts_usage.then(|| engine.usage.clone()),
         cooling: engine.cooling.iter().map(|(name, &(times, until))| (name.clone(), times, until)).collect(),
+        config: Some(Box::new(engine.config.clone())),
     }
 }
 

@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use crate::inventory::NodeIx;
 use crate::model::{
-    Amount, Charge, NodeName, Placement, Priority, RefusalCause, RunEnd, RunId, RunPhase, RunView, Span, TaskId,
-    TaskSpec, Time, WorkerFate, WorkerState, WorkerView, Yielded,
+    Amount, Charge, Displacement, NodeName, Placement, Priority, Refusal, RefusalCause, RunEnd, RunId, RunPhase,
+    RunView, Span, TaskId, TaskSpec, Time, WorkerFate, WorkerState, WorkerView, Yielded,
 };
 use crate::queue::order::AccountIx;
 use crate::queue::{ClassId, Member, Want};
@@ -54,6 +54,12 @@ pub(super) struct Task {
     /// It is to be held once its run has left.
     pub(super) hold: bool,
     pub(super) yielded: Option<Yielded>,
+    /// What the last time cost that it was told to leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) displaced: Option<Box<Displacement>>,
+    /// Its last start that came to nothing, until it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) refused: Option<Box<Refusal>>,
     /// The reason in the last verdict that a round told.
     pub(super) told: Option<Reason>,
     /// Where it waits.

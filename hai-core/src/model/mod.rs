@@ -8,9 +8,11 @@ mod claim;
 mod decision;
 mod fact;
 mod name;
+pub(crate) mod named;
 mod node;
 mod placement;
 mod priority;
+mod remembered;
 mod request;
 mod right;
 #[cfg(feature = "schema")]
@@ -28,6 +30,7 @@ pub use name::{DeviceId, GroupName, MigProfile, ModelName, NameError, NodeName, 
 pub use node::{DEVICES_PER_NODE_MAX, DeviceHealth, DeviceLink, DeviceSpec, LinkKind, Location, NodeError, NodeSpec};
 pub use placement::{DevicePart, Placement, WorkerPlacement};
 pub use priority::{ParsePriorityError, Priority};
+pub use remembered::{Displacement, Refusal, Winner, YieldRule};
 pub use request::{ComputeCapability, Devices, ParseCapabilityError, WorkerRequest};
 pub use right::{Allowance, Charge, Limit, Pool, RightKey, RightRow, Team};
 pub use task::{

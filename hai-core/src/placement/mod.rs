@@ -11,6 +11,7 @@ mod lack;
 mod placer;
 pub mod policy;
 mod ranking;
+mod rate;
 mod seat;
 mod tally;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use hypothesis::Hypothesis;
 pub use lack::{fits_empty, lack};
 pub use placer::{Placer, Places, Within};
 pub use policy::{PlacementPolicy, Policy, SCORE_MAX, Scorer};
+pub(crate) use rate::rate;
 pub use seat::{Card, Seat};
 pub use tally::Tally;
 

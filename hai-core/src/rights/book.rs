@@ -17,11 +17,13 @@ use crate::model::{
     Allowance, Charge, GroupName, ModelName, Priority, RightKey, RightRow, Team, TeamName, Time, UserName,
 };
 
+mod looks;
 mod over;
 mod setup;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use looks::PoolLook;
 pub use over::Over;
 
 /// What is allowed, and what is used of it.

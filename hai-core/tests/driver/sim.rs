@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hai_core::backend::*;
-use hai_core::engine::{Engine, EngineConfig, Policy};
+use hai_core::engine::{Engine, EngineConfig, Policies, Policy};
 use hai_core::model::*;
 use serde_json::Value;
 
@@ -108,7 +108,11 @@ impl Sim {
     /// One step. `None` if the driver crashed or failed in it, and had to be opened again.
     pub(crate) fn step(&mut self, commands: Vec<Command>) -> Option<Vec<Reply>> {
         let (world, now) = (self.world.clone(), self.now);
-        let sent: Vec<_> = commands.iter().map(|command| matches!(command, Command::Submit(_))).collect();
+        let submits = |command: &Command| match command {
+            Command::By(_, command) => matches!(**command, Command::Submit(_)),
+            command => matches!(command, Command::Submit(_)),
+        };
+        let sent: Vec<_> = commands.iter().map(submits).collect();
         let cancels: Vec<_> = commands
             .iter()
             .map(|command| match command {
@@ -435,8 +439,10 @@ impl Sim {
             assert!(chain.verify(record), "record {} does not follow", record.seq);
             match &record.entry {
                 Entry::Fact(fact) => assert_eq!(engine.observe(record.at, fact), Ok(true), "record {}", record.seq),
-                Entry::Configured(config) => drop(engine.reconfigure(record.at, (**config).clone())),
                 Entry::Round(decisions) => assert_eq!(engine.replay(record.at, decisions), Ok(())),
+                Entry::Opened(opening) => {
+                    engine = engine.reopened(record.at, opening.config.clone(), Policies::default());
+                }
             }
         }
         // Time may have passed since in which nothing happened.
@@ -472,6 +478,11 @@ pub(crate) fn simulate(seeds: std::ops::Range<u64>, turns: u64) -> Count {
 fn one(seed: u64, turns: u64) -> Count {
     let policy = if seed.is_multiple_of(3) { Policy::HaiFifo } else { Policy::Hai };
     let config = EngineConfig { policy, borrow: seed.is_multiple_of(2), ..EngineConfig::default() };
+    story(config, seed, turns).count
+}
+
+/// A whole bad day: random turns, and then everything comes to its end.
+pub(crate) fn story(config: EngineConfig, seed: u64, turns: u64) -> Sim {
     let nodes = [node("n0").devices(4), node("n1").devices(4), node("n2").devices(2)];
     let mut sim = Sim::new(config, nodes, seed);
     sim.step(vec![anything_goes()]).unwrap();
@@ -479,5 +490,5 @@ fn one(seed: u64, turns: u64) -> Count {
         sim.turn();
     }
     sim.finish();
-    sim.count
+    sim
 }

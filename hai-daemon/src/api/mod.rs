@@ -13,11 +13,15 @@
 //! and devices there are, never whose; who must not know that is kept out by the address that the server listens on,
 //! by default this machine's own.
 
+mod audit;
 mod auth;
 mod events;
+mod export;
 mod extract;
 mod health;
 mod layers;
+mod learned;
+mod lines;
 mod log_source;
 mod logs;
 mod metrics;
@@ -32,6 +36,7 @@ mod server;
 mod state;
 mod tasks;
 mod users;
+mod walk;
 pub mod wire;
 
 pub use log_source::{LogPart, LogSource, WorkerLog};

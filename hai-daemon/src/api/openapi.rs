@@ -7,7 +7,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{ApiState, events, health, logs, nodes, preview, rights, tasks, users, wire};
+use super::{ApiState, audit, events, export, health, logs, nodes, preview, rights, tasks, users, wire};
 
 const SECURITY: &str = "token";
 
@@ -40,6 +40,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(tasks::change::renew))
         .routes(routes!(tasks::change::priority))
         .routes(routes!(tasks::why::why))
+        .routes(routes!(tasks::when::when))
         .routes(routes!(logs::logs))
         .routes(routes!(events::events))
         .routes(routes!(nodes::nodes))
@@ -48,6 +49,9 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(preview::try_submission))
         .routes(routes!(preview::config))
         .routes(routes!(rights::list, rights::set, rights::remove))
+        .routes(routes!(export::export))
+        .routes(routes!(audit::audit))
+        .routes(routes!(audit::entries))
         .routes(routes!(users::list, users::add))
         .routes(routes!(users::remove))
         .routes(routes!(users::rotate))

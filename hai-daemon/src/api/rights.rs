@@ -42,12 +42,12 @@ pub(super) async fn list(
     responses((status = 200, description = "The row as it is now.", body = Right)))]
 pub(super) async fn set(
     State(state): State<ApiState>,
-    _: Operator,
+    Operator(caller): Operator,
     Body(right): Body<Right>,
 ) -> Result<Json<Right>, ApiError> {
     let row = RightRow::from(right);
     let answer = Right::from(&row);
-    state.scheduler.tell(Fact::RightSet { right: row }).await?;
+    state.scheduler.tell(caller.user.name, Fact::RightSet { right: row }).await?;
     Ok(Json(answer))
 }
 
@@ -59,9 +59,9 @@ pub(super) async fn set(
     responses((status = 204, description = "It is gone.")))]
 pub(super) async fn remove(
     State(state): State<ApiState>,
-    _: Operator,
+    Operator(caller): Operator,
     Query(key): Query<RightKey>,
 ) -> Result<StatusCode, ApiError> {
-    state.scheduler.tell(Fact::RightRemoved { key: key.into() }).await?;
+    state.scheduler.tell(caller.user.name, Fact::RightRemoved { key: key.into() }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -30,7 +30,7 @@ pub fn router(state: ApiState) -> Router {
         .with_state(state)
 }
 
-/// Serves the API until `stop`; then no new connection is taken, event streams and followed logs end, and what is
+/// Serves the API until `stop`, and learns meanwhile from the tasks that come and end; then no new connection is taken, event streams and followed logs end, and what is
 /// under way has ten seconds.
 ///
 /// # Errors
@@ -43,6 +43,8 @@ pub async fn serve(listener: TcpListener, state: ApiState, stop: CancellationTok
             tracing::debug!(%error, "a connection can not be told to send at once");
         }
     });
+    let learning = state.learned.clone().learn(state.scheduler.clone(), state.reader.clone(), stop.clone());
+    tokio::spawn(learning);
     let stopping = stop.clone();
     let server = axum::serve(listener, router(state)).with_graceful_shutdown(async move {
         stopping.cancelled().await;

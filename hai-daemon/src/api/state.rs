@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use hai_core::model::{GroupName, Priority};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::LogSource;
+use super::learned::Learned;
 use super::metrics::Metrics;
 use crate::scheduler::Scheduler;
 use crate::store::{Accounts, Reader};
+
+/// How many may read the whole log at a time; others wait.
+const WALKS_MAX: usize = 2;
 
 /// Everything that the API speaks to; cheap to clone.
 #[derive(Clone, Debug)]
@@ -19,6 +24,10 @@ pub struct ApiState {
     pub(super) logs: Arc<dyn LogSource>,
     pub(super) defaults: Arc<Defaults>,
     pub(super) metrics: Arc<Metrics>,
+    /// What forecasts are made from.
+    pub(super) learned: Learned,
+    /// Places for those who read the whole log, which takes a while and a processor.
+    pub(super) walks: Arc<Semaphore>,
     /// Answers that go on for as long as somebody listens end when this is cancelled.
     pub(super) closing: CancellationToken,
 }
@@ -54,6 +63,8 @@ impl ApiState {
     ) -> Self {
         let metrics = Arc::new(Metrics::new(scheduler.stats()));
         let closing = CancellationToken::new();
-        ApiState { scheduler, reader, accounts, logs, defaults: Arc::new(defaults), metrics, closing }
+        let learned = Learned::new();
+        let walks = Arc::new(Semaphore::new(WALKS_MAX));
+        ApiState { scheduler, reader, accounts, logs, defaults: Arc::new(defaults), metrics, learned, walks, closing }
     }
 }

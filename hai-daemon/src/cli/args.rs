@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use hai_core::model::{GroupName, ModelName, Priority, RunId, TaskId, TeamName, UserName};
 
 use super::ask::{When, when};
+use super::history::{AuditArgs, LogCommand};
+use super::replay::ReplayArgs;
 use super::submit::SubmitArgs;
 use crate::api::wire::{Limit, OutcomeWord, Role};
 
@@ -22,7 +24,9 @@ use crate::api::wire::{Limit, OutcomeWord, Role};
         hai submit -d 4 --priority HIGH --follow -- ./train.sh\n  \
         hai ls                                     what waits and runs\n  \
         hai why 7                                  why task 7 does not run\n  \
-        hai logs -f 7                              its output, through suspends, until it ends\n\n\
+        hai when 7                                 by when it will likely start\n  \
+        hai logs -f 7                              its output, through suspends, until it ends\n  \
+        hai audit --since 7d                       who used what\n\n\
         The server and the token are, first found first used: --server and --token; HAI_SERVER and HAI_TOKEN; what \
         `hai init` wrote; what a daemon on this machine left in its data directory. On the machine of a fresh daemon \
         nothing needs to be set up.\n\n\
@@ -72,7 +76,6 @@ pub enum Command {
         task: u64,
     },
     /// Print what a task writes
-    #[command(visible_alias = "log")]
     Logs(LogsArgs),
     /// End tasks for good, after their grace
     Stop(TasksArg),
@@ -101,6 +104,17 @@ pub enum Command {
     Preview(super::preview::PreviewArgs),
     /// Decide once about a cluster described in a file, without a daemon
     Plan(super::plan::PlanArgs),
+    /// Say by when a task will likely start, and how surely
+    #[command(after_help = "Examples:\n  \
+        hai when 7           likely by 14:05, nearly surely by 15:40\n  \
+        hai when 7 --json    the same for programs: p50 and p90, and what they were made from\n\n\
+        The scheduler is played on many times, with what is known of how long tasks run and what people submit. Half \
+        of the tasks start by the first time, nine of ten by the second. Say --expected when you submit, and it knows \
+        better.")]
+    When {
+        /// The task's number
+        task: u64,
+    },
     /// List nodes, their devices and who is on them
     Nodes,
     /// List or change who may hold how much
@@ -115,6 +129,16 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<UsersCommand>,
     },
+    /// Write the event log: all facts and decisions, for `hai replay` (operators)
+    Log {
+        /// What to do.
+        #[command(subcommand)]
+        command: LogCommand,
+    },
+    /// Decide a log anew and name the first difference, or tell what a change would have made of it; needs no daemon
+    Replay(ReplayArgs),
+    /// Add up device-hours used, lost and due, by user; with --entries list who did what, when and why
+    Audit(AuditArgs),
     /// Remember a daemon's address and your token, once the daemon has accepted them
     #[command(after_help = "Example:\n  hai init --server http://lab-1:8420 --token …\n\n\
         Without flags it asks. They are written to ~/.config/hai/cli.toml, which only you can read.")]

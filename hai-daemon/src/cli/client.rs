@@ -117,6 +117,15 @@ impl Client {
         Ok(LogStream { run: run.map(RunId), offset, bytes: Box::new(reader) })
     }
 
+    /// Asks for something that may be long, to be read as it comes.
+    ///
+    /// # Errors
+    /// [`CliError`].
+    pub fn stream(&self, path: &str, query: &impl Serialize) -> Result<Box<dyn Read>, CliError> {
+        let response = self.request(&self.patient, &Method::GET, path, query, None::<&()>)?;
+        Ok(Box::new(response.into_body().into_with_config().limit(u64::MAX).reader()))
+    }
+
     fn call(
         &self,
         method: &Method,

@@ -70,6 +70,14 @@ pub enum CliError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// What is in a file can not be used.
+    #[error("{file}: {problem}")]
+    BadFile {
+        /// The file.
+        file: String,
+        /// What is wrong with it, and where.
+        problem: String,
+    },
     /// Nobody reads what is printed any more, or it can not be written.
     #[error("the output can not be written: {0}")]
     Output(#[from] std::io::Error),

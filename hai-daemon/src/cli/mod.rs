@@ -10,15 +10,18 @@ pub mod ask;
 pub mod client;
 pub mod error;
 pub mod generate;
+pub mod history;
 mod init;
 pub mod logs;
 pub mod output;
 pub mod plan;
 pub mod preview;
+pub mod replay;
 pub mod submit;
 mod tasks;
 pub mod wait;
 pub mod welcome;
+mod when;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -30,6 +33,7 @@ use self::access::Access;
 use self::args::{Command, HaiArgs, RightKeyArgs, RightsCommand, UsersCommand};
 use self::client::Client;
 use self::error::CliError;
+use self::history::LogCommand;
 use self::output::{Printer, Tone};
 use crate::config::Environment;
 
@@ -62,6 +66,7 @@ fn run(args: &HaiArgs, environment: &Environment) -> Result<ExitCode, CliError> 
         Command::Man { dir } => generate::man::<HaiArgs>(dir)
             .map_err(|source| CliError::File { what: format!("man pages in {}", dir.display()), source })?,
         Command::Plan(args) => plan::run(args, &printer)?,
+        Command::Replay(args) => return replay::run(args, &printer),
         Command::Init => init::run(&args.access, environment, &printer)?,
         command => {
             let client = Client::new(Access::find(&args.access, environment)?);
@@ -87,6 +92,7 @@ fn ask(command: &Command, client: &Client, printer: &Printer) -> Result<ExitCode
         }
         Command::Why { task } => tasks::why(TaskId(*task), client, printer)?,
         Command::Preview(args) => preview::run(args, client, printer)?,
+        Command::When { task } => when::when(TaskId(*task), client, printer)?,
         Command::Nodes => admin::nodes(client, printer)?,
         Command::Rights { command } => {
             let list = RightsCommand::Ls(RightKeyArgs::default());
@@ -96,7 +102,9 @@ fn ask(command: &Command, client: &Client, printer: &Printer) -> Result<ExitCode
             admin::users(command.as_ref().unwrap_or(&UsersCommand::Ls), client, printer)?;
         }
         // `run` has done these, which need no daemon.
-        Command::Completions { .. } | Command::Man { .. } | Command::Init | Command::Plan(_) => {}
+        Command::Log { command: LogCommand::Export(args) } => history::export(args, client)?,
+        Command::Audit(args) => history::audit(args, client, printer)?,
+        Command::Completions { .. } | Command::Man { .. } | Command::Init | Command::Replay(_) | Command::Plan(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ use super::output::{Printer, Table, Tone, ago, clean, clock, humane, length, mem
 use super::submit::rank;
 use crate::api::wire::{
     KindWord, OutcomeWord, PriorityRequest, Run, RunEnd, RunPhase, Task, TaskDetail, TaskPage, TaskQuery, TaskState,
-    Why,
+    Why, WhyQuery,
 };
 
 /// `hai ls`
@@ -365,21 +365,29 @@ pub(super) fn reprioritise(
     printer.line(format!("task {task} has priority {} now; it is {}", now.priority, state(&now).0))
 }
 
-/// `hai why`: what it waits for, and what happened to it last.
+/// `hai why`: the dominant reason, then what is behind it and what would help, in short sections.
 ///
 /// # Errors
 /// [`CliError`].
 pub(super) fn why(task: TaskId, client: &Client, printer: &Printer) -> Result<(), CliError> {
-    let answer = client.get(&format!("/v1/tasks/{task}/why"), &())?;
+    let answer = client.get(&format!("/v1/tasks/{task}/why"), &WhyQuery { help: true })?;
     if printer.json {
         return printer.answer(&answer);
     }
     let why: Why = answer.parse()?;
     let tone = if why.waits { Tone::Waiting } else { Tone::Plain };
     let state = printer.toned(why.state.word(), tone);
-    printer.line(format!("task {task} is {state}: {}", humane(&clean(&why.sentence), Utc::now())))?;
-    if let Some(yielded) = why.yielded.as_ref().filter(|yielded| !why.sentence.contains(&yielded.sentence)) {
+    let reason = why.reason.as_ref().unwrap_or(&why.sentence);
+    printer.line(format!("task {task} is {state}: {}", humane(&clean(reason), Utc::now())))?;
+    if let Some(yielded) = why.yielded.as_ref().filter(|yielded| !reason.contains(&yielded.sentence)) {
         printer.line(format!("it last had to give way {}: {}", ago(yielded.at), clean(&yielded.sentence)))?;
+    }
+    for section in &why.sections {
+        printer.line(String::new())?;
+        printer.line(printer.toned(&section.title, Tone::Strong))?;
+        for line in &section.lines {
+            printer.line(format!("  - {}", humane(&clean(line), Utc::now())))?;
+        }
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ async fn another_users_task_looks_like_none() {
     let task = submit(&lab.alice, json!({"command": ["x"], "env": {"SECRET": "s"}})).await;
     wait(&lab.alice, &task["id"], "running").await;
     for id in [task["id"].clone(), json!(999)] {
-        for what in ["", "/why", "/logs"] {
+        for what in ["", "/why", "/when", "/logs"] {
             let problem = lab.bob.get(&format!("/v1/tasks/{id}{what}")).await.problem(404, "not-found");
             assert_eq!(problem["detail"], format!("there is no task {id}"));
         }

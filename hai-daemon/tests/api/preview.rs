@@ -30,6 +30,7 @@ async fn a_submission_is_tried_and_nothing_is_submitted() {
         (&waits["outlooks"][0]["outlook"], &waits["outlooks"][0]["verdict"]["verdict"]),
         (&json!("waits"), &json!("no_room"))
     );
+    assert_eq!(waits["outlooks"][0]["place"], 1);
     let never = lab.bob.post("/v1/tasks/try", json!({"command": ["x"], "devices": 3})).await.ok(200);
     assert_eq!(never["outlooks"][0]["outlook"], "never");
     let wrong = lab.bob.post("/v1/tasks/try", json!({"command": ["x"], "workers": 0})).await;

@@ -241,3 +241,38 @@ async fn a_task_waits_for_others_and_a_lease_is_renewed() {
     lab.alice.act(&format!("/v1/tasks/{}/renew", notebook["id"])).await.ok(200);
     lab.close().await;
 }
+
+#[tokio::test]
+async fn a_waiting_task_says_what_would_help_and_not_whose_work_is_in_the_way() {
+    let (lab, _cluster) = Lab::in_memory([node("one", 1)]).await;
+    let first = submit(&lab.alice, json!({"command": ["x"]})).await;
+    wait(&lab.alice, &first["id"], "running").await;
+    let second = submit(&lab.bob, json!({"command": ["x"]})).await;
+    let path = format!("/v1/tasks/{}/why", second["id"]);
+
+    let plain = lab.bob.get(&path).await.ok(200);
+    assert_eq!(plain.get("help"), None);
+    assert!(plain["reason"].as_str().expect("a sentence").starts_with("no node has room for it now"), "{plain}");
+    assert_eq!(plain["links"]["line"]["place"], 1);
+    let titles: Vec<_> = plain["sections"].as_array().expect("sections").iter().map(|of| &of["title"]).collect();
+    assert_eq!(titles, ["Right", "Line", "Nodes", "Who could yield"]);
+
+    // An operator is told who; bob only that somebody is there, and at which level.
+    let names = |links: &Value| links["yielding"]["stays"][0]["who"]["first"][0]["task"].clone();
+    let shown = lab.root.get(&path).await.ok(200);
+    assert_eq!(names(&shown["links"]), first["id"]);
+    assert_eq!(names(&plain["links"]), Value::Null);
+    assert_eq!(plain["links"]["yielding"]["stays"][0]["who"]["levels"], json!({"NORMAL": 1}));
+    assert!(!plain["reason"].as_str().expect("a sentence").contains("alice"), "{plain}");
+
+    let helped = lab.bob.get(&format!("{path}?help=true")).await.ok(200);
+    let changes = helped["help"]["changes"].as_array().expect("changes");
+    let kinds: Vec<_> = changes.iter().map(|of| &of["change"]["change"]).collect();
+    assert_eq!(kinds, ["priority", "task_ends"], "{helped}");
+    assert_eq!((&changes[0]["change"]["to"], &changes[0]["at_once"]), (&json!("ABOVE_NORMAL"), &json!(false)));
+    assert_eq!((&changes[1]["change"]["task"], &changes[1]["at_once"]), (&json!({"level": "NORMAL"}), &json!(true)));
+    let titles: Vec<_> = helped["sections"].as_array().expect("sections").iter().map(|of| &of["title"]).collect();
+    assert_eq!(titles.last(), Some(&&json!("What would help")));
+    lab.bob.get(&format!("{path}?halp=true")).await.problem(400, "invalid-parameter");
+    lab.close().await;
+}

@@ -1,5 +1,6 @@
 //! The whole daemon as people use it: real processes, real HTTP, a real database, real crashes.
 
 mod crash;
+mod history;
 mod sharing;
 mod support;

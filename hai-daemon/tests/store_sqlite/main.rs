@@ -78,7 +78,7 @@ fn worker(node: &str, state: WorkerState) -> WorkerView {
 
 fn record(seq: u64) -> Record {
     let entry = Entry::Fact(Fact::Cancelled { task: TaskId(seq) });
-    Record { seq, at: Time::from_ms(5), entry, digest: None }
+    Record { seq, at: Time::from_ms(5), by: None, entry, digest: None }
 }
 
 fn event(id: u64, task: &TaskView) -> Event {

@@ -58,3 +58,22 @@ fn rows_of_earlier_versions_mean_what_they_meant() {
         assert!(!node.devices[0].health.is_healthy() && !node.devices[0].health.must_be_left());
     });
 }
+
+/// Before who caused a fact was written down.
+const FIRST_SCHEMA: &str = "ALTER TABLE log DROP COLUMN by_user; DELETE FROM _sqlx_migrations WHERE version = 2;";
+
+#[test]
+fn a_file_of_the_first_schema_is_brought_up_to_date() {
+    block_on(async {
+        let dir = TempDir::new().expect("a directory");
+        let path = dir.path().join("hai.sqlite");
+        let (mut store, fence) = opened(&path).await;
+        commit(&mut store, &full_batch(fence, 1)).await;
+        let before = store.reader().log_after(0, 100).await.expect("the log");
+        drop(store);
+        meddle(&path, FIRST_SCHEMA).await;
+        let store = SqliteStore::open(&path).await.expect("the store opens");
+        let after = store.reader().log_after(0, 100).await.expect("the log");
+        assert!(!after.is_empty() && after == before && after.iter().all(|record| record.by.is_none()), "{after:?}");
+    });
+}

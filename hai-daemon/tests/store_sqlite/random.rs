@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
 
-use hai_core::backend::{Batch, Digest, Entry, Event, Fence, Record, Store};
+use hai_core::backend::{Batch, Digest, Entry, Event, Fence, Opening, Record, Store};
+use hai_core::engine::EngineConfig;
 use hai_core::model::{
     Allowance, Amount, Decision, Fact, Limit, Outcome, Priority, Program, Rank, RightKey, RightRow, RunEnd, RunId,
     RunView, Span, TaskId, TaskSpec, TaskState, TaskView, Time, WorkerExit, WorkerFate, WorkerRequest, WorkerState,
@@ -134,11 +135,14 @@ impl Model {
             let custom_rank = rank.and_then(Rank::new);
             let fact = Fact::Reprioritised { task: TaskId(seq), priority: Priority::Auto, custom_rank };
             let withdraw = Decision::Withdraw { task: TaskId(*at as u64) };
+            let config = EngineConfig { borrow: *at > 0, ..EngineConfig::default() };
             let (entry, digest) = match rank {
                 Some(_) => (Entry::Fact(fact), None),
+                None if at % 3 == 0 => (Entry::Opened(Box::new(Opening::new(config))), None),
                 None => (Entry::Round(vec![withdraw]), Some(Digest([*at as u8; 32]))),
             };
-            batch.records.push(Record { seq, at: Time::from_ms(*at), entry, digest });
+            let by = (at % 2 == 0).then(|| user("ann"));
+            batch.records.push(Record { seq, at: Time::from_ms(*at), by, entry, digest });
         }
         for view in &step.tasks {
             let env = [(view.spec.name.clone(), "\0'".into())].into();
@@ -166,6 +170,7 @@ impl Model {
 
     async fn check(&self, reader: &Reader) {
         assert_eq!(reader.log_after(0, u32::MAX).await.expect("the log"), self.records);
+        assert_eq!(reader.last_record().await.expect("the last"), self.records.len() as u64);
         assert_eq!(reader.events_after(0, None, u32::MAX).await.expect("the events"), self.events);
         assert_eq!(reader.last_event_id().await.expect("the last"), self.events.len() as u64);
         assert_eq!(reader.rights().await.expect("the rights"), self.rights);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::decay;
+use crate::model::named::{Named, Renamer};
 use crate::model::{Amount, GroupName, Span, Time, UserName};
 
 /// Fractional bits of what is summed up: milli-device-milliseconds.
@@ -84,6 +85,10 @@ impl Usage {
 
     /// Changes after how long use counts half, from now on.
     pub fn set_half_life(&mut self, half_life: Span, now: Time) {
+        // To be told the same again leaves no trace: every summing up rounds.
+        if half_life == self.half_life {
+            return;
+        }
         for account in &mut self.accounts {
             *account = account.settled(self.half_life, now);
         }
@@ -127,6 +132,19 @@ impl Usage {
         let account = &mut self.accounts[account.0 as usize];
         *account = account.settled(self.half_life, now);
         account
+    }
+}
+
+impl Named for Usage {
+    fn each_name(&mut self, renamer: &mut dyn Renamer) {
+        self.numbers = std::mem::take(&mut self.numbers)
+            .into_iter()
+            .map(|((mut user, mut group), number)| {
+                user.each_name(renamer);
+                group.each_name(renamer);
+                ((user, group), number)
+            })
+            .collect();
     }
 }
 

@@ -6,14 +6,17 @@ mod show;
 use axum::Json;
 use axum::extract::State;
 use hai_core::backend::{Command, Refused, Submitted};
-use hai_core::engine::{Engine, EngineConfig};
-use hai_core::explain::{self, Change, Stamp, what_if};
+use hai_core::engine::{Engine, EngineConfig, FactError};
+use hai_core::explain::forecast::{Forecast, forecast};
+use hai_core::explain::why::LineLink;
+use hai_core::explain::{self, Change, Stamp, what_if, why};
+use hai_core::model::{Fact, TaskSpec};
 
 use super::ApiState;
 use super::auth::Caller;
 use super::extract::Body;
 use super::problem::{ApiError, Kind};
-use super::tasks::submit;
+use super::tasks::{submit, when};
 use super::wire::{ApplyRequest, PlannedChange, Preview, PreviewRequest, SubmitRequest};
 use crate::scheduler::wall_clock;
 
@@ -49,6 +52,7 @@ pub(super) async fn apply(
         return Err(ApiError::new(Kind::InvalidValue, format!("changes[{at}]: {detail}")).at("changes"));
     }
     let commands = read::commands(&state, &caller, request.changes).await?;
+    let commands = commands.into_iter().map(|command| command.by(caller.user.name.clone())).collect();
     match state.scheduler.apply(commands, Stamp::new(request.stamp)).await? {
         Ok(tasks) => Ok(Json(tasks.into_iter().map(|task| task.map(|task| task.0)).collect())),
         Err(Refused::Impossible(error)) => Err(ApiError::new(Kind::Conflict, error.to_string()).at("changes")),
@@ -71,9 +75,16 @@ pub(super) async fn try_submission(
     Body(request): Body<SubmitRequest>,
 ) -> Result<Json<Preview>, ApiError> {
     let (spec, program) = submit::check(&state, &caller, request).await?;
-    let commands = vec![Command::Submit(Box::new(Submitted { spec, program }))];
+    let commands = vec![Command::Submit(Box::new(Submitted { spec: spec.clone(), program }))];
     let shown = look(&state, commands).await?;
-    Ok(Json(show::preview(&shown, &caller, true)))
+    let mut preview = show::preview(&shown, &caller, true);
+    if let [outlook] = &mut preview.outlooks[..]
+        && outlook.outlook == "waits"
+    {
+        let waiting = waiting(&state, spec).await?;
+        show::waits(outlook, &waiting);
+    }
+    Ok(Json(preview))
 }
 
 /// The settings that the engine decides by
@@ -93,4 +104,28 @@ async fn look(state: &ApiState, commands: Vec<Command>) -> Result<explain::Previ
     let looked = tokio::task::spawn_blocking(move || what_if(&engine, wall_clock(), &changes)).await;
     let looked = looked.map_err(|error| ApiError::internal("the preview could not be worked out", &error))?;
     looked.map_err(|error| ApiError::from(error.error.clone()).within(format!("changes[{}]", error.index)))
+}
+
+/// Where a task would stand that was submitted now, and when it would start.
+struct Waiting {
+    line: Option<LineLink>,
+    forecast: Option<Forecast>,
+}
+
+async fn waiting(state: &ApiState, spec: TaskSpec) -> Result<Waiting, ApiError> {
+    let stopped = || ApiError::new(Kind::Unavailable, "the server is shutting down; try again in a moment");
+    let _turn = state.learned.turn().await.ok_or_else(stopped)?;
+    let mut engine = state.scheduler.inspect(Engine::clone).await?;
+    let history = state.learned.history();
+    let looked = tokio::task::spawn_blocking(move || {
+        let (now, task) = (wall_clock(), engine.next_task_id());
+        engine.observe(now, &Fact::Submitted { task, spec: spec.into() })?;
+        engine.schedule(now);
+        let line = why(&engine, task).and_then(|why| why.line);
+        let forecast = forecast(&engine, when::grain(now), &history, task, &when::options());
+        Ok(Waiting { line, forecast })
+    });
+    let looked: Result<Waiting, FactError> =
+        looked.await.map_err(|error| ApiError::internal("the forecast could not be worked out", &error))?;
+    Ok(looked?)
 }

@@ -3,6 +3,7 @@
 use hai_core::explain::{self, Hold, Leave, OutlookKind, Start};
 use hai_core::model::{TaskId, UserName};
 
+use super::Waiting;
 use crate::api::auth::Caller;
 use crate::api::wire::{
     Outlook, PlannedHeld, PlannedNotice, PlannedShare, PlannedStart, PlannedSuspend, PlannedTask, Preview, Verdict, utc,
@@ -111,5 +112,20 @@ fn outlook(outlook: &explain::Outlook, caller: &Caller) -> Outlook {
         sentence,
         start: started,
         verdict: verdict.map(Verdict::from),
+        place: None,
+        p50: None,
+        p90: None,
+    }
+}
+
+/// Adds to what is said of a task that waits where it would stand, and when it would start.
+pub(super) fn waits(outlook: &mut Outlook, waiting: &Waiting) {
+    if let Some(line) = &waiting.line {
+        outlook.place = Some(line.place);
+        outlook.sentence = format!("{}; it is number {} of {} in line", outlook.sentence, line.place, line.of);
+    }
+    if let Some(forecast) = &waiting.forecast {
+        (outlook.p50, outlook.p90) = (forecast.p50.map(utc), forecast.p90.map(utc));
+        outlook.sentence = format!("{}; {forecast}", outlook.sentence);
     }
 }

@@ -92,6 +92,6 @@ async fn change(state: &ApiState, caller: &Caller, id: TaskId, fact: Fact) -> Re
         let outcome = before.outcome.as_ref().map_or("is over", hai_core::model::Outcome::word);
         return Err(ApiError::new(Kind::Conflict, format!("task {id} is finished ({outcome}), nothing can change it")));
     }
-    state.scheduler.tell(fact).await?;
+    state.scheduler.tell(caller.user.name.clone(), fact).await?;
     Ok(Json(Task::from(&find(state, caller, id).await?)))
 }

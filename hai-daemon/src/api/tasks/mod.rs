@@ -4,6 +4,7 @@ pub(super) mod change;
 pub(super) mod list;
 pub(super) mod show;
 pub(super) mod submit;
+pub(super) mod when;
 pub(super) mod why;
 
 use hai_core::model::{TaskId, TaskView};

@@ -42,7 +42,7 @@ pub(in crate::api) async fn submit(
 
 async fn accept(state: &ApiState, caller: &Caller, request: SubmitRequest) -> Result<Task, ApiError> {
     let (spec, program) = check(state, caller, request).await?;
-    let id = state.scheduler.submit(spec, program).await?;
+    let id = state.scheduler.submit(caller.user.name.clone(), spec, program).await?;
     Ok(Task::from(&find(state, caller, id).await?))
 }
 

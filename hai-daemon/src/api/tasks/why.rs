@@ -2,26 +2,61 @@
 
 use axum::Json;
 use axum::extract::State;
-use hai_core::model::{self, Outcome, TaskState, TaskView, Verdict};
+use hai_core::engine::Engine;
+use hai_core::explain;
+use hai_core::model::{self, Outcome, TaskId, TaskState, TaskView, UserName, Verdict};
 
 use super::{Id, find};
 use crate::api::ApiState;
 use crate::api::auth::Caller;
-use crate::api::extract::Param;
+use crate::api::extract::{Param, Query};
 use crate::api::problem::ApiError;
-use crate::api::wire::{self, Why, Yielded};
+use crate::api::wire::{self, Why, WhyQuery, WhySection, Yielded};
 
 /// Why a task waits, or what else it does
 #[utoipa::path(get, path = "/v1/tasks/{id}/why", tag = "tasks", operation_id = "why",
-    params(("id" = u64, Path, description = "The task's number.")),
-    responses((status = 200, description = "The reason, as data and as a sentence.", body = Why)))]
+    params(("id" = u64, Path, description = "The task's number."), WhyQuery),
+    responses((status = 200, description = "The reason, as data and as sentences.", body = Why)))]
 pub(in crate::api) async fn why(
     State(state): State<ApiState>,
     caller: Caller,
     Param(Id(id)): Param<Id>,
+    Query(query): Query<WhyQuery>,
 ) -> Result<Json<Why>, ApiError> {
     let stored = find(&state, &caller, id).await?;
-    Ok(Json(explain(&state, &stored).await?))
+    let mut why = explain(&state, &stored).await?;
+    let viewer = caller.sees_only().cloned();
+    // Worked out in a copy, so that the scheduler waits for no more than the copying.
+    let copy = state.scheduler.inspect(Engine::clone).await?;
+    let waits = why.waits && query.help;
+    let looked = tokio::task::spawn_blocking(move || look(&copy, id, waits, viewer.as_ref())).await;
+    let (links, helps) = looked.map_err(|error| ApiError::internal("the reason could not be worked out", &error))?;
+    if let Some(links) = links {
+        why.reason = Some(links.to_string());
+        why.sections = links.sections().iter().map(WhySection::from).collect();
+        why.links = serde_json::to_value(&links).ok();
+    }
+    if let Some(helps) = helps {
+        why.sections.push((&helps.section()).into());
+        why.help = Some((&helps).into());
+    }
+    Ok(Json(why))
+}
+
+/// The links of the reason, and what would help, as far as `viewer` may know; everything for an operator.
+fn look(
+    copy: &Engine,
+    id: TaskId,
+    help: bool,
+    viewer: Option<&UserName>,
+) -> (Option<explain::Why>, Option<explain::Helps>) {
+    let mut links = explain::why(copy, id);
+    let mut helps = help.then(|| explain::what_would_help(copy, id, &explain::Limits::default()));
+    if let Some(viewer) = viewer {
+        links.iter_mut().for_each(|links| links.hide_others(viewer));
+        helps.iter_mut().for_each(|helps| helps.hide_others(viewer));
+    }
+    (links, helps)
 }
 
 /// What the live engine says of a task; of one that it does not have any more, what is stored.
@@ -48,6 +83,10 @@ pub(in crate::api) async fn explain(state: &ApiState, stored: &TaskView) -> Resu
         sentence,
         verdict: verdict.as_ref().map(wire::Verdict::from),
         yielded: task.yielded.as_ref().map(Yielded::from),
+        reason: None,
+        sections: Vec::new(),
+        links: None,
+        help: None,
     })
 }
 

@@ -18,7 +18,8 @@
 //! | `POST /v1/tasks/{id}/resume` | | [`Task`] |
 //! | `POST /v1/tasks/{id}/renew` | | [`Task`]; its lease begins anew |
 //! | `POST /v1/tasks/{id}/priority` | [`PriorityRequest`] | [`Task`] |
-//! | `GET /v1/tasks/{id}/why` | | [`Why`] |
+//! | `GET /v1/tasks/{id}/why` | query [`WhyQuery`] | [`Why`] |
+//! | `GET /v1/tasks/{id}/when` | | [`Forecast`] |
 //! | `GET /v1/tasks/{id}/logs` | query [`LogQuery`], `Range` | bytes; see [`header`] |
 //! | `POST /v1/tasks/try` | [`SubmitRequest`] | [`Preview`]; nothing is submitted |
 //! | `POST /v1/preview` | [`PreviewRequest`] | [`Preview`]; nothing is changed |
@@ -28,6 +29,9 @@
 //! | `GET /v1/rights` | query [`RightKey`] filters | [`RightList`] |
 //! | `PUT /v1/rights` | [`Right`] | [`Right`]; operators |
 //! | `DELETE /v1/rights` | query [`RightKey`] | 204; operators; what is left out means "every" |
+//! | `GET /v1/log` | query [`ExportQuery`] | the event log, one JSON object a line; operators |
+//! | `GET /v1/audit` | query [`AuditQuery`] | [`Audit`] |
+//! | `GET /v1/audit/entries` | query [`AuditQuery`] | [`AuditEntry`], one a line |
 //! | `GET /v1/users` | | [`UserList`]; operators |
 //! | `POST /v1/users` | [`NewUser`] | 201, [`NewToken`]; operators |
 //! | `DELETE /v1/users/{name}` | | 204; operators |
@@ -41,6 +45,8 @@
 //! | `GET /` | | text: where everything is; no token |
 
 mod event;
+mod forecast;
+mod history;
 mod life;
 mod limit;
 mod log;
@@ -57,6 +63,8 @@ mod user;
 mod verdict;
 
 pub use event::{Event, EventQuery};
+pub use forecast::{DurationSources, Forecast};
+pub use history::{Audit, AuditEntry, AuditQuery, AuditSums, ExportQuery, UserAudit};
 pub use life::{KindWord, Retries};
 pub use limit::Limit;
 pub use log::{LogQuery, header};
@@ -73,7 +81,7 @@ pub use submit::{Grace, PriorityRequest, SubmitRequest};
 pub use task::{Task, TaskDetail, TaskPage, TaskQuery};
 pub use text::PriorityWord;
 pub use user::{NewToken, NewUser, Role, User, UserList};
-pub use verdict::{Charge, Lack, Verdict, Why};
+pub use verdict::{Charge, HelpfulChange, Lack, Verdict, Why, WhyHelp, WhyQuery, WhySection};
 
 use chrono::{DateTime, Utc};
 use hai_core::model::Time;

@@ -224,6 +224,15 @@ pub struct Outlook {
     /// Why it does not, if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// Its place in the line of its group, if it waits; only when it is tried alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<u32>,
+    /// It starts by then with a chance of one half; only when it is tried alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50: Option<DateTime<Utc>>,
+    /// It starts by then with a chance of nine in ten; only when it is tried alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p90: Option<DateTime<Utc>>,
 }
 
 /// What a user holds, in devices.

@@ -1,9 +1,10 @@
 //! Why a task waits, as data and as a sentence.
 
 use chrono::{DateTime, Utc};
+use hai_core::explain;
 use hai_core::model::{self, Amount, GroupName, NodeName, Priority, TaskId, TeamName, UserName};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Limit, PriorityWord, TaskState, Yielded, utc};
 
@@ -23,6 +24,92 @@ pub struct Why {
     pub verdict: Option<Verdict>,
     /// Why its last run had to leave, if it had.
     pub yielded: Option<Yielded>,
+    /// The dominant reason in one plain sentence; left out for a task that is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What is behind the reason, as short sections for people: right, place in line, nodes, who could yield.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sections: Vec<WhySection>,
+    /// The same as data, link by link, as `hai_core::explain::Why` writes it: `right`, `line`, `nodes`, `yielding`, `kept`,
+    /// `refused`, `running`, `left`; times and spans in it are milliseconds. Others' tasks are only counted by level, but
+    /// for operators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub links: Option<serde_json::Value>,
+    /// What would help, if that was asked for with `help=true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<WhyHelp>,
+}
+
+/// What is to be said besides why a task waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WhyQuery {
+    /// Also say which single changes would let it start now. Takes longer.
+    #[serde(default)]
+    pub help: bool,
+}
+
+/// A part of the reason for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WhySection {
+    /// What it is about.
+    pub title: String,
+    /// A sentence each.
+    pub lines: Vec<String>,
+}
+
+/// The smallest changes after which a task would start now; each was tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WhyHelp {
+    /// Nothing has to change: it is on its way, or waits for nothing.
+    pub needs_nothing: bool,
+    /// Single changes, those first that the owner can make.
+    pub changes: Vec<HelpfulChange>,
+    /// If no single change helps, two that do together, if such were found.
+    pub pair: Vec<HelpfulChange>,
+    /// Whether all that was thought of was tried.
+    pub complete: bool,
+}
+
+/// A change that helps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct HelpfulChange {
+    /// The change, and what comes of it, for people.
+    pub sentence: String,
+    /// The same as data, as `hai_core::explain::help::Change` writes it.
+    #[schema(value_type = Object)]
+    pub change: serde_json::Value,
+    /// Whether it starts at once; else as soon as others have left. Of a pair, what comes of both stands with the second.
+    pub at_once: bool,
+}
+
+impl From<&explain::Section> for WhySection {
+    fn from(section: &explain::Section) -> Self {
+        WhySection { title: section.title.clone(), lines: section.lines.clone() }
+    }
+}
+
+impl From<&explain::Helps> for WhyHelp {
+    fn from(helps: &explain::Helps) -> Self {
+        let data = |change: &explain::help::Change| serde_json::to_value(change).unwrap_or_default();
+        let change = |help: &explain::Help| HelpfulChange {
+            sentence: help.to_string(),
+            change: data(&help.change),
+            at_once: help.then == explain::Then::Starts,
+        };
+        let pair = helps.pair.iter().flat_map(|(first, second)| {
+            let first = HelpfulChange { sentence: first.to_string(), change: data(first), at_once: false };
+            [first, change(second)]
+        });
+        WhyHelp {
+            needs_nothing: helps.needs_nothing,
+            changes: helps.singles.iter().map(change).collect(),
+            pair: pair.collect(),
+            complete: helps.complete,
+        }
+    }
 }
 
 /// What a waiting task lacks, with the numbers.

@@ -16,7 +16,7 @@ const CLEAR_RIGHTS: &str = "DELETE FROM rights";
 const SNAPSHOT: &str = "INSERT OR REPLACE INTO snapshot (id, seq, digest, state) VALUES (1, ?, ?, ?)";
 
 static LOG: LazyLock<Insert> =
-    LazyLock::new(|| Insert::new("INSERT INTO log (seq, at, kind, body, digest) VALUES", 5, ""));
+    LazyLock::new(|| Insert::new("INSERT INTO log (seq, at, kind, body, digest, by_user) VALUES", 6, ""));
 static TASKS: LazyLock<Insert> = LazyLock::new(|| {
     Insert::new(
         "INSERT INTO tasks (id, name, user_name, group_name, priority, state, outcome, submitted_at, ended_at, view) VALUES",
@@ -102,7 +102,8 @@ fn bind_record(record: &Record, arguments: &mut SqliteArguments) -> Result<(), S
     bind(arguments, record.at.as_ms())?;
     bind(arguments, kind.to_owned())?;
     bind(arguments, body)?;
-    bind(arguments, record.digest.map(|digest| digest.0.to_vec()))
+    bind(arguments, record.digest.map(|digest| digest.0.to_vec()))?;
+    bind(arguments, record.by.as_ref().map(|by| by.as_str().to_owned()))
 }
 
 fn bind_task(task: &TaskView, arguments: &mut SqliteArguments) -> Result<(), SqliteError> {

@@ -16,15 +16,15 @@ pub use reader::Reader;
 
 use std::path::Path;
 
-use hai_core::backend::{Batch, Committed, Fence, Saved, Snapshot, Store};
+use hai_core::backend::{Batch, Committed, Fence, Saved, Store};
 use hai_core::model::{Program, TaskId};
-use sqlx::{Connection, Row, SqliteConnection, SqlitePool};
+use sqlx::{Connection, SqliteConnection, SqlitePool};
 
 use connect::{BEGIN, Writer};
 
 const TAKE_LEASE: &str = "UPDATE lease SET fence = fence + 1 RETURNING fence";
 const SNAPSHOT: &str = "SELECT seq, digest, state FROM snapshot";
-const RECORDS: &str = "SELECT seq, at, kind, body, digest FROM log WHERE seq > ? ORDER BY seq";
+const RECORDS: &str = "SELECT seq, at, kind, body, digest, by_user FROM log WHERE seq > ? ORDER BY seq";
 const LAST_EVENT: &str = "SELECT coalesce(max(id), 0) FROM events";
 
 /// The scheduler's store in one SQLite file.
@@ -88,14 +88,9 @@ impl Store for SqliteStore {
 async fn take_over(connection: &mut SqliteConnection) -> Result<Saved, SqliteError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let fence = Fence(rows::number("lease", sqlx::query_scalar(TAKE_LEASE).fetch_one(&mut *transaction).await?)?);
-    let mut snapshot = None;
-    let mut contained = 0;
-    if let Some(row) = sqlx::query(SNAPSHOT).fetch_optional(&mut *transaction).await? {
-        contained = row.try_get(0)?;
-        let digest = rows::digest("snapshot", contained, row.try_get(1)?)?;
-        let state = rows::from_json("snapshot", contained, row.try_get(2)?)?;
-        snapshot = Some(Snapshot { seq: rows::number("snapshot", contained)?, digest, state });
-    }
+    let row = sqlx::query(SNAPSHOT).fetch_optional(&mut *transaction).await?;
+    let snapshot = row.as_ref().map(rows::snapshot).transpose()?;
+    let contained = rows::bound(snapshot.as_ref().map_or(0, |snapshot| snapshot.seq));
     let found = sqlx::query(RECORDS).bind(contained).fetch_all(&mut *transaction).await?;
     let records = found.iter().map(rows::record).collect::<Result<_, _>>()?;
     let last_event = rows::number("events", sqlx::query_scalar(LAST_EVENT).fetch_one(&mut *transaction).await?)?;

@@ -1,11 +1,11 @@
 //! Read-only questions to the store; they never wait for the writer, nor it for them.
 
-use hai_core::backend::{Event, Record};
+use hai_core::backend::{Event, Record, Snapshot};
 use hai_core::model::{Program, RightRow, RunId, RunView, TaskId, TaskState, TaskView, UserName};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
-use super::{LAST_EVENT, SqliteError, rows};
+use super::{LAST_EVENT, SNAPSHOT, SqliteError, rows};
 use crate::store::{Counts, Page, TaskFilter, TaskPage};
 
 const TASK: &str = "SELECT id, view FROM tasks WHERE id = ?";
@@ -21,7 +21,8 @@ macro_rules! run_sql {
 }
 const RUN: &str = run_sql!("id = ?");
 const RUNS: &str = run_sql!("task = ? ORDER BY id");
-const LOG: &str = "SELECT seq, at, kind, body, digest FROM log WHERE seq > ? ORDER BY seq LIMIT ?";
+const LOG: &str = "SELECT seq, at, kind, body, digest, by_user FROM log WHERE seq > ? ORDER BY seq LIMIT ?";
+const LAST_RECORD: &str = "SELECT coalesce(max(seq), 0) FROM log";
 const EVENTS: &str = "SELECT id, at, user_name, body FROM events WHERE id > ? ORDER BY id LIMIT ?";
 const EVENTS_OF: &str = "SELECT id, at, user_name, body FROM events WHERE user_name = ? AND id > ? ORDER BY id LIMIT ?";
 const RIGHTS: &str = "SELECT position, body FROM rights ORDER BY position";
@@ -117,6 +118,23 @@ impl Reader {
     pub async fn log_after(&self, seq: u64, limit: u32) -> Result<Vec<Record>, SqliteError> {
         let found = sqlx::query(LOG).bind(rows::bound(seq)).bind(limit).fetch_all(&self.pool).await?;
         found.iter().map(rows::record).collect()
+    }
+
+    /// The number of the log's last record, 0 if there is none.
+    ///
+    /// # Errors
+    /// [`SqliteError`].
+    pub async fn last_record(&self) -> Result<u64, SqliteError> {
+        rows::number("log", sqlx::query_scalar(LAST_RECORD).fetch_one(&self.pool).await?)
+    }
+
+    /// The last snapshot, if there is one. The records that it contains are kept.
+    ///
+    /// # Errors
+    /// [`SqliteError`].
+    pub async fn snapshot(&self) -> Result<Option<Snapshot>, SqliteError> {
+        let row = sqlx::query(SNAPSHOT).fetch_optional(&self.pool).await?;
+        row.as_ref().map(rows::snapshot).transpose()
     }
 
     /// All rights, in the order in which they were committed.

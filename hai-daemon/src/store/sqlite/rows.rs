@@ -1,6 +1,6 @@
 //! From plain data to rows and back.
 
-use hai_core::backend::{Digest, Entry, Event, Record};
+use hai_core::backend::{Digest, Entry, Event, Record, Snapshot};
 use hai_core::model::{RunView, TaskId, Time, UserName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,7 +11,7 @@ use super::SqliteError;
 
 const FACT: &str = "fact";
 const ROUND: &str = "round";
-const CONFIGURED: &str = "configured";
+const OPENED: &str = "opened";
 
 /// A number as SQLite's integer.
 pub(super) fn integer(what: &'static str, value: u64) -> Result<i64, SqliteError> {
@@ -53,23 +53,33 @@ pub(super) fn entry_columns(entry: &Entry) -> Result<(&'static str, String), Sql
     Ok(match entry {
         Entry::Fact(fact) => (FACT, to_json("a fact", fact)?),
         Entry::Round(decisions) => (ROUND, to_json("a round", decisions)?),
-        Entry::Configured(config) => (CONFIGURED, to_json("a configuration", config)?),
+        Entry::Opened(opening) => (OPENED, to_json("an opening", opening)?),
     })
 }
 
-/// A record from the columns `seq, at, kind, body, digest`.
+/// A record from the columns `seq, at, kind, body, digest, by_user`.
 pub(super) fn record(row: &SqliteRow) -> Result<Record, SqliteError> {
     let seq: i64 = row.try_get(0)?;
     let body: &str = row.try_get(3)?;
     let entry = match row.try_get(2)? {
         FACT => Entry::Fact(from_json("log", seq, body)?),
         ROUND => Entry::Round(from_json("log", seq, body)?),
-        CONFIGURED => Entry::Configured(from_json("log", seq, body)?),
+        OPENED => Entry::Opened(from_json("log", seq, body)?),
         other => return Err(damaged("log", seq, format!("there is no kind {other:?}"))),
     };
     let bytes: Option<&[u8]> = row.try_get(4)?;
     let digest = bytes.map(|bytes| digest("log", seq, bytes)).transpose()?;
-    Ok(Record { seq: number("log", seq)?, at: Time::from_ms(row.try_get(1)?), entry, digest })
+    let by: Option<&str> = row.try_get(5)?;
+    let by = by.map(UserName::new).transpose().map_err(|problem| damaged("log", seq, problem))?;
+    Ok(Record { seq: number("log", seq)?, at: Time::from_ms(row.try_get(1)?), by, entry, digest })
+}
+
+/// A snapshot from the columns `seq, digest, state`.
+pub(super) fn snapshot(row: &SqliteRow) -> Result<Snapshot, SqliteError> {
+    let seq: i64 = row.try_get(0)?;
+    let digest = digest("snapshot", seq, row.try_get(1)?)?;
+    let state = from_json("snapshot", seq, row.try_get(2)?)?;
+    Ok(Snapshot { seq: number("snapshot", seq)?, digest, state })
 }
 
 /// An event from the columns `id, at, user_name, body`.

@@ -1,0 +1,139 @@
+//! The event log over HTTP, decided anew, and what it adds up to.
+
+use std::convert::Infallible;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hai_core::backend::{Entry, MemoryCluster, Record};
+use hai_core::engine::Policies;
+use hai_core::log::{Header, LogReader, Replayed, replay};
+use hai_core::model::{Fact, RunId, UserName, WorkerExit, WorkerFate};
+use serde_json::{Value, json};
+
+use crate::lab::{Lab, node, submit, wait};
+
+/// Alice has the one device, Bob's better task takes it, both end.
+async fn two_people() -> (Lab, MemoryCluster) {
+    let (lab, cluster) = Lab::in_memory([node("n1", 1)]).await;
+    let long = submit(&lab.alice, json!({"command": ["long"], "name": "alices-secret", "devices": 1})).await;
+    wait(&lab.root, &long["id"], "running").await;
+    let short = submit(&lab.bob, json!({"command": ["short"], "devices": 1, "priority": "HIGH"})).await;
+    wait(&lab.root, &short["id"], "running").await;
+    let refused = WorkerExit::of(WorkerFate::Lost { reason: "a secret reason".to_owned() });
+    assert!(cluster.end(RunId(2), 0, refused));
+    wait(&lab.root, &short["id"], "running").await;
+    assert!(cluster.end(RunId(3), 0, WorkerExit::exited(0)));
+    wait(&lab.root, &short["id"], "finished").await;
+    wait(&lab.root, &long["id"], "running").await;
+    (lab, cluster)
+}
+
+fn read(text: &str) -> (Header, Vec<Record>) {
+    let mut reader = LogReader::open(text.lines().map(Ok::<_, Infallible>)).expect("a log");
+    let records = (&mut reader).map(|read| read.expect("a record").record).collect();
+    (reader.header().clone(), records)
+}
+
+fn decided_anew(text: &str) -> Replayed {
+    let reader = LogReader::open(text.lines().map(Ok::<_, Infallible>)).expect("a log");
+    replay(reader, Policies::default(), |_| ()).unwrap_or_else(|why| panic!("{why}"))
+}
+
+#[tokio::test]
+async fn the_log_is_exported_and_decided_the_same() {
+    let (lab, _cluster) = two_people().await;
+    let reply = lab.root.get("/v1/log").await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/x-ndjson")));
+    let text = reply.text();
+    let replayed = decided_anew(&text);
+    assert!(replayed.rounds > 5 && replayed.decisions >= 5 && replayed.unsealed == 0, "{replayed:?}");
+    assert!(!text.contains("\"command\""), "commands are no business of the log's");
+
+    let (header, records) = read(&text);
+    assert!(header.state.is_none() && !header.pseudonyms);
+    let by = |wanted: &dyn Fn(&Fact) -> bool| -> Option<UserName> {
+        let found = records.iter().find(|record| matches!(&record.entry, Entry::Fact(fact) if wanted(fact)));
+        found.expect("it is there").by.clone()
+    };
+    let name = |name: &str| UserName::new(name).ok();
+    assert_eq!(by(&|fact| matches!(fact, Fact::RightSet { .. })), name("root"));
+    assert_eq!(by(&|fact| matches!(fact, Fact::Submitted { spec, .. } if spec.user.as_str() == "bob")), name("bob"));
+    assert_eq!(by(&|fact| matches!(fact, Fact::WorkerEnded { .. })), None);
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_window_begins_with_a_state_and_ends_with_a_step() {
+    let (lab, _cluster) = two_people().await;
+    let (_, records) = read(&lab.root.get("/v1/log").await.text());
+    let rounds: Vec<&Record> = records.iter().filter(|record| record.digest.is_some()).collect();
+    for (from, to) in [(2, rounds.len() - 1), (rounds.len() / 2, rounds.len() / 2 + 2), (0, 1)] {
+        let time = |round: usize| rounds[round].at.to_string();
+        let text = lab.root.get(&format!("/v1/log?from={}&to={}", time(from), time(to))).await.text();
+        let (header, window) = read(&text);
+        assert!(window[0].at >= rounds[from].at && window.last().expect("some").at <= rounds[to].at, "{from} to {to}");
+        assert_eq!(header.state.is_some(), header.after.seq > 0);
+        assert_eq!(window[0].seq, header.after.seq + 1);
+        let expected = records.iter().filter(|record| record.at >= rounds[from].at && record.at <= rounds[to].at);
+        assert!(window.iter().eq(expected), "{from} to {to}");
+        decided_anew(&text);
+    }
+    lab.root.get("/v1/log?from=2030-01-01T00:00:00Z&to=2029-01-01T00:00:00Z").await.problem(400, "invalid-parameter");
+    let (header, window) = read(&lab.root.get("/v1/log?from=2100-01-01T00:00:00Z").await.text());
+    assert_eq!((header.after.seq, window.len()), (records.len() as u64, 0));
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn pseudonyms_leave_no_name_and_change_no_decision() {
+    let (lab, _cluster) = two_people().await;
+    let middle = read(&lab.root.get("/v1/log").await.text()).1[6].at;
+    for query in ["?pseudonyms=true".to_owned(), format!("?pseudonyms=true&from={middle}")] {
+        let plain =
+            lab.root.get(&format!("/v1/log{}", query.replace("pseudonyms=true", "pseudonyms=false"))).await.text();
+        let text = lab.root.get(&format!("/v1/log{query}")).await.text();
+        let same = |replayed: Replayed| (replayed.rounds, replayed.decisions, replayed.facts, replayed.until);
+        assert_eq!(same(decided_anew(&text)), same(decided_anew(&plain)), "{query}");
+        assert!(plain.contains("alices-secret") && plain.contains("GPU-n1-0"));
+        for name in ["alice", "bob", "root", "secret", "GPU-n1", "\"n1\"", "\"lab\""] {
+            assert!(!text.contains(name), "{name} is in {query}");
+        }
+    }
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn users_have_no_log_and_their_own_sums() {
+    let (lab, _cluster) = two_people().await;
+    lab.alice.get("/v1/log").await.problem(403, "forbidden");
+    lab.anybody.get("/v1/audit").await.problem(401, "unauthorized");
+    lab.alice.get("/v1/audit?user=bob").await.problem(403, "forbidden");
+
+    let all = lab.root.get("/v1/audit").await.ok(200);
+    let users: Vec<&str> =
+        all["users"].as_array().expect("users").iter().filter_map(|row| row["user"].as_str()).collect();
+    assert_eq!(users, ["alice", "bob"]);
+    assert_eq!((&all["users"][0]["starts"], &all["users"][0]["suspensions"]), (&json!(2), &json!(1)));
+    assert_eq!((&all["users"][1]["starts"], &all["users"][1]["suspensions"]), (&json!(2), &json!(0)));
+    assert_eq!(all["total"]["starts"], 4);
+
+    let own = lab.alice.get("/v1/audit").await.ok(200);
+    assert_eq!(own["users"].as_array().map(Vec::len), Some(1));
+    assert_eq!((&own["users"][0]["user"], &own["total"]), (&json!("alice"), &Value::Null));
+    let future = (Utc::now() + TimeDelta::days(1)).to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    let none = lab.root.get(&format!("/v1/audit?since={future}")).await.ok(200);
+    assert_eq!(none["total"]["starts"], 0);
+
+    let entries = lab.alice.get("/v1/audit/entries").await.text();
+    let entries: Vec<Value> = entries.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let texts: Vec<&str> = entries.iter().filter_map(|entry| entry["text"].as_str()).collect();
+    assert!(
+        texts.iter().any(|text| text.contains("task 1 of alice: suspended: task 2 has a better right")),
+        "{texts:#?}"
+    );
+    assert!(entries.iter().all(|entry| entry["user"] == "alice" || entry["by"] == "alice"), "{texts:#?}");
+    let at = entries[0]["at"].as_str().and_then(|at| DateTime::parse_from_rfc3339(at).ok());
+    assert!(at.is_some());
+    let everything = lab.root.get("/v1/audit/entries").await.text();
+    assert!(everything.contains("in the place of task 1") && everything.contains("(by root)"), "{everything}");
+    lab.close().await;
+}
