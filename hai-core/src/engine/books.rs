@@ -10,7 +10,7 @@ use crate::queue::order::{AccountIx, Waiting};
 use crate::queue::{Member, Shape};
 use crate::rights::{Bill, BucketIx, GroupIx, Held, ModelIx, UserIx};
 
-use super::state::{Phase, Run, Status, Task};
+use super::state::{Phase, Reason, Run, Status, Task};
 use super::timers::Timer;
 use super::{Engine, FactError, Policy};
 
@@ -84,7 +84,15 @@ impl Engine {
                 let member = self.member(id);
                 let task = self.task_ref(id);
                 let class = self.queue.insert(shape, member, task.waiting_since);
-                self.task_mut(id).queued.0 = Some((class, member));
+                let behind = self.queue.first(class).2 != id;
+                let task = self.task_mut(id);
+                task.queued.0 = Some((class, member));
+                if behind && task.told.is_none() {
+                    // Nobody is told so; once it is the first of its class it is looked at.
+                    task.told = Some(Reason::Behind);
+                    self.changed_tasks.insert(id);
+                    return;
+                }
             }
             Policy::HaiFifo => {
                 let group = self.task_ref(id).spec.group.clone();

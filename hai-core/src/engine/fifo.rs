@@ -261,7 +261,8 @@ impl Engine {
         let bucket = self.bucket_at(id, level);
         let (ask, kinds) = (Ask::of(&self.inventory, &spec), KindSet::all());
         let within = Within::anything(When::Later, &kinds);
-        let question = Question { inventory: &self.inventory, ask: &ask, policy: self.placer.policy(), within };
+        let (inventory, policy) = (&self.inventory, self.placer.policy());
+        let question = Question { inventory, ask: &ask, policy, within, order: None };
         let plan = preemption::plan(&question, &yielders, true, |leave| self.right_without(&spec, bucket, leave));
         match plan {
             Some(plan) => {

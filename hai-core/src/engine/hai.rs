@@ -35,6 +35,16 @@ pub(super) enum Search {
     Slices,
 }
 
+/// A key of the owners' numbers, borrowed.
+#[derive(Hash)]
+struct OwnerName<'a>(&'a UserName, Priority);
+
+impl indexmap::Equivalent<(UserName, Priority)> for OwnerName<'_> {
+    fn equivalent(&self, (user, priority): &(UserName, Priority)) -> bool {
+        self.0 == user && self.1 == *priority
+    }
+}
+
 /// The owner of background work.
 const NOBODY: Owner = Owner(u32::MAX - 1);
 
@@ -163,6 +173,9 @@ impl Engine {
             for ask in asks.drain(..) {
                 let Some((turn, _)) = self.queue.best_of(ask) else { continue };
                 let claim = self.queue.in_vain(ask).map_or(turn.claim, |tried| tried.max(turn.claim));
+                if !self.may_be_freed(ask, ix, claim) {
+                    continue;
+                }
                 let at = rooms.iter().position(|(known, _)| *known == claim).unwrap_or_else(|| {
                     rooms.push((claim, self.room_below(ix, claim)));
                     rooms.len() - 1
@@ -198,10 +211,20 @@ impl Engine {
     /// How many workers of this ask would fit on the node if all that yields to such a claim left.
     pub(super) fn fitting(&self, ask: AskId, ix: NodeIx, claim: Claim) -> u32 {
         match self.inventory.get(ix) {
-            Some(node) if self.ask(ask).allows(&self.inventory, node) => {
+            Some(node) if self.may_be_freed(ask, ix, claim) && self.ask(ask).allows(&self.inventory, node) => {
                 self.fitting_in(ask, ix, &self.room_below(ix, claim))
             }
             _ => 0,
+        }
+    }
+
+    /// Cheap: false only if no worker of this ask would fit on the node even if all that yields to such a claim left.
+    fn may_be_freed(&self, ask: AskId, ix: NodeIx, claim: Claim) -> bool {
+        match self.ask(ask).request().devices {
+            Devices::Count(count) => {
+                self.inventory.free_later(ix) + self.yielders.by_claim(ix).below(claim) >= count.min(u16::MAX.into())
+            }
+            Devices::WholeNode | Devices::Share(_) | Devices::Memory(_) => true,
         }
     }
 
@@ -209,7 +232,7 @@ impl Engine {
     fn fitting_in(&self, ask: AskId, ix: NodeIx, room: &Room) -> u32 {
         let (ask, node) = (self.ask(ask), self.inventory.node(ix));
         let everything = KindSet::all();
-        if !ask.allows(&self.inventory, node) {
+        if !ask.may_fit_in(room) || !ask.allows(&self.inventory, node) {
             return 0;
         }
         Seat::new(&self.inventory, ask, &everything, node, room).capacity()
@@ -433,6 +456,7 @@ impl Engine {
             return Preempted::No { spared: false };
         }
         let avoid = self.nodes_to_leave_alone(id, claim);
+        self.order_nodes(ask, stand);
         let question = self.question(ask, &avoid, stand);
         let winner = Winner { question, group: &spec.group, below: claim, owner: self.owner(&spec), now: self.now };
         let (mut yielders, spared) = match search {
@@ -473,7 +497,7 @@ impl Engine {
         if spec.kind.is_background() {
             return NOBODY;
         }
-        self.owners.get(&(spec.user.clone(), spec.priority)).copied().unwrap_or(Owner(u32::MAX))
+        self.owners.get(&OwnerName(&spec.user, spec.priority)).copied().unwrap_or(Owner(u32::MAX))
     }
 
     /// The same, with a number of its own from now on.
@@ -482,7 +506,11 @@ impl Engine {
             return NOBODY;
         }
         let next = Owner(u32::try_from(self.owners.len()).unwrap_or(u32::MAX).min(u32::MAX - 2));
-        *self.owners.entry((spec.user.clone(), spec.priority)).or_insert(next)
+        if let Some(&known) = self.owners.get(&OwnerName(&spec.user, spec.priority)) {
+            return known;
+        }
+        self.owners.insert((spec.user.clone(), spec.priority), next);
+        next
     }
 
     /// From when on a run may be told to leave for a better claim: if it can be suspended, once its protected time is over.

@@ -30,6 +30,7 @@ mod timers;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 pub use config::{Churn, EngineConfig, Policy, Timing};
@@ -37,6 +38,8 @@ pub use error::FactError;
 pub(crate) use looks::{LineKey, Manner, RunLook, Seating};
 pub use snapshot::EngineState;
 
+use indexmap::IndexMap;
+use rustc_hash::FxHasher;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::{Inventory, NodeIx};
@@ -109,7 +112,7 @@ pub struct Engine {
     /// For whom nodes are kept.
     reservations: BTreeMap<TaskId, Reservation>,
     /// Users at priorities, as numbers.
-    owners: BTreeMap<(UserName, Priority), Owner>,
+    owners: IndexMap<(UserName, Priority), Owner, BuildHasherDefault<FxHasher>>,
     agenda: Agenda,
     /// Nodes that were freed, as far as this round has taken them in.
     freed_nodes: Vec<NodeIx>,
@@ -201,7 +204,7 @@ impl Engine {
             over_slice: BTreeMap::new(),
             yielders: Yielders::default(),
             reservations: BTreeMap::new(),
-            owners: BTreeMap::new(),
+            owners: IndexMap::default(),
             agenda: Agenda::default(),
             freed_nodes: Vec::new(),
             newly_blocked: Vec::new(),

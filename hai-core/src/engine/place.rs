@@ -152,20 +152,31 @@ impl Engine {
         Some(nodes)
     }
 
+    /// Brings the order of nodes up to date, so that a question about a gang need not look at all of them.
+    pub(super) fn order_nodes(&mut self, ask: AskId, stand: &Stand) {
+        let ask = &self.asks[ask.index()].as_ref().expect("an ask is made ready before it is looked at").ask;
+        if ask.workers_min() > 1 {
+            self.placer.prepare(&self.inventory, ask, &Within::anything(When::Later, &stand.later));
+        }
+    }
+
     /// What room may be made for, and where.
     pub(super) fn question<'a>(&'a self, ask: AskId, avoid: &'a [NodeIx], stand: &'a Stand) -> Question<'a> {
+        let within = Within {
+            when: When::Later,
+            kinds: &stand.later,
+            avoid,
+            workers_most: stand.workers.1,
+            may_cross_zones: self.may_cross_zones(),
+            salt: 0,
+        };
+        let (inventory, ask) = (&self.inventory, self.ask(ask));
         Question {
-            inventory: &self.inventory,
-            ask: self.ask(ask),
+            inventory,
+            ask,
             policy: self.placer.policy(),
-            within: Within {
-                when: When::Later,
-                kinds: &stand.later,
-                avoid,
-                workers_most: stand.workers.1,
-                may_cross_zones: self.may_cross_zones(),
-                salt: 0,
-            },
+            within,
+            order: self.placer.order(inventory, ask, &within),
         }
     }
 

@@ -41,7 +41,7 @@ impl Engine {
         for group in self.queue.groups() {
             let known = self.reservations.keys().filter(|&&task| self.task_ref(task).spec.group == *group).count();
             let mut free = (self.config.reservations as usize).saturating_sub(known);
-            for (claim, since, task) in self.queue.longest_waiting(group) {
+            for (claim, since, task) in self.queue.longest_waiting(group, self.now - after) {
                 if free == 0 {
                     break;
                 }
@@ -71,7 +71,7 @@ impl Engine {
     /// When the next reservation is due.
     pub(super) fn next_reservation(&self) -> Option<Time> {
         let after = self.config.reserve_after?;
-        let waiting = self.queue.groups().flat_map(|group| self.queue.longest_waiting(group));
+        let waiting = self.queue.groups().flat_map(|group| self.queue.longest_waiting(group, Time::MAX));
         let due = |(claim, since, task): (Claim, Time, TaskId)| {
             (claim.entitled && self.can_starve(task)).then_some(since + after)
         };
@@ -112,6 +112,7 @@ impl Engine {
         self.ready(ask);
         let Ok((_, stand)) = self.right(id) else { return };
         let others: Vec<NodeIx> = self.nodes_kept_for_others(id);
+        self.order_nodes(ask, &stand);
         let plan = preemption::plan(&self.question(ask, &others, &stand), &yielders, true, |_| true);
         let Some(plan) = plan else { return };
         let latest =
@@ -164,6 +165,9 @@ impl Engine {
 
     /// Nodes that a task must leave alone because it would delay others there: in order.
     pub(super) fn nodes_to_leave_alone(&self, id: TaskId, claim: Claim) -> Vec<NodeIx> {
+        if self.reservations.is_empty() {
+            return Vec::new();
+        }
         let spec = &self.task_ref(id).spec;
         let owner = self.owner(spec);
         // Who is first of a class goes before those of it that wait behind, for whom nodes may be kept since it ran

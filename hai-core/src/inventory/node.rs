@@ -52,12 +52,12 @@ pub struct Node {
     pub(super) path: Path,
     /// All its devices are well.
     pub(super) all_well: bool,
+    /// Its healthy devices, one bit each.
+    pub(super) healthy: u64,
     /// It was removed; it is kept only until the last worker on it has ended.
     pub(super) gone: bool,
     /// It gets no new work before then, or before it is released.
     pub(super) cooling: Option<Time>,
-    /// When it changed last, by the inventory's count of changes.
-    pub(super) changed: u64,
     pub(super) holds: Vec<Hold>,
     pub(super) now: Room,
     pub(super) later: Room,
@@ -170,7 +170,7 @@ impl Node {
     }
 
     fn room(&self, counts: impl Fn(&Hold) -> bool) -> Room {
-        let mut room = Room::of_empty(&self.spec);
+        let mut room = Room::with_devices(&self.spec, self.healthy);
         self.holds.iter().filter(|hold| counts(hold)).for_each(|hold| room.subtract(&hold.take));
         room
     }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use rustc_hash::FxHasher;
 use smallvec::SmallVec;
 
-use crate::inventory::{GroupIx, Inventory, KindSet, MILLI_PER_DEVICE, Make, MakeIx, Node, SiteIx, narrow};
+use crate::inventory::{
+    GroupIx, Inventory, KindSet, MILLI_PER_DEVICE, Make, MakeIx, Node, NodeIx, Room, SiteIx, narrow,
+};
 use crate::model::{
     Arrangement, Constraints, DevicePart, Devices, GroupName, ModelName, TaskSpec, WORKERS_MAX, WorkerRequest,
 };
@@ -168,6 +170,25 @@ impl Ask {
         match self.sites.get(site.index()) {
             Some(&allows) => allows,
             None => self.shape.allows(inventory.catalogue().site(site)),
+        }
+    }
+
+    /// Cheaper still, since the node is not looked at: false only if no worker fits on it, now or later.
+    #[must_use]
+    pub fn may_fit_on(&self, inventory: &Inventory, ix: NodeIx) -> bool {
+        match self.shape.request.devices {
+            Devices::Count(count) => inventory.free_later(ix) >= count,
+            Devices::WholeNode | Devices::Share(_) | Devices::Memory(_) => true,
+        }
+    }
+
+    /// Cheap: false only if no worker fits in so much room on whatever node.
+    #[must_use]
+    pub fn may_fit_in(&self, room: &Room) -> bool {
+        match self.shape.request.devices {
+            Devices::Count(count) => room.devices.count_ones() >= count && !room.taken_whole,
+            Devices::WholeNode => room.workers == 0,
+            Devices::Share(_) | Devices::Memory(_) => true,
         }
     }
 

@@ -23,7 +23,7 @@ pub use yielders::{Listed, Loss, OnNode, Owner, Yielders};
 
 use crate::inventory::{Inventory, NodeIx};
 use crate::model::{Claim, Placement, RunId};
-use crate::placement::{Ask, Policy, Within};
+use crate::placement::{Ask, NodeOrder, Policy, Within};
 
 /// Nodes with more runs than this are emptied greedily.
 const EXACT_RUNS_MAX: usize = 8;
@@ -54,6 +54,8 @@ pub struct Question<'a> {
     pub policy: &'a Policy,
     /// What the place must keep within; it is always one for later.
     pub within: Within<'a>,
+    /// How the request likes all nodes as they are, if that is known.
+    pub order: Option<NodeOrder<'a>>,
 }
 
 /// Who leaves, and where the task then goes.
@@ -163,7 +165,13 @@ fn first_on_node(trial: &Trial<'_>, ix: NodeIx) -> Option<Vec<usize>> {
 /// The cheapest candidates that make room for one worker on a node, all sets looked at.
 fn best_on_node(trial: &Trial<'_>, ix: NodeIx) -> Option<Vec<usize>> {
     let here = trial.candidates_on(ix);
-    let subsets = (0_u32..1 << here.len()).map(|bits| -> Vec<usize> {
+    let devices: SmallVec<[u32; EXACT_RUNS_MAX]> = here.iter().map(|&at| trial.devices_on(ix, at)).collect();
+    // Cheap, since most sets free too little.
+    let enough = |bits: &u32| {
+        let freed = devices.iter().enumerate().filter(|(at, _)| bits & (1 << at) != 0).map(|(_, devices)| devices);
+        trial.may_fit_with(ix, freed.sum())
+    };
+    let subsets = (0_u32..1 << here.len()).filter(enough).map(|bits| -> Vec<usize> {
         here.iter().enumerate().filter(|(at, _)| bits & (1 << at) != 0).map(|(_, candidate)| *candidate).collect()
     });
     subsets.filter(|leaving| trial.would_fit_on(ix, leaving) > 0).min_by_key(|leaving| cost(trial.yielders(), leaving))

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::{Question, Yielder, nodes_of};
 use crate::inventory::NodeIx;
-use crate::model::{Placement, RunId};
+use crate::model::{Devices, Placement, RunId};
 use crate::placement::{self, Hypothesis};
 
 /// A set of candidates that leave, and whether the task would fit then.
@@ -23,8 +23,8 @@ pub(super) struct Trial<'a> {
 impl<'a> Trial<'a> {
     /// Nobody leaves.
     pub(super) fn new(question: &'a Question<'a>, yielders: &'a [Yielder]) -> Self {
-        let Question { inventory, ask, policy, within } = *question;
-        let hypothesis = Hypothesis::new(inventory, ask, policy, within, &nodes_of(yielders));
+        let Question { inventory, ask, policy, within, order } = *question;
+        let hypothesis = Hypothesis::new(inventory, ask, policy, within, order, &nodes_of(yielders));
         let mut here: BTreeMap<NodeIx, SmallVec<[usize; 8]>> =
             hypothesis.touched().map(|ix| (ix, SmallVec::new())).collect();
         for (at, yielder) in yielders.iter().enumerate() {
@@ -95,6 +95,21 @@ impl<'a> Trial<'a> {
     /// How many workers would fit on a node if just these left.
     pub(super) fn would_fit_on(&self, ix: NodeIx, leaving: &[usize]) -> u32 {
         self.hypothesis.on_node(ix, |run| leaving.iter().any(|&at| self.yielders[at].run == run))
+    }
+
+    /// How many devices a candidate has a hold on at a node.
+    pub(super) fn devices_on(&self, ix: NodeIx, at: usize) -> u32 {
+        let run = self.yielders[at].run;
+        let holds = self.question.inventory.node(ix).holds().iter().filter(|hold| hold.run == run);
+        holds.map(|hold| hold.take.devices.count_ones()).sum()
+    }
+
+    /// Cheap: whether a worker might fit on a node once so many devices more are free there.
+    pub(super) fn may_fit_with(&self, ix: NodeIx, freed: u32) -> bool {
+        match self.question.ask.request().devices {
+            Devices::Count(count) => self.question.inventory.free_later(ix) + freed >= count,
+            Devices::WholeNode | Devices::Share(_) | Devices::Memory(_) => true,
+        }
     }
 
     /// Where the task would be.

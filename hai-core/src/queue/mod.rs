@@ -187,9 +187,9 @@ impl Queue {
             class.members.insert(member);
             let is_first = class.members.first() == Some(&member);
             match class.blocked {
+                _ if !is_first => {}
                 None => self.woken.push(id),
-                Some(blocked) if is_first => self.place_blocked(id, Blocked { since, ..blocked }),
-                Some(_) => {}
+                Some(blocked) => self.place_blocked(id, Blocked { since, ..blocked }),
             }
             return id;
         }
@@ -568,11 +568,12 @@ impl Queue {
         self.groups.keys()
     }
 
-    /// The same as [`Queue::by_wait`], with the time, and at most a few of each claim.
-    pub fn longest_waiting(&self, group: &GroupName) -> impl Iterator<Item = (Claim, Time, TaskId)> + '_ {
+    /// The same as [`Queue::by_wait`], with the time, at most a few of each claim, and only who waits since `until` or longer.
+    pub fn longest_waiting(&self, group: &GroupName, until: Time) -> impl Iterator<Item = (Claim, Time, TaskId)> + '_ {
         let groups = self.groups.get(group).into_iter();
-        groups.flat_map(|group| group.by_wait.iter().rev()).flat_map(|(&claim, waiting)| {
-            waiting.iter().take(LONGEST_MAX).map(move |&(since, task, _)| (claim, since, task))
+        groups.flat_map(|group| group.by_wait.iter().rev()).flat_map(move |(&claim, waiting)| {
+            let longest = waiting.iter().take(LONGEST_MAX).take_while(move |&&(since, ..)| since <= until);
+            longest.map(move |&(since, task, _)| (claim, since, task))
         })
     }
 
