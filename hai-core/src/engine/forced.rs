@@ -188,8 +188,10 @@ impl Engine {
     fn devices_well(&self, id: RunId) -> bool {
         let spec = &self.task_ref(self.run_ref(id).task).spec;
         self.places(id, |node, place| {
+            // A whole node comes with all that is in it, slices included, unless the request says what it wants.
+            let any_kind = place.whole_node && !spec.request.is_picky();
             let well = |device: &DeviceId| {
-                let fits = |known: &DeviceSpec| known.health.is_healthy() && spec.request.accepts(known);
+                let fits = |known: &DeviceSpec| known.health.is_healthy() && (any_kind || spec.request.accepts(known));
                 node.spec().devices.iter().any(|known| known.id == *device && fits(known))
             };
             let mut room = Room::of_empty(node.spec());

@@ -455,14 +455,20 @@ impl Engine {
         if !slices && !self.yielders.any_below(&spec.group, claim) {
             return Preempted::No { spared: false };
         }
-        let avoid = self.nodes_to_leave_alone(id, claim);
+        // Holes may be filled for a while; but nobody is told to leave for a place that would have to be left at once.
+        let kept = self.nodes_kept_for_better(id, claim);
+        let mut avoid = self.nodes_to_leave_alone(id, claim);
+        avoid.extend_from_slice(&kept);
+        avoid.sort_unstable();
+        avoid.dedup();
         self.order_nodes(ask, stand);
         let question = self.question(ask, &avoid, stand);
         let winner = Winner { question, group: &spec.group, below: claim, owner: self.owner(&spec), now: self.now };
-        let (mut yielders, spared) = match search {
+        let (mut yielders, mut spared) = match search {
             Search::Freed => preemption::candidates_on(&self.yielders, &winner, &self.freed_nodes),
             Search::Everywhere | Search::Slices => preemption::candidates(&self.yielders, &winner),
         };
+        spared |= !kept.is_empty();
         if slices {
             let mut over: Vec<RunId> = self.over_slice(&spec.group, claim, &spec.user).collect();
             over.extend(self.fillers(id));
@@ -488,7 +494,7 @@ impl Engine {
     fn fillers(&self, id: TaskId) -> Vec<RunId> {
         let Some(kept) = self.reservations.get(&id) else { return Vec::new() };
         let here = kept.nodes.iter().flat_map(|&ix| self.yielders.on_node(ix)).map(|there| there.run);
-        here.filter(|&run| self.fills(self.run_ref(run), kept)).collect()
+        here.filter(|&run| self.fills(run, kept)).collect()
     }
 
     /// A user at a priority, as a number; all who have none yet look the same. Background work is nobody's, so that it
@@ -626,8 +632,10 @@ impl Engine {
         let waiting: Vec<(Claim, TaskId, ClassId)> =
             self.queue.by_wait(group).filter(|(claim, ..)| claim.entitled).collect();
         let mut in_vain: BTreeSet<(AskId, Claim)> = BTreeSet::new();
-        for (claim, head, class) in waiting {
+        for (_, head, class) in waiting {
             let ask = self.queue.ask(class);
+            // At which level there is some right left for an AUTO task may have changed since it was last tried.
+            let claim = self.claim_of(class, true);
             if in_vain.contains(&(ask, claim)) {
                 continue;
             }

@@ -37,6 +37,13 @@ pub struct Hypothesis<'a> {
     enough: usize,
 }
 
+/// A part of the network that all workers must be in, and kinds of devices of which all must take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part {
+    variant: usize,
+    scope: Scope,
+}
+
 /// A node that some of the runs are on.
 #[derive(Debug)]
 struct Touched {
@@ -77,7 +84,9 @@ impl<'a> Hypothesis<'a> {
             for &ix in touched {
                 hypothesis.take_in(ix, true);
             }
-        } else if let Some(order) = hypothesis.order.filter(|_| !ask.is_tied() && !ask.wants_one_model()) {
+        } else if let Some(order) = hypothesis.order.filter(|_| {
+            !ask.is_tied() && !ask.wants_one_model() && hypothesis.within.may_cross_zones
+        }) {
             hypothesis.take_over(order, touched);
         } else if let Some(group) = ask.group(inventory) {
             for ix in inventory.group_nodes(group) {
@@ -109,10 +118,13 @@ impl<'a> Hypothesis<'a> {
         if !self.ask.allows(self.inventory, node) || self.within.avoids(ix) {
             return;
         }
-        let scope = Scope::of(self.inventory, self.ask, node);
         if !touched && !self.ask.may_fit_on(self.inventory, ix) {
             return;
         }
+        let scope = match Scope::of(self.inventory, self.ask, node) {
+            Scope::All if !self.within.may_cross_zones => Scope::Place(node.path().zone),
+            scope => scope,
+        };
         let room = node.room_at(When::Later);
         let mut fitting = SmallVec::new();
         for (kinds, sums) in &mut self.variants {
@@ -157,10 +169,49 @@ impl<'a> Hypothesis<'a> {
     /// How many workers would fit on one node if just those left for which `leaves` is true.
     #[must_use]
     pub fn on_node(&self, ix: NodeIx, leaves: impl Fn(RunId) -> bool) -> u32 {
+        self.on_node_each(ix, leaves).into_iter().max().unwrap_or(0)
+    }
+
+    /// The same for each of the node's parts.
+    #[must_use]
+    pub fn on_node_each(&self, ix: NodeIx, leaves: impl Fn(RunId) -> bool) -> SmallVec<[u32; 1]> {
         let node = self.inventory.node(ix);
         let room = node.room_later_without(leaves);
         let fitting = |(kinds, _): &(KindSet, _)| fits_in(self.inventory, self.ask, kinds, node, &room);
-        self.variants.iter().map(fitting).max().unwrap_or(0)
+        self.variants.iter().map(fitting).collect()
+    }
+
+    /// The fewest workers that must fit.
+    #[must_use]
+    pub fn need(&self) -> u64 {
+        self.need
+    }
+
+    /// The parts that workers on one of the touched nodes are counted for.
+    #[must_use]
+    pub fn parts_of(&self, ix: NodeIx) -> SmallVec<[Part; 1]> {
+        let scope = self.touched.get(&ix).map(|touched| touched.scope);
+        scope
+            .into_iter()
+            .flat_map(|scope| (0..self.variants.len()).map(move |variant| Part { variant, scope }))
+            .collect()
+    }
+
+    /// How many workers fit on nodes that are not touched, by part.
+    #[must_use]
+    pub fn elsewhere(&self) -> BTreeMap<Part, u64> {
+        let mut elsewhere = BTreeMap::new();
+        for (variant, (_, sums)) in self.variants.iter().enumerate() {
+            elsewhere.extend(sums.iter().map(|(&scope, &sum)| (Part { variant, scope }, sum)));
+        }
+        for touched in self.touched.values() {
+            for (variant, &fits) in touched.fitting.iter().enumerate() {
+                if let Some(sum) = elsewhere.get_mut(&Part { variant, scope: touched.scope }) {
+                    *sum -= u64::from(fits);
+                }
+            }
+        }
+        elsewhere
     }
 
     /// Where all workers would be if those left for which `leaves` is true; `None` if they would not fit.

@@ -19,7 +19,7 @@ mod tally;
 mod tests;
 
 pub use ask::{Ask, MakeFit};
-pub use hypothesis::Hypothesis;
+pub use hypothesis::{Hypothesis, Part};
 pub use lack::{fits_empty, lack};
 pub use placer::{NodeOrder, Placer, Places, Within};
 pub use policy::{PlacementPolicy, Policy, SCORE_MAX, Scorer};

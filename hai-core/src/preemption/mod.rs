@@ -4,10 +4,12 @@
 //!
 //! Choosing victims exactly is a covering problem (NP-hard for gangs), so two greedy sets are made and the better one
 //! is taken: the shortest prefix of all candidates in yield order, and the cheapest nodes first (on each node the exact
-//! best set, as long as there are few). Both are pruned until no victim can be spared. A set is better if it is cheaper
+//! best set, as long as there are few). Both are pruned until no victim can be spared. For one worker that is the best
+//! set; for a gang a better one is looked for exactly where few runs and nodes are in question (`exact.rs`). A set is better if it is cheaper
 //! in its most valuable class, then in the next; within a class by work lost, then by number, then by age (the newest
 //! leave). On a large cluster the candidates are first cut down to a short list (`shortlist.rs`).
 
+mod exact;
 mod shortlist;
 mod trial;
 mod yielders;
@@ -99,6 +101,15 @@ pub fn plan(
             let other = trial.leaving();
             if cost(yielders, &other) < cost(yielders, &best) {
                 best = other;
+            }
+        }
+        if let Some(cheapest) = exact::cheaper(&trial, &best) {
+            trial.let_all_stay();
+            for &at in &cheapest {
+                trial.let_leave(at);
+            }
+            if fits(&trial) {
+                best = cheapest;
             }
         }
     }

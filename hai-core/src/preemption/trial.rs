@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::{Question, Yielder, nodes_of};
 use crate::inventory::NodeIx;
 use crate::model::{Devices, Placement, RunId};
-use crate::placement::{self, Hypothesis};
+use crate::placement::{self, Hypothesis, Part};
 
 /// A set of candidates that leave, and whether the task would fit then.
 #[derive(Debug)]
@@ -110,6 +110,26 @@ impl<'a> Trial<'a> {
             Devices::Count(count) => self.question.inventory.free_later(ix) + freed >= count,
             Devices::WholeNode | Devices::Share(_) | Devices::Memory(_) => true,
         }
+    }
+
+    /// The fewest workers that must fit.
+    pub(super) fn need(&self) -> u64 {
+        self.hypothesis.need()
+    }
+
+    /// The parts of the network, and kinds of devices, that workers on a node may be counted for.
+    pub(super) fn parts_of(&self, ix: NodeIx) -> SmallVec<[Part; 1]> {
+        self.hypothesis.parts_of(ix)
+    }
+
+    /// How many workers would fit on a node if just these left, for each of its parts.
+    pub(super) fn would_fit_each(&self, ix: NodeIx, leaving: &[usize]) -> SmallVec<[u32; 1]> {
+        self.hypothesis.on_node_each(ix, |run| leaving.iter().any(|&at| self.yielders[at].run == run))
+    }
+
+    /// How many workers fit on the nodes that no candidate is on, by part.
+    pub(super) fn elsewhere(&self) -> BTreeMap<Part, u64> {
+        self.hypothesis.elsewhere()
     }
 
     /// Where the task would be.

@@ -77,6 +77,12 @@ impl NodeBuilder {
         self
     }
 
+    /// What no other method here says.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut NodeSpec)) -> Self {
+        change(&mut self.0);
+        self
+    }
+
     pub(crate) fn spec(self) -> NodeSpec {
         self.0
     }
