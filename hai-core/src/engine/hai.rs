@@ -71,7 +71,8 @@ impl Engine {
         loop {
             self.try_turns();
             self.slices_ended.append(&mut self.agenda.slices.take());
-            if !self.pass_reservations() && !self.pass_slices() {
+            // What starts within right may call back what is borrowed, and what was freed may end notices.
+            if !self.pass_reservations() && !self.pass_slices() && !self.entitle_freed() && !self.cut_rights() {
                 break;
             }
         }
@@ -118,6 +119,12 @@ impl Engine {
                 self.queue.set_turn(class, turn);
             }
             Tried::Wants(want, borrows) => {
+                let (mut want, mut turn, mut claim) = (want, turn, claim);
+                if !claim.entitled && claim != Claim::BACKGROUND && self.right(head).is_ok() {
+                    // Its right leaves out what is free, and so it tried to borrow that. It waits for what it has a right to.
+                    (want, turn, claim) = (self.missing(ask), self.turn(class, true), self.claim_of(class, true));
+                    self.right_limits = true;
+                }
                 let since = self.task_ref(head).waiting_since;
                 // Where its right keeps it from some devices, more of the right may be as good as more room.
                 let by_right = if want == Want::Room && self.right_limits { Want::RightInUse } else { want };
@@ -343,9 +350,20 @@ impl Engine {
                 _ => None,
             })
         };
+        // It lacks the right, and might borrow but for this team.
+        let lender = |engine: &mut Self| {
+            let level = Some(engine.task_ref(id).spec.priority).filter(|level| *level != Priority::Auto);
+            match engine.stand(id, level.unwrap_or(Priority::Low), true).standing {
+                Standing::TeamUsed(team) => Some(team),
+                _ => None,
+            }
+        };
         match want {
             Want::Right | Want::RightInUse => Some((Waiter::User(user), group)),
-            Want::TeamInUse => Some((team(self).map_or(Waiter::User(user), Waiter::Team), group)),
+            Want::TeamInUse => {
+                let team = team(self).or_else(|| lender(self));
+                Some((team.map_or(Waiter::User(user), Waiter::Team), group))
+            }
             Want::Group | Want::Nodes | Want::Room | Want::Turn(_) => None,
         }
     }
@@ -366,7 +384,8 @@ impl Engine {
         let in_vain = if plain { self.queue.in_vain(ask) } else { None };
         if in_vain.is_none() {
             if now && let Some(placement) = self.place(id, ask, When::Now, &avoid, &stand) {
-                self.start(id, placement, level, claim.entitled);
+                let entitled = claim.entitled || self.is_within_right(id, level, claim, &placement);
+                self.start(id, placement, level, entitled);
                 return Tried::Placed;
             }
             if claim.entitled
@@ -398,11 +417,52 @@ impl Engine {
         if claim == Claim::BACKGROUND {
             return Tried::Wants(self.missing(ask), false);
         }
+        if self.right_limits {
+            if self.start_at_lesser_level(id, ask, level, &avoid) {
+                return Tried::Placed;
+            }
+            return Tried::Wants(self.missing(ask), true);
+        }
         match self.right(id) {
             // What it borrows or not depends on its right too.
             Err(right) if !claim.entitled => Tried::Wants(right, true),
             _ => Tried::Wants(self.missing(ask), false),
         }
+    }
+
+    /// Whether what is about to be borrowed is within right after all: a right is held against devices of one kind at a
+    /// time before there is a place, which may be of several.
+    fn is_within_right(&mut self, id: TaskId, level: Priority, claim: Claim, placement: &Placement) -> bool {
+        if claim == Claim::BACKGROUND {
+            return false;
+        }
+        let bill = self.bill_of_placement(placement);
+        let bucket = self.bucket_at(id, level);
+        self.book.standing(bucket, &bill) == Standing::Now
+    }
+
+    /// Where the right of an AUTO task at its level leaves out what is free, a lesser level's may not. True if it starts,
+    /// or has a promise.
+    fn start_at_lesser_level(&mut self, id: TaskId, ask: AskId, level: Priority, avoid: &[NodeIx]) -> bool {
+        if self.task_ref(id).spec.priority != Priority::Auto {
+            return false;
+        }
+        for level in Priority::LEVELS.into_iter().filter(|&lesser| lesser < level) {
+            let stand = self.stand(id, level, false);
+            if stand.standing == Standing::Now
+                && let Some(placement) = self.place(id, ask, When::Now, avoid, &stand)
+            {
+                self.start(id, placement, level, true);
+                return true;
+            }
+            if matches!(stand.standing, Standing::Now | Standing::Later)
+                && let Some(placement) = self.place(id, ask, When::Later, avoid, &stand)
+            {
+                self.promise(id, placement, level, true);
+                return true;
+            }
+        }
+        false
     }
 
     /// The level that a task would be charged to with such a claim, and how it stands to that right.

@@ -143,7 +143,7 @@ impl Engine {
     /// Whether a run fills nodes that are kept for a task, so that it gives way to it at once.
     pub(crate) fn look_fills(&self, run: RunId, task: TaskId) -> bool {
         match (self.runs.get(run), self.reservations.get(&task)) {
-            (Some(run), Some(kept)) => self.fills(run, kept),
+            (Some(_), Some(kept)) => self.fills(run, kept),
             _ => false,
         }
     }

@@ -241,7 +241,13 @@ impl Engine {
         self.settle_promises(false);
         match self.config.policy {
             Policy::Hai => self.pass_hai(),
-            Policy::HaiFifo => self.pass_fifo(),
+            Policy::HaiFifo => loop {
+                self.pass_fifo();
+                // What was charged anew may end notices.
+                if !self.cut_rights() {
+                    break;
+                }
+            },
         }
         self.settle_promises(true);
         let verdicts = self.tell_verdicts();

@@ -44,7 +44,7 @@ impl Engine {
             let claim = Claim { entitled: true, level: known.spec.priority };
             return Some(Winner { task, user, claim, over, rule: YieldRule::EarlierInOrder });
         }
-        let fills = self.reservations.get(&task).is_some_and(|kept| self.fills(run, kept));
+        let fills = self.reservations.get(&task).is_some_and(|kept| self.fills(id, kept));
         let claim = self.claim_of(class?.0, true);
         let rule = match claim.cmp(&over) {
             std::cmp::Ordering::Greater if claim.entitled != over.entitled => YieldRule::WithinRight,

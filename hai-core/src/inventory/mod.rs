@@ -43,6 +43,8 @@ struct Group {
     nodes: BTreeSet<NodeIx>,
     /// The same by leaf.
     by_leaf: BTreeMap<PlaceIx, BTreeSet<NodeIx>>,
+    /// The kinds of its devices, each with the number of nodes that have such.
+    kinds: BTreeMap<KindIx, u32>,
     /// Rises when a node joins, leaves, or is described anew.
     shape: u64,
 }
@@ -152,6 +154,24 @@ impl Inventory {
         self.groups.get(group.index()).into_iter().flat_map(|group| group.nodes.iter().copied())
     }
 
+    /// The kinds of devices that the nodes of a group have, whatever their state.
+    pub fn group_kinds(&self, group: &GroupName) -> impl Iterator<Item = KindIx> + '_ {
+        self.find_group(group).into_iter().flat_map(|group| self.groups[group.index()].kinds.keys().copied())
+    }
+
+    fn count_kinds(&mut self, ix: NodeIx, joins: bool) {
+        let node = self.node(ix);
+        let (group, make) = (node.group, node.make);
+        let kinds = &mut self.groups[group.index()].kinds;
+        for &(kind, _) in self.catalogue.make(make).kinds() {
+            let nodes = kinds.entry(kind).or_default();
+            *nodes = if joins { *nodes + 1 } else { nodes.saturating_sub(1) };
+            if *nodes == 0 {
+                kinds.remove(&kind);
+            }
+        }
+    }
+
     /// The nodes of a group under a leaf, whatever their state.
     pub fn leaf_nodes(&self, group: GroupIx, leaf: PlaceIx) -> impl Iterator<Item = NodeIx> + '_ {
         let group = self.groups.get(group.index());
@@ -212,6 +232,9 @@ impl Inventory {
         let group = self.group_ix(&spec.group);
         let all_well = spec.devices.iter().all(|device| device.health.is_healthy());
         let ix = if let Some(ix) = self.find(&spec.name) {
+            if !self.node(ix).gone {
+                self.count_kinds(ix, false);
+            }
             self.leave_group(ix);
             let node = self.node_mut(ix);
             let old = std::mem::replace(&mut node.spec, spec);
@@ -250,6 +273,7 @@ impl Inventory {
         group.nodes.insert(ix);
         group.by_leaf.entry(path.leaf).or_default().insert(ix);
         group.shape += 1;
+        self.count_kinds(ix, true);
         self.refresh(ix);
         ix
     }
@@ -266,6 +290,9 @@ impl Inventory {
 
     /// Takes a node out; it stays known until the last hold on it is released.
     pub fn remove(&mut self, ix: NodeIx) {
+        if !self.node(ix).gone {
+            self.count_kinds(ix, false);
+        }
         let node = self.node_mut(ix);
         node.gone = true;
         let group = node.group;

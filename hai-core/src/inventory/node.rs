@@ -181,17 +181,25 @@ impl Node {
     }
 
     /// Whether what is held at this moment, promises left aside, is more than there is of a device: a device that two
-    /// have whole, one that is whole and shared, or one whose parts are more than it.
+    /// have whole, one that is whole and shared, or one whose parts are more than it. The memory of a device that was
+    /// described anew since its parts were given out says nothing.
     #[must_use]
     pub fn is_overcommitted(&self) -> bool {
         let mut whole = 0_u64;
         let mut parts = [(0_u64, 0_u64); 64];
+        let mut as_given = [true; 64];
+        let has = |device: usize| self.spec.devices.get(device).map_or(0, |device| device.memory_mib);
         for hold in self.holds.iter().filter(|hold| hold.stage != Stage::Promised) {
             match hold.take.part() {
                 None if whole & hold.take.devices != 0 => return true,
                 None => whole |= hold.take.devices,
                 Some(part) => {
                     for device in super::links::bits(hold.take.devices) {
+                        let all = has(usize::from(device));
+                        let by_memory = (part.memory_mib * 1000).checked_div(all).unwrap_or(0).clamp(1, 1000);
+                        let by_share = all * u64::from(part.milli) / 1000;
+                        let fits = by_memory == u64::from(part.milli) || by_share == part.memory_mib;
+                        as_given[usize::from(device)] &= fits && part.memory_mib <= all;
                         let (milli, memory_mib) = &mut parts[usize::from(device)];
                         *milli += u64::from(part.milli);
                         *memory_mib += part.memory_mib;
@@ -200,8 +208,8 @@ impl Node {
             }
         }
         parts.iter().enumerate().any(|(device, &(milli, memory_mib))| {
-            let has = self.spec.devices.get(device).map_or(0, |device| device.memory_mib);
-            milli > 0 && (whole & (1 << device) != 0 || milli > 1000 || memory_mib > has)
+            let too_much = as_given[device] && memory_mib > has(device);
+            milli > 0 && (whole & (1 << device) != 0 || milli > 1000 || too_much)
         })
     }
 }

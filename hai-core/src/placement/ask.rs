@@ -226,19 +226,7 @@ impl Ask {
     /// What a part takes of a device with so much memory; `None` if no part is asked for.
     #[must_use]
     pub fn part(&self, memory_mib: u32) -> Option<DevicePart> {
-        let whole = u64::from(MILLI_PER_DEVICE);
-        match self.shape.request.devices {
-            Devices::Share(milli) => {
-                let milli = milli.clamp(1, MILLI_PER_DEVICE);
-                Some(DevicePart { milli, memory_mib: u64::from(memory_mib) * u64::from(milli) / whole })
-            }
-            Devices::Memory(mib) => {
-                let mib = u64::from(narrow(mib));
-                let milli = (mib * whole).checked_div(u64::from(memory_mib)).unwrap_or(whole).clamp(1, whole);
-                Some(DevicePart { milli: u32::try_from(milli).unwrap_or(MILLI_PER_DEVICE), memory_mib: mib })
-            }
-            Devices::WholeNode | Devices::Count(_) => None,
-        }
+        part_of(self.shape.request.devices, memory_mib.into())
     }
 
     /// Whether all its devices must be of one model and that is more than one device.
@@ -266,6 +254,25 @@ impl Ask {
     pub(crate) fn liked(&self, inventory: &Inventory, count: usize) -> KindSet {
         let models = &self.shape.request.models;
         KindSet::of(inventory.catalogue(), |kind| models.iter().take(count).any(|model| *model == kind.model))
+    }
+}
+
+/// What a request takes of a device with so much memory; `None` if it asks for no part.
+#[must_use]
+pub fn part_of(devices: Devices, memory_mib: u64) -> Option<DevicePart> {
+    let whole = u64::from(MILLI_PER_DEVICE);
+    let memory_mib = u64::from(narrow(memory_mib));
+    match devices {
+        Devices::Share(milli) => {
+            let milli = milli.clamp(1, MILLI_PER_DEVICE);
+            Some(DevicePart { milli, memory_mib: memory_mib * u64::from(milli) / whole })
+        }
+        Devices::Memory(mib) => {
+            let mib = u64::from(narrow(mib));
+            let milli = (mib * whole).checked_div(memory_mib).unwrap_or(whole).clamp(1, whole);
+            Some(DevicePart { milli: u32::try_from(milli).unwrap_or(MILLI_PER_DEVICE), memory_mib: mib })
+        }
+        Devices::WholeNode | Devices::Count(_) => None,
     }
 }
 

@@ -84,9 +84,9 @@ impl<'a> Hypothesis<'a> {
             for &ix in touched {
                 hypothesis.take_in(ix, true);
             }
-        } else if let Some(order) = hypothesis.order.filter(|_| {
-            !ask.is_tied() && !ask.wants_one_model() && hypothesis.within.may_cross_zones
-        }) {
+        } else if let Some(order) =
+            hypothesis.order.filter(|_| !ask.is_tied() && !ask.wants_one_model() && hypothesis.within.may_cross_zones)
+        {
             hypothesis.take_over(order, touched);
         } else if let Some(group) = ask.group(inventory) {
             for ix in inventory.group_nodes(group) {

@@ -18,7 +18,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-pub use ask::{Ask, MakeFit};
+pub use ask::{Ask, MakeFit, part_of};
 pub use hypothesis::{Hypothesis, Part};
 pub use lack::{fits_empty, lack};
 pub use placer::{NodeOrder, Placer, Places, Within};

@@ -449,6 +449,19 @@ impl Queue {
         }
     }
 
+    /// What rights in one group come to changed.
+    pub fn wake_rights_in(&mut self, group: GroupIx) {
+        let ids: Vec<ClassId> = self
+            .want_right
+            .iter()
+            .filter(|((_, of), _)| *of == group)
+            .flat_map(|(_, ids)| ids.iter().copied())
+            .collect();
+        for id in ids {
+            self.wake(id);
+        }
+    }
+
     /// The asks with which somebody waits for room in a group.
     pub fn asks(&self, group: &GroupName) -> impl Iterator<Item = AskId> + '_ {
         self.groups.get(group).into_iter().flat_map(|group| group.asks.iter().copied())

@@ -50,6 +50,11 @@ ix!(
     BucketIx
 );
 
+impl ModelIx {
+    /// Stands for a model that the book has never heard of: it counts in full, and nothing bounds it.
+    pub const UNKNOWN: ModelIx = ModelIx(u32::MAX);
+}
+
 /// Names and their numbers. A number is never given to another name.
 #[derive(Clone, Debug)]
 pub(super) struct Names<N, I> {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smallvec::SmallVec;
 
+use super::book::PoolView;
 use super::ids::{GroupIx, TeamIx};
 use super::tally::Tally;
 use crate::model::Pool;
@@ -316,6 +317,15 @@ impl PoolState {
     pub(super) fn entitled(&self) -> Option<(Tally, Tally)> {
         let sum = |account: Account| self.sums[account as usize];
         (!self.hub).then(|| (sum(Account::Committed), sum(Account::Leaving)))
+    }
+
+    pub(super) fn view(&self) -> PoolView {
+        PoolView {
+            own: self.own.allowance(),
+            most: self.most.allowance(),
+            committed: self.sum(Account::Committed).charge(),
+            held: self.all.held().charge(),
+        }
     }
 
     pub(super) fn sum(&self, account: Account) -> Tally {

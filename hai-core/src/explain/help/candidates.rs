@@ -302,7 +302,7 @@ fn in_the_way(base: &Engine, task: TaskId, spec: &TaskSpec) -> Vec<Other> {
         may_cross_zones: seating.may_cross_zones,
         salt: 0,
     };
-    let mut trial = placement::Hypothesis::new(inventory, &ask, base.look_placement(), within, &touched);
+    let mut trial = placement::Hypothesis::new(inventory, &ask, base.look_placement(), within, None, &touched);
     let mut enough = Vec::new();
     for run in &runs {
         run.nodes.iter().for_each(|&ix| trial.set_leaving(ix, |other| other == run.id));
