@@ -234,6 +234,10 @@ impl Engine {
         }
         let kinds: Vec<Kind> = self.inventory.catalogue().kinds().map(|(_, kind)| kind.clone()).collect();
         let suits = kinds.iter().filter(|kind| kind.suits(&spec.request));
+        // A bill is told by the models' names, also those that no right has named yet.
+        for kind in suits.clone() {
+            self.book.model(&kind.model);
+        }
         suits.map(|kind| self.bill_of_worker(&spec.request, kind).times(spec.workers_min())).collect()
     }
 
