@@ -147,7 +147,14 @@ fn the_work_is_bounded() {
     assert!(said.rollouts >= 1 && said.rollouts < 64, "{said:?}");
     assert!(said.doubts.contains(&Doubt::CutShort { wanted: 64 }));
     let options = Options { rollouts: 3, ..Options::default() };
-    assert_eq!(forecast(&lab.engine, lab.now, &history, TaskId(62), &options).unwrap().rollouts, 3);
+    let few = forecast(&lab.engine, lab.now, &history, TaskId(62), &options).unwrap();
+    assert_eq!((few.rollouts, few.started_in, few.p90), (3, 3, None));
+    assert!(few.p50.is_some() && few.to_string().contains("more can not be told"), "{few}");
+    let none = Options { events: 1, ..Options::default() };
+    let said = forecast(&lab.engine, lab.now, &history, TaskId(62), &none).unwrap();
+    assert_eq!((said.rollouts, said.p50, said.uncorrected), (0, None, None));
+    assert!(!said.doubts.iter().any(|doubt| matches!(doubt, Doubt::BeyondHorizon { .. })), "{said:?}");
+    assert!(said.to_string().contains("can not be told"), "{said}");
 }
 
 #[test]

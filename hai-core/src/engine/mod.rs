@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 pub use config::{Churn, EngineConfig, Policy, Timing};
 pub use error::FactError;
-pub(crate) use looks::{LineKey, Manner, RunLook, Seating};
+pub(crate) use looks::{DealLook, LineKey, Manner, RunLook, Seating};
 pub use snapshot::EngineState;
 
 use indexmap::IndexMap;
@@ -342,12 +342,15 @@ impl Engine {
     }
 
     /// What a run would lose if it had to leave now, or had when it was told to, in device-milliseconds: its work since the
-    /// last checkpoint, and what starting it again costs. `None` if there is no such run.
+    /// last checkpoint, and what starting it again costs; a part of a device counts as that part. `None` if there is no such run.
     #[must_use]
     pub fn at_stake(&self, run: RunId) -> Option<u64> {
         let at = self.runs.get(run)?.told_at.unwrap_or(self.now);
-        let (loss, devices) = self.stake(run);
-        Some(loss.at(at, devices))
+        let (loss, _) = self.stake(run);
+        let run = self.run_ref(run);
+        let milli: u64 = run.alive().map(|rank| run.placement.workers[rank].device_milli()).sum();
+        let exact = u128::from(loss.at(at, 1)) * u128::from(milli) / 1000;
+        Some(u64::try_from(exact).unwrap_or(u64::MAX))
     }
 
     /// All nodes, by name.

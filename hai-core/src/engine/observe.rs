@@ -159,6 +159,10 @@ impl Engine {
             self.enqueue(id);
         }
         if let Some(run) = self.known(id)?.run() {
+            if !matches!(self.run_ref(run).phase, Phase::Vacating { .. }) {
+                // Whose work it counts as goes by the priority that was asked for.
+                self.list(run);
+            }
             self.agenda.runs.insert(run);
             self.freed_by(run);
         }

@@ -109,7 +109,7 @@ impl Node {
     /// New work may be placed here.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        self.spec.ready && !self.spec.cordoned && !self.spec.draining && !self.gone && self.cooling.is_none()
+        self.spec.takes_new_work() && !self.gone && self.cooling.is_none()
     }
 
     /// What runs here may stay.

@@ -67,6 +67,11 @@ impl NodeBuilder {
         self
     }
 
+    pub(crate) fn draining(mut self) -> Self {
+        self.0.draining = true;
+        self
+    }
+
     pub(crate) fn not_ready(mut self) -> Self {
         self.0.ready = false;
         self

@@ -1,6 +1,7 @@
 //! `hai when`: by when a task will likely start.
 
 use chrono::{DateTime, Local, Utc};
+use hai_core::explain::forecast::{P90_ROLLOUTS_MIN, UNTOLD};
 use hai_core::model::TaskId;
 
 use super::client::Client;
@@ -35,8 +36,13 @@ fn sentence(said: &Forecast, now: DateTime<Utc>) -> String {
         (None, Some(p50), Some(p90)) => {
             format!("likely by {}, nearly surely by {}", moment(p50.max(now), now), moment(p90.max(now), now))
         }
+        (None, Some(p50), None) if said.rollouts < P90_ROLLOUTS_MIN => {
+            let by = moment(p50.max(now), now);
+            format!("likely by {by}; more can not be told, as too few rollouts were made")
+        }
         (None, Some(p50), None) => format!("likely by {}, but maybe not by {horizon}", moment(p50.max(now), now)),
         _ if said.never.is_some() => return humane(&clean(&said.sentence), now),
+        _ if said.rollouts == 0 => return UNTOLD.to_owned(),
         _ => format!("probably not by {horizon}"),
     };
     let sources = &said.durations;
@@ -104,6 +110,10 @@ mod tests {
         );
         assert!(told(&said(Some(65), None)).contains(", but maybe not by 20"));
         assert!(told(&said(None, None)).starts_with("probably not by 20"));
+        let few = core::Forecast { rollouts: 3, started_in: 3, ..said(Some(65), None) };
+        assert!(told(&few).contains("; more can not be told"), "{}", told(&few));
+        let none = core::Forecast { rollouts: 0, started_in: 0, ..said(None, None) };
+        assert_eq!(told(&none), UNTOLD);
         let never = core::Forecast { never: Some(Verdict::Held), ..said(None, None) };
         assert!(told(&never).starts_with("never as things are: "), "{}", told(&never));
     }

@@ -153,6 +153,9 @@ fn refusal(
     if known.cordoned {
         return NodeRefusal::Cordoned;
     }
+    if known.draining {
+        return NodeRefusal::Draining;
+    }
     if let Some(until) = node.cooling() {
         return NodeRefusal::CoolingDown { until };
     }
