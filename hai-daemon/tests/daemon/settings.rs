@@ -17,6 +17,9 @@ every = "6h"
 cap = 2
 [scheduler.weights]
 "RTX 3070" = 2
+"#;
+
+const TEAM: &str = r#"
 [[team]]
 name = "vision"
 members = ["ada"]
@@ -47,7 +50,7 @@ every = "2h"
 
 #[test]
 fn settings_reach_the_engine_and_may_change_between_two_starts() {
-    let mut daemon = Daemon::start(4, FIRST);
+    let mut daemon = Daemon::start(4, &format!("{FIRST}{TEAM}"));
     let hold = daemon.scratch().join("hold");
     fs::write(&hold, "").expect("a file");
     let script = "while [ -e \"$0\" ]; do sleep 0.02; done";
@@ -60,6 +63,11 @@ fn settings_reach_the_engine_and_may_change_between_two_starts() {
     assert_eq!((&config["cross_zone_tasks"], &config["churn"]), (&json!(3), &json!(null)));
     assert_eq!(config["aging"], json!({"every": 21_600_000, "cap": 2}));
     assert_eq!(config["weights"], json!({"RTX 3070": 2}));
+
+    let vision = daemon.get("/v1/teams")["teams"][0].clone();
+    assert_eq!((&vision["name"], &vision["members"]), (&json!("vision"), &json!(["ada"])));
+    assert_eq!(vision["pools"][0]["devices"], 2);
+    daemon.says(&["teams", "set", "vision", "--member", "bob"]);
 
     daemon.kill();
     let path = daemon.scratch().join("hai.toml");
@@ -78,6 +86,12 @@ fn settings_reach_the_engine_and_may_change_between_two_starts() {
     for gone in ["aging", "weights", "cross_zone_tasks"] {
         assert_eq!(config.get(gone).unwrap_or(&json!(null)), &json!(null), "what is not set any more is the default");
     }
+
+    let vision = daemon.get("/v1/teams")["teams"][0].clone();
+    assert_eq!(vision["members"], json!(["bob"]), "the configuration only starts a database");
+    daemon.says(&["teams", "rm", "vision"]);
+    daemon.restart();
+    assert_eq!(daemon.get("/v1/teams"), json!({"teams": []}), "what was removed does not come back");
 
     // What ran goes on, and new work is placed by the new rules.
     assert_eq!(daemon.state(task), "running");
