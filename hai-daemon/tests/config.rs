@@ -527,6 +527,7 @@ fn what_is_shown_reads_back_as_the_same() {
         "",
         EXAMPLE,
         scheduler::ALL,
+        include_str!("config/odd_keys.toml"),
         "[data]\ndir = \"a \\\"b\\\\ \\u0007 # ü\"\n[[node]]\nname=\"x\"\ncpu=0.25\nmemory=1\ntaints=[\"'\\\"\"]\n",
     ] {
         let config = parse(text);

@@ -7,7 +7,7 @@ use hai_core::model::NodeSpec;
 use super::scheduler::{AGING, CHURN, Group};
 use super::settings::{LEVEL_SETTINGS, SECTIONS, SETTINGS};
 use super::size::{Cores, Mib};
-use super::value::{Labels, Setting, Texts};
+use super::value::{Labels, Setting, Texts, quoted_key};
 use super::{Config, Origin, team};
 
 /// Comments begin here, so that they stand under each other.
@@ -71,7 +71,7 @@ impl Config {
         }
         for (model, weight) in &self.scheduler.weights {
             let name = format!("scheduler.weights.{model}");
-            self.value(out, &model.show(), &weight.show(), &name, "what a device of it counts in rights");
+            self.value(out, &quoted_key(model.as_str()), &weight.show(), &name, "what a device of it counts in rights");
         }
     }
 

@@ -71,6 +71,19 @@ pub(crate) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
+/// Text as a key, which unlike a value may not be written in the way for several lines.
+pub(crate) fn quoted_key(text: &str) -> String {
+    let mut key = "\"".to_owned();
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => key.extend(['\\', c]),
+            c if c.is_control() => key += &format!("\\u{:04X}", u32::from(c)),
+            c => key.push(c),
+        }
+    }
+    key + "\""
+}
+
 impl Setting for bool {
     fn read(raw: Raw<'_>) -> Result<Self, String> {
         match raw {
@@ -319,7 +332,7 @@ impl Setting for Labels {
     }
     fn show(&self) -> String {
         let items: Vec<String> =
-            self.0.iter().map(|(name, text)| format!("{} = {}", quoted(name), quoted(text))).collect();
+            self.0.iter().map(|(name, text)| format!("{} = {}", quoted_key(name), quoted(text))).collect();
         format!("{{ {} }}", items.join(", "))
     }
 }
