@@ -148,6 +148,7 @@ fn help_teaches_and_wrong_usage_exits_with_2() {
         "when",
         "nodes",
         "rights",
+        "teams",
         "users",
         "init",
         "completions",
@@ -468,6 +469,16 @@ fn people_are_added_kept_apart_and_given_rights() {
     assert_eq!(good(lab.hai(&[&["rights", "rm"][..], &right].concat())), "the right is taken away\n");
     let (code, _) = bad(lab.hai(&[&["rights", "rm"][..], &right].concat()));
     assert_eq!(code, 1);
+
+    // Ada and Grace share two devices.
+    let team = ["teams", "set", "vision", "--parent", "lab", "--member", "grace,ada", "--pool", "default,devices=2"];
+    let said = good(lab.hai(&team));
+    assert_eq!(said, "team vision, a part of lab: ada,grace; default,nodes=0,devices=2\n");
+    assert!(good(lab.hai(&["teams"])).lines().any(|line| line == "vision\tlab\tada,grace\tdefault,nodes=0,devices=2"));
+    assert_eq!(bad(ada(&["teams"])).0, 1, "teams are for operators");
+    assert_eq!(bad(lab.hai(&["teams", "set", "vision", "--pool", "default"])).0, 2);
+    assert_eq!(good(lab.hai(&["teams", "rm", "vision"])), "team vision is removed\n");
+    assert_eq!(bad(lab.hai(&["teams", "rm", "vision"])).0, 1);
 
     // A new token makes the old one void.
     let new = good(lab.hai(&["users", "token", "ada"])).trim().to_owned();

@@ -35,6 +35,7 @@ mod root;
 mod server;
 mod state;
 mod tasks;
+mod teams;
 mod users;
 mod walk;
 pub mod wire;

@@ -9,6 +9,7 @@ use super::ask::{When, when};
 use super::history::{AuditArgs, LogCommand};
 use super::replay::ReplayArgs;
 use super::submit::SubmitArgs;
+use super::teams::TeamsCommand;
 use crate::api::wire::{Limit, OutcomeWord, Role};
 
 /// The command line of `hai`.
@@ -122,6 +123,12 @@ pub enum Command {
         /// What to do; `ls` when left out.
         #[command(subcommand)]
         command: Option<RightsCommand>,
+    },
+    /// List or change who shares rights with whom (operators)
+    Teams {
+        /// What to do; `ls` when left out.
+        #[command(subcommand)]
+        command: Option<TeamsCommand>,
     },
     /// List or change who may use the daemon (operators)
     Users {

@@ -12,4 +12,5 @@ mod people;
 mod preview;
 mod rights;
 mod tasks;
+mod teams;
 mod when;
