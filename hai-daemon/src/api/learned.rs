@@ -10,7 +10,6 @@ use hai_core::explain::forecast::Forecast;
 use hai_core::explain::history::History;
 use hai_core::model::{TaskState, TaskView};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use crate::scheduler::Scheduler;
@@ -18,29 +17,21 @@ use crate::store::{Page, Reader, SqliteError, TaskFilter};
 
 /// Finished tasks that are read when the server starts, the newest.
 const FINISHED_MAX: usize = 10_000;
-/// Forecasts that are worked out at a time; each keeps a processor busy.
-const FORECASTS_MAX: usize = 1;
 
 /// A history that is shared; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Learned {
     history: Arc<Mutex<Arc<History>>>,
-    turns: Arc<Semaphore>,
 }
 
 impl Learned {
     pub(super) fn new() -> Self {
-        Learned { history: Arc::default(), turns: Arc::new(Semaphore::new(FORECASTS_MAX)) }
+        Learned { history: Arc::default() }
     }
 
     /// What is known now. It does not change while somebody looks at it.
     pub(super) fn history(&self) -> Arc<History> {
         Arc::clone(&self.history.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Waits until a forecast may be worked out; its turn is over when the answer is dropped.
-    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.turns.acquire().await.ok()
     }
 
     /// Remembers a forecast, to see how good it was.

@@ -24,6 +24,7 @@ mod learned;
 mod lines;
 mod log_source;
 mod logs;
+mod looks;
 mod metrics;
 mod nodes;
 mod openapi;

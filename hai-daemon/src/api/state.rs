@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::LogSource;
 use super::learned::Learned;
+use super::looks::Looks;
 use super::metrics::Metrics;
 use crate::scheduler::Scheduler;
 use crate::store::{Accounts, Reader};
@@ -26,6 +27,8 @@ pub struct ApiState {
     pub(super) metrics: Arc<Metrics>,
     /// What forecasts are made from.
     pub(super) learned: Learned,
+    /// Places for those who look at the engine for longer than a moment.
+    pub(super) looks: Looks,
     /// Places for those who read the whole log, which takes a while and a processor.
     pub(super) walks: Arc<Semaphore>,
     /// Answers that go on for as long as somebody listens end when this is cancelled.
@@ -65,6 +68,7 @@ impl ApiState {
         let closing = CancellationToken::new();
         let learned = Learned::new();
         let walks = Arc::new(Semaphore::new(WALKS_MAX));
-        ApiState { scheduler, reader, accounts, logs, defaults: Arc::new(defaults), metrics, learned, walks, closing }
+        let (defaults, looks) = (Arc::new(defaults), Looks::new());
+        ApiState { scheduler, reader, accounts, logs, defaults, metrics, learned, looks, walks, closing }
     }
 }

@@ -62,13 +62,52 @@ async fn what_was_shown_is_done_and_what_is_stale_is_refused() {
     // The one that would have started is gone by the time that somebody says yes.
     lab.bob.act(&format!("/v1/tasks/{}/stop", third["id"])).await.ok(200);
     let apply = |stamp: &Value| json!({"changes": change["changes"], "stamp": stamp});
+    let steps = number(&lab, "hai_scheduler_steps_total").await;
     let stale = lab.root.post("/v1/preview/apply", apply(&shown["stamp"])).await;
+    // Found beside the scheduler, which was not bothered.
+    assert_eq!(number(&lab, "hai_scheduler_steps_total").await, steps);
     assert_eq!(stale.problem(409, "conflict")["field"], "stamp");
     assert_eq!(lab.root.get(&format!("/v1/tasks/{}", first["id"])).await.ok(200)["state"], "running");
 
     let again = lab.root.post("/v1/preview", change.clone()).await.ok(200);
     assert_eq!(lab.root.post("/v1/preview/apply", apply(&again["stamp"])).await.ok(200), json!([null]));
+    // Nor did it have to work out again what had just been worked out.
+    assert_eq!(number(&lab, "hai_scheduler_checks_total").await, 0);
     wait(&lab.root, &first["id"], "finished").await;
+    lab.close().await;
+}
+
+/// A number that the server counts.
+async fn number(lab: &Lab, name: &str) -> u64 {
+    let text = lab.anybody.get("/metrics").await.text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("there is no {name} in {text}"))
+}
+
+#[tokio::test]
+async fn many_who_look_share_what_they_look_at() {
+    let (lab, _cluster) = Lab::in_memory([node("one", 1)]).await;
+    let first = submit(&lab.alice, json!({"command": ["x"]})).await;
+    let second = submit(&lab.alice, json!({"command": ["x"]})).await;
+    wait(&lab.alice, &first["id"], "running").await;
+    let (steps, copies) = ("hai_scheduler_steps_total", "hai_scheduler_copies_total");
+    let before = (number(&lab, steps).await, number(&lab, copies).await);
+    let mut asked = tokio::task::JoinSet::new();
+    for at in 0..60 {
+        let (client, id) = (lab.alice.clone(), second["id"].clone());
+        asked.spawn(async move {
+            match at % 4 {
+                0 => client.get(&format!("/v1/tasks/{id}/why?help=true")).await.ok(200),
+                1 => client.get(&format!("/v1/tasks/{id}/when")).await.ok(200),
+                2 => client.post("/v1/preview", json!({"changes": [{"stop": id}]})).await.ok(200),
+                _ => client.get(&format!("/v1/tasks/{id}/why")).await.ok(200),
+            }
+        });
+    }
+    asked.join_all().await;
+    let steps = number(&lab, steps).await - before.0;
+    assert!(number(&lab, copies).await - before.1 <= steps + 1, "there were {steps} steps");
+    assert!(steps < 30, "this shows nothing");
     lab.close().await;
 }
 
