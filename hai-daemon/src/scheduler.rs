@@ -145,7 +145,10 @@ impl Scheduler {
         shown: Shown,
     ) -> Result<Result<Vec<Option<TaskId>>, Refused>, RequestError> {
         let (sender, reply) = oneshot::channel();
-        self.requests.send(Request::Apply(commands, Box::new(shown), sender)).await.map_err(|_| RequestError::Stopped)?;
+        self.requests
+            .send(Request::Apply(commands, Box::new(shown), sender))
+            .await
+            .map_err(|_| RequestError::Stopped)?;
         match reply.await.map_err(|_| RequestError::Stopped)? {
             Ok(replies) => Ok(Ok(replies.into_iter().collect::<Result<_, _>>()?)),
             Err(refused) => Ok(Err(refused)),

@@ -26,7 +26,7 @@ pub(super) async fn audit(
     Query(query): Query<AuditQuery>,
 ) -> Result<Json<wire::Audit>, ApiError> {
     let (window, only) = asked(&caller, &query)?;
-    let walk = Walk::begin(&state).await?;
+    let walk = Walk::begin(&state, &caller).await?;
     let audit = tokio::task::spawn_blocking(move || {
         let mut auditor = begin(&walk, window)?;
         for record in walk.after(auditor.follower().chain().seq()) {
@@ -55,8 +55,8 @@ pub(super) async fn entries(
     Query(query): Query<AuditQuery>,
 ) -> Result<Response, ApiError> {
     let (window, only) = asked(&caller, &query)?;
-    let walk = Walk::begin(&state).await?;
-    lines::respond(move |lines| {
+    let walk = Walk::begin(&state, &caller).await?;
+    lines::respond(state.stall, move |lines| {
         let mut auditor = begin(&walk, window)?;
         let mut told = Vec::new();
         for record in walk.after(auditor.follower().chain().seq()) {

@@ -24,7 +24,7 @@ use super::wire::ExportQuery;
     responses((status = 200, description = "The log.", body = String, content_type = "application/x-ndjson")))]
 pub(super) async fn export(
     State(state): State<ApiState>,
-    _: Operator,
+    Operator(caller): Operator,
     Query(query): Query<ExportQuery>,
 ) -> Result<Response, ApiError> {
     if let (Some(from), Some(to)) = (query.from, query.to)
@@ -32,8 +32,8 @@ pub(super) async fn export(
     {
         return Err(ApiError::new(Kind::InvalidParameter, "from: is later than `to`").at("from"));
     }
-    let walk = Walk::begin(&state).await?;
-    lines::respond(move |lines| write(&walk, &query, lines)).await
+    let walk = Walk::begin(&state, &caller).await?;
+    lines::respond(state.stall, move |lines| write(&walk, &query, lines)).await
 }
 
 fn write(walk: &Walk, query: &ExportQuery, lines: &mut Lines) -> Result<(), WalkError> {

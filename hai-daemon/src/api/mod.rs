@@ -34,6 +34,7 @@ mod range;
 mod rights;
 mod root;
 mod server;
+mod stall;
 mod state;
 mod tasks;
 mod users;

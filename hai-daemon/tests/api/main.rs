@@ -11,5 +11,6 @@ mod nodes;
 mod people;
 mod preview;
 mod rights;
+mod slow_readers;
 mod tasks;
 mod when;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, node, submit, wait};
+use crate::lab::{Lab, node, number, submit, wait};
 
 fn tasks(list: &Value) -> Vec<Value> {
     list.as_array().expect("a list").iter().map(|entry| entry["task"].clone()).collect()
@@ -75,13 +75,6 @@ async fn what_was_shown_is_done_and_what_is_stale_is_refused() {
     assert_eq!(number(&lab, "hai_scheduler_checks_total").await, 0);
     wait(&lab.root, &first["id"], "finished").await;
     lab.close().await;
-}
-
-/// A number that the server counts.
-async fn number(lab: &Lab, name: &str) -> u64 {
-    let text = lab.anybody.get("/metrics").await.text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("there is no {name} in {text}"))
 }
 
 #[tokio::test]
