@@ -139,6 +139,7 @@ async fn what_can_only_be_looked_at_is_not_done() {
     assert_eq!((tasks(&shown["starts"]), &shown["can_be_applied"]), (vec![second["id"].clone()], &json!(false)));
     let refused = lab.root.post("/v1/preview/apply", json!({"changes": changes, "stamp": shown["stamp"]})).await;
     refused.problem(422, "invalid-value");
+    assert_eq!(shown["at_rest"], true);
     let lost = lab.root.post("/v1/preview", json!({"changes": [{"lose_node": "one"}]})).await.ok(200);
     assert_eq!(tasks(&lost["suspends"]), [first["id"].clone()]);
     lab.close().await;
@@ -165,5 +166,31 @@ async fn who_may_not_do_it_may_not_ask_either_and_mistakes_are_named() {
     assert_eq!(field.problem(422, "invalid-value")["field"], "changes[0].workers");
     lab.root.post("/v1/preview", json!({"changes": []})).await.problem(422, "invalid-value");
     ask(&lab.root, json!({"sotp": 1})).await.problem(422, "invalid-value");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn more_nodes_are_more_nodes_whatever_there_is() {
+    let (lab, _cluster) = Lab::in_memory([node("one", 1), node("one-more-2", 1)]).await;
+    let mut tasks = Vec::new();
+    for _ in 0..9 {
+        tasks.push(submit(&lab.alice, json!({"command": ["x"]})).await["id"].clone());
+    }
+    wait(&lab.alice, &tasks[1], "running").await;
+    let add = |count: u32| json!({"add_nodes": {"like": "one", "count": count}});
+    let shown = lab.root.post("/v1/preview", json!({"changes": [add(2), add(3)]})).await.ok(200);
+    let nodes: Vec<&str> = shown["starts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .flat_map(|start| start["nodes"].as_array().expect("nodes"))
+        .filter_map(Value::as_str)
+        .collect();
+    assert_eq!(nodes, ["one-more-1", "one-more-3", "one-more-4", "one-more-5", "one-more-6"]);
+
+    let many: Vec<Value> = (0..11).map(|_| add(1000)).collect();
+    let refused = lab.root.post("/v1/preview", json!({"changes": many})).await.problem(422, "invalid-value");
+    let detail = refused["detail"].as_str().expect("text");
+    assert!(detail.contains("changes[10]") && detail.contains("11000") && detail.contains("10000"), "{detail}");
     lab.close().await;
 }
