@@ -2,11 +2,11 @@
 //!
 //! See [`ApiState::look`] for the primary entry point.
 
-use std::sync::Arc;
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use hai_core::model::UserName;
 
 use super::ApiState;
+use super::auth::Caller;
+use super::places::Places;
 use super::problem::{ApiError, Kind};
 use crate::scheduler::{Scheduler, Still};
 
@@ -31,24 +31,22 @@ pub(super) enum Effort {
 /// Places for those who look; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Looks {
-    quick: Arc<Semaphore>,
-    heavy: Arc<Semaphore>,
-    forecasts: Arc<Semaphore>,
+    quick: Places,
+    heavy: Places,
+    forecasts: Places,
 }
 
 impl Looks {
     pub(super) fn new() -> Self {
-        let places = |many| Arc::new(Semaphore::new(many));
-        Looks { quick: places(QUICK_MAX), heavy: places(HEAVY_MAX), forecasts: places(FORECASTS_MAX) }
+        Looks { quick: Places::new(QUICK_MAX), heavy: Places::new(HEAVY_MAX), forecasts: Places::new(FORECASTS_MAX) }
     }
 
-    async fn place(&self, effort: Effort) -> Option<OwnedSemaphorePermit> {
-        let places = match effort {
+    const fn places(&self, effort: Effort) -> &Places {
+        match effort {
             Effort::Quick => &self.quick,
             Effort::Heavy => &self.heavy,
             Effort::Forecast => &self.forecasts,
-        };
-        Arc::clone(places).acquire_owned().await.ok()
+        }
     }
 
     /// Looks at the engine as it is once it is this look's turn, on a thread that may block. Its place goes with the work,
@@ -56,11 +54,12 @@ impl Looks {
     async fn look<T: Send + 'static>(
         &self,
         effort: Effort,
+        user: &UserName,
         scheduler: &Scheduler,
         look: impl FnOnce(&Still) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         let stopped = || ApiError::new(Kind::Unavailable, "the server is shutting down; try again in a moment");
-        let place = self.place(effort).await.ok_or_else(stopped)?;
+        let place = self.places(effort).take(user).await.ok_or_else(stopped)?;
         // Only now: who waits for a place must not hold an engine.
         let still = scheduler.still().await?;
         let looked = tokio::task::spawn_blocking(move || {
@@ -78,9 +77,10 @@ impl ApiState {
     pub(super) async fn look<T: Send + 'static>(
         &self,
         effort: Effort,
+        caller: &Caller,
         look: impl FnOnce(&Still) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
-        self.looks.look(effort, &self.scheduler, look).await
+        self.looks.look(effort, &caller.user.name, &self.scheduler, look).await
     }
 }
 
@@ -94,6 +94,10 @@ mod tests {
 
     use super::*;
     use crate::scheduler;
+
+    fn user(name: &str) -> UserName {
+        UserName::new(name).expect("a name")
+    }
 
     #[tokio::test]
     async fn who_goes_away_leaves_the_place_to_the_work() {
@@ -112,14 +116,14 @@ mod tests {
                     // Until the other end is dropped.
                     let _ = must_end.recv();
                 };
-                looks.look(Effort::Forecast, &scheduler, look).await.map_err(|_| ())
+                looks.look(Effort::Forecast, &user("ann"), &scheduler, look).await.map_err(|_| ())
             })
         };
         is_begun.await.expect("it begins");
         asker.abort();
         assert!(asker.await.expect_err("it is gone").is_cancelled());
-        assert_eq!(looks.forecasts.available_permits(), 0);
+        assert_eq!(looks.forecasts.free(), 0);
         drop(end);
-        looks.look(Effort::Forecast, &scheduler, |_| ()).await.expect("its turn comes");
+        looks.look(Effort::Forecast, &user("bob"), &scheduler, |_| ()).await.expect("its turn comes");
     }
 }

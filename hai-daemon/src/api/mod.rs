@@ -28,6 +28,7 @@ mod looks;
 mod metrics;
 mod nodes;
 mod openapi;
+mod places;
 mod preview;
 pub mod problem;
 mod range;

@@ -10,10 +10,12 @@ use super::LogSource;
 use super::learned::Learned;
 use super::looks::Looks;
 use super::metrics::Metrics;
-use super::walk::Walks;
+use super::places::Places;
 use crate::scheduler::Scheduler;
 use crate::store::{Accounts, Reader};
 
+/// How many may read the log at a time; others wait.
+const WALKS_MAX: usize = 2;
 /// How long a client may take nothing of what is sent to it.
 const STALL_MAX: Duration = Duration::from_secs(30);
 
@@ -31,7 +33,7 @@ pub struct ApiState {
     /// Places for those who look at the engine for longer than a moment.
     pub(super) looks: Looks,
     /// Places for those who read the whole log, which takes a while and a processor.
-    pub(super) walks: Walks,
+    pub(super) walks: Places,
     /// Who takes nothing of an answer for so long is hung up on.
     pub(super) stall: Duration,
     /// Answers that go on for as long as somebody listens end when this is cancelled.
@@ -70,7 +72,7 @@ impl ApiState {
         let metrics = Arc::new(Metrics::new(scheduler.stats()));
         let closing = CancellationToken::new();
         let learned = Learned::new();
-        let (defaults, looks, walks, stall) = (Arc::new(defaults), Looks::new(), Walks::new(), STALL_MAX);
+        let (defaults, looks, walks, stall) = (Arc::new(defaults), Looks::new(), Places::new(WALKS_MAX), STALL_MAX);
         ApiState { scheduler, reader, accounts, logs, defaults, metrics, learned, looks, walks, stall, closing }
     }
 

@@ -1,57 +1,20 @@
 //! Reads the stored log from some point on, page by page, on a thread that may block; the scheduler does not wait for it.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use hai_core::backend::{FollowError, Follower, Record};
 use hai_core::engine::{EngineConfig, Policies};
-use hai_core::model::{Time, UserName};
+use hai_core::model::Time;
 use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::ApiState;
 use super::auth::Caller;
+use super::places::Place;
 use super::problem::{ApiError, Kind};
 use crate::store::{Reader, SqliteError};
 
 /// Records read at a time.
 const PAGE_MAX: u32 = 500;
-/// How many may read the log at a time; others wait.
-const WALKS_MAX: usize = 2;
-
-/// Places for those who read the log, which takes a while and a processor; cheap to clone. Each user has one at a time, so
-/// that nobody keeps all of them.
-#[derive(Clone, Debug)]
-pub(super) struct Walks {
-    all: Arc<Semaphore>,
-    users: Arc<Mutex<BTreeMap<UserName, Arc<Semaphore>>>>,
-}
-
-/// The right to read the log; it ends when this is dropped.
-#[derive(Debug)]
-struct Place(#[expect(dead_code, reason = "they are held, not used")] [OwnedSemaphorePermit; 2]);
-
-impl Walks {
-    pub(super) fn new() -> Self {
-        Walks { all: Arc::new(Semaphore::new(WALKS_MAX)), users: Arc::default() }
-    }
-
-    /// Waits for a place. The user's own comes first: who waits for that keeps no place from others.
-    async fn place(&self, user: &UserName) -> Option<Place> {
-        let own = self.own(user).acquire_owned().await.ok()?;
-        Some(Place([own, Arc::clone(&self.all).acquire_owned().await.ok()?]))
-    }
-
-    fn own(&self, user: &UserName) -> Arc<Semaphore> {
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever reads or waits holds a share of theirs.
-        users.retain(|_, places| Arc::strong_count(places) > 1);
-        Arc::clone(users.entry(user.clone()).or_insert_with(|| Arc::new(Semaphore::new(1))))
-    }
-}
-
 /// A log as it was when somebody asked. Holds one of the few places of those who read logs, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Walk {
@@ -100,7 +63,7 @@ impl From<WalkError> for ApiError {
 impl Walk {
     /// Waits for a place, and takes note of how far the log goes.
     pub(super) async fn begin(state: &ApiState, caller: &Caller) -> Result<Self, ApiError> {
-        let place = state.walks.place(&caller.user.name).await;
+        let place = state.walks.take(&caller.user.name).await;
         let place = place.ok_or_else(|| WalkError::Closing)?;
         Ok(Walk {
             reader: state.reader.clone(),

@@ -51,6 +51,15 @@ async fn who_does_not_read_is_hung_up_on() {
     let read = tokio::time::timeout(PATIENCE, slow.read_to_end(&mut rest)).await.expect("it ends");
     assert!(read.is_err() || !rest.ends_with(b"0\r\n\r\n"), "{} bytes look like all", rest.len());
     assert!(rest.len() > 1 << 20, "that was no long log");
+
+    // Nor does the server keep the connection until somebody reads: to what it has closed nothing can be sent.
+    let mut slow = stuck(&lab.root).await;
+    let closed = async {
+        while slow.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, closed).await.expect("it is closed");
     lab.close().await;
 }
 

@@ -34,7 +34,7 @@ pub(super) async fn preview(
 ) -> Result<Json<Preview>, ApiError> {
     let can_be_applied = request.changes.iter().all(PlannedChange::can_be_applied);
     let commands = read::commands(&state, &caller, request.changes).await?;
-    let (shown, _) = look(&state, &commands).await?.map_err(impossible)?;
+    let (shown, _) = look(&state, &caller, &commands).await?.map_err(impossible)?;
     Ok(Json(show::preview(&shown, &caller, can_be_applied)))
 }
 
@@ -56,7 +56,7 @@ pub(super) async fn apply(
     let commands = read::commands(&state, &caller, request.changes).await?;
     // Most that is stale is found here, beside the scheduler, which has better things to do than to work it out.
     let changed = |error: &WhatIfError| ApiError::new(Kind::Conflict, error.to_string()).at("changes");
-    let (preview, seen) = look(&state, &commands).await?.map_err(|error| changed(&error))?;
+    let (preview, seen) = look(&state, &caller, &commands).await?.map_err(|error| changed(&error))?;
     if preview.stamp != stamp {
         return Err(stale());
     }
@@ -86,12 +86,12 @@ pub(super) async fn try_submission(
 ) -> Result<Json<Preview>, ApiError> {
     let (spec, program) = submit::check(&state, &caller, request).await?;
     let commands = vec![Command::Submit(Box::new(Submitted { spec: spec.clone(), program }))];
-    let (shown, _) = look(&state, &commands).await?.map_err(impossible)?;
+    let (shown, _) = look(&state, &caller, &commands).await?.map_err(impossible)?;
     let mut preview = show::preview(&shown, &caller, true);
     if let [outlook] = &mut preview.outlooks[..]
         && outlook.outlook == "waits"
     {
-        let waiting = waiting(&state, spec).await?;
+        let waiting = waiting(&state, &caller, spec).await?;
         show::waits(outlook, &waiting);
     }
     Ok(Json(preview))
@@ -110,10 +110,10 @@ pub(super) async fn config(State(state): State<ApiState>, _: Caller) -> Result<J
 type Looked = Result<(explain::Preview, Moment), WhatIfError>;
 
 /// Works it out beside the scheduler; returns also when that was.
-async fn look(state: &ApiState, commands: &[Command]) -> Result<Looked, ApiError> {
+async fn look(state: &ApiState, caller: &Caller, commands: &[Command]) -> Result<Looked, ApiError> {
     let changes: Vec<Change> = commands.iter().map(Command::change).collect();
     let look = move |still: &Still| Ok((what_if(still.engine(), wall_clock(), &changes)?, still.moment()));
-    state.look(Effort::Heavy, look).await
+    state.look(Effort::Heavy, caller, look).await
 }
 
 fn impossible(error: WhatIfError) -> ApiError {
@@ -126,10 +126,10 @@ struct Waiting {
     forecast: Option<Forecast>,
 }
 
-async fn waiting(state: &ApiState, spec: TaskSpec) -> Result<Waiting, ApiError> {
+async fn waiting(state: &ApiState, caller: &Caller, spec: TaskSpec) -> Result<Waiting, ApiError> {
     let learned = state.learned.clone();
     let looked: Result<Waiting, FactError> = state
-        .look(Effort::Forecast, move |still| {
+        .look(Effort::Forecast, caller, move |still| {
             let mut engine = still.engine().clone();
             let (now, task) = (wall_clock(), engine.next_task_id());
             engine.observe(now, &Fact::Submitted { task, spec: spec.into() })?;

@@ -87,7 +87,7 @@ async fn read(state: &ApiState, caller: &Caller, change: PlannedChange, made: &m
         }
         PlannedChange::AddNodes(planned) => {
             operator("ask about nodes")?;
-            commands.extend(more_nodes(state, planned, added).await?);
+            commands.extend(more_nodes(state, caller, planned, added).await?);
             return Ok(());
         }
         PlannedChange::Configure(patch) => {
@@ -131,6 +131,7 @@ async fn node(state: &ApiState, name: NodeName) -> Result<NodeSpec, ApiError> {
 /// Nodes like one that there is, with devices of their own, and with names that nobody has.
 async fn more_nodes(
     state: &ApiState,
+    caller: &Caller,
     planned: PlannedNodes,
     added: &mut BTreeSet<NodeName>,
 ) -> Result<Vec<Command>, ApiError> {
@@ -145,7 +146,7 @@ async fn more_nodes(
     }
     let like = node(state, planned.like).await?;
     let names = |still: &Still| still.engine().nodes().map(|node| node.spec.name).collect::<BTreeSet<_>>();
-    let taken = state.look(Effort::Quick, names).await?;
+    let taken = state.look(Effort::Quick, caller, names).await?;
     let wrong = |error: &dyn std::fmt::Display| ApiError::new(Kind::InvalidValue, error.to_string()).at("changes");
     let mut commands = Vec::new();
     let mut number = 0_u32;

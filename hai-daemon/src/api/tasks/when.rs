@@ -36,7 +36,7 @@ pub(in crate::api) async fn when(
     }
     let learned = state.learned.clone();
     let (now, options) = (grain(wall_clock()), options());
-    let looked = state.look(Effort::Forecast, move |still| {
+    let looked = state.look(Effort::Forecast, &caller, move |still| {
         let view = still.engine().task(id)?;
         Some((view, forecast(still.engine(), now, &learned.history(), id, &options)?))
     });

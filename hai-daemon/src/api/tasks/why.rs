@@ -29,7 +29,8 @@ pub(in crate::api) async fn why(
     let viewer = caller.sees_only().cloned();
     let help = why.waits && query.help;
     let effort = if help { Effort::Heavy } else { Effort::Quick };
-    let (links, helps) = state.look(effort, move |still| look(still.engine(), id, help, viewer.as_ref())).await?;
+    let (links, helps) =
+        state.look(effort, &caller, move |still| look(still.engine(), id, help, viewer.as_ref())).await?;
     if let Some(links) = links {
         why.reason = Some(links.to_string());
         why.sections = links.sections().iter().map(WhySection::from).collect();
