@@ -45,7 +45,7 @@ pub(super) async fn audit(
 /// What was done and decided, by whom, to whom and why
 ///
 /// One `AuditEntry` a line, oldest first. Users are told of their own tasks and rights and of what they did, operators of
-/// everything.
+/// everything. It is broken off if nothing of it is taken for 30 s; each user reads one at a time.
 #[utoipa::path(get, path = "/v1/audit/entries", tag = "cluster", operation_id = "audit_entries", params(AuditQuery),
     responses((status = 200, description = "The entries.", body = wire::AuditEntry,
                content_type = "application/x-ndjson")))]

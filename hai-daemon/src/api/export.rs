@@ -19,7 +19,8 @@ use super::wire::ExportQuery;
 /// One JSON object a line: a header, then every fact and every round of decisions, in a chain of digests; `hai replay`
 /// decides it anew. A window that begins in the middle begins with the engine's state of then. It ends with what was
 /// stored when it was asked for. Commands and environments are in no log; with `pseudonyms` no names are either, and the
-/// decisions stay the same. Operators only.
+/// decisions stay the same. It is broken off if nothing of it is taken for 30 s; each user reads one at a time. Operators
+/// only.
 #[utoipa::path(get, path = "/v1/log", tag = "cluster", operation_id = "export_log", params(ExportQuery),
     responses((status = 200, description = "The log.", body = String, content_type = "application/x-ndjson")))]
 pub(super) async fn export(
