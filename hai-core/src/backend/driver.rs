@@ -454,6 +454,13 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         [self.engine.next_deadline(), self.tell_again_at].into_iter().flatten().min()
     }
 
+    /// Whether the driver itself has nothing to tell the engine. Then a [`Driver::step`] does just what [`what_if`] shows of
+    /// the same commands on a copy of the engine at the same time.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.own.is_empty()
+    }
+
     /// The engine, to look at.
     #[must_use]
     pub fn engine(&self) -> &Engine {

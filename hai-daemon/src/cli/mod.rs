@@ -5,6 +5,7 @@
 
 pub mod access;
 mod admin;
+mod again;
 pub mod args;
 pub mod ask;
 pub mod client;
