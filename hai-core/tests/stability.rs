@@ -16,6 +16,7 @@ use proptest::test_runner::{Config, TestError, TestRunner};
 const TIMES: u32 = 20;
 const SHARES: u32 = 4;
 
+#[expect(clippy::disallowed_methods, reason = "a variable asks for a longer run")]
 fn config(share: u32) -> Config {
     let config = support::stories(20 + u64::from(share), TIMES);
     match std::env::var("HAI_STABILITY") {
