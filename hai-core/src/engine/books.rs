@@ -186,7 +186,10 @@ impl Engine {
                 by_model.sort_unstable_by(|a, b| a.0.cmp(&b.0));
                 Billed { charge: bill.charge, by_model }
             };
-            let billed = bills.iter().map(named).collect();
+            // Who has ended is charged no more, and where it was may be forgotten by whoever restores this.
+            let ended = Billed { charge: Charge::NOTHING, by_model: Vec::new() };
+            let mut billed = vec![ended; bills.len()];
+            run.alive().for_each(|rank| billed[rank] = named(&bills[rank]));
             self.run_mut(id).billed = billed;
         }
     }

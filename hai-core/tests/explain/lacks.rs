@@ -127,7 +127,7 @@ fn raise(engine: &Engine, why: &Why, level: &LevelRight, facts: &mut Vec<Fact>) 
     let spec = engine.task(why.task).expect("it is unfinished").spec;
     if matches!(spec.request.devices, Devices::Memory(_)) {
         // And so much memory may be a small part of one card and all of another.
-        mixed.devices = mixed.devices + Amount::whole(spec.workers);
+        mixed.devices += Amount::whole(spec.workers);
     }
     let gives = level.given_by.iter().map(|row| row.allowance).fold(Allowance::NOTHING, Allowance::max);
     facts.push(Fact::RightSet { right: RightRow::new(key, more(gives, level.short + mixed)) });
