@@ -81,6 +81,7 @@ impl Engine {
         self.freed_nodes.clear();
         self.slices_ended.clear();
         self.newly_blocked.clear();
+        self.lacked_right.clear();
     }
 
     /// Tries every class whose turn it is, the best claim first.
@@ -105,6 +106,12 @@ impl Engine {
     fn try_class(&mut self, class: ClassId, ask: AskId, turn: Turn) {
         let (_, _, head) = self.queue.first(class);
         self.agenda.verdicts.insert(head);
+        // It lacked a right and was to borrow; what was taken back from others since may be right enough.
+        if self.lacked_right.remove(&class) && !turn.claim.entitled && self.right(head).is_ok() {
+            let turn = self.turn(class, true);
+            self.queue.set_turn(class, turn);
+            return;
+        }
         let claim = self.claim_of(class, turn.claim.entitled);
         // A class that waited for room found none anywhere, so one worker fits where something was freed or nowhere.
         // With the claim that it had then; an AUTO task may have a better one now.
@@ -114,7 +121,10 @@ impl Engine {
         match self.try_first(head, ask, claim, search) {
             // The rest of the class has its turn, or waits as before.
             Tried::Placed => {}
-            Tried::Wants(_, true) if turn.claim.entitled && self.config.borrow => {
+            Tried::Wants(want, true) if turn.claim.entitled && self.config.borrow => {
+                if matches!(want, Want::Right | Want::RightInUse | Want::TeamInUse) {
+                    self.lacked_right.insert(class);
+                }
                 let turn = self.turn(class, false);
                 self.queue.set_turn(class, turn);
             }

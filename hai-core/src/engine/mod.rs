@@ -118,6 +118,8 @@ pub struct Engine {
     freed_nodes: Vec<NodeIx>,
     /// Classes that this round found to lack room.
     newly_blocked: Vec<ClassId>,
+    /// Classes that this round found to lack a right, and that have not had their turn to borrow yet.
+    lacked_right: BTreeSet<ClassId>,
     asks_buffer: Vec<AskId>,
     /// The ask that was just tried, and up to which claim that was in vain.
     vain: Option<(AskId, Claim)>,
@@ -208,6 +210,7 @@ impl Engine {
             agenda: Agenda::default(),
             freed_nodes: Vec::new(),
             newly_blocked: Vec::new(),
+            lacked_right: BTreeSet::new(),
             asks_buffer: Vec::new(),
             vain: None,
             right_limits: false,
