@@ -25,6 +25,7 @@ mod remember;
 mod reserve;
 mod sim;
 mod snapshot;
+mod sound;
 mod state;
 mod timers;
 mod views;
@@ -37,6 +38,7 @@ pub use config::{Churn, EngineConfig, Policy, Timing};
 pub use error::FactError;
 pub(crate) use looks::{DealLook, LineKey, Manner, RunLook, Seating};
 pub use snapshot::EngineState;
+pub use sound::StateError;
 
 use indexmap::IndexMap;
 use rustc_hash::FxHasher;

@@ -342,6 +342,7 @@ impl World {
 
     fn restored(&self) -> Engine {
         let state: EngineState = serde_json::from_str(&json(&self.engine.snapshot())).expect("it was just written");
+        state.check().expect("it was just written");
         let engine = Engine::restore(self.books.config.clone(), state);
         assert_eq!(json(&engine.snapshot()), json(&self.engine.snapshot()), "restoring changed the state");
         engine
