@@ -43,7 +43,7 @@ fn on_one_device_tasks_follow_each_other() {
     assert_eq!(c.doubts, [Doubt::ArrivalsUnknown, Doubt::Untried { scored: 0 }]);
     assert_eq!(
         c.to_string(),
-        "likely by 1970-01-01T00:02:30.000Z, nearly surely by 1970-01-01T00:02:30.000Z \
+        "probably by 1970-01-01T00:02:30.000Z, in nine of ten rollouts by 1970-01-01T00:02:30.000Z \
          (p50/p90 of 64 rollouts; durations: 3 given, 0 learned, 0 guessed)"
     );
     // Together they share their rollouts, and are told the same.

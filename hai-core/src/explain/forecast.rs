@@ -372,6 +372,14 @@ impl Watch for Starts {
     }
 }
 
+impl Forecast {
+    /// Whether enough forecasts came true or not here to tell how good they are.
+    #[must_use]
+    pub fn is_tried(&self) -> bool {
+        !self.doubts.iter().any(|doubt| matches!(doubt, Doubt::Untried { .. }))
+    }
+}
+
 /// What is said if there was no rollout.
 pub const UNTOLD: &str =
     "when it will start can not be told: even one rollout would take too long, so much is before it";
@@ -382,7 +390,8 @@ impl fmt::Display for Forecast {
         let Sources { given, learned, guessed } = self.durations;
         match (self.running_since, self.p50, self.p90) {
             (Some(since), ..) => return write!(f, "it has its place since {since}"),
-            (None, Some(p50), Some(p90)) => write!(f, "likely by {p50}, nearly surely by {p90}")?,
+            (None, Some(p50), Some(p90)) if self.is_tried() => write!(f, "likely by {p50}, nearly surely by {p90}")?,
+            (None, Some(p50), Some(p90)) => write!(f, "probably by {p50}, in nine of ten rollouts by {p90}")?,
             (None, Some(p50), None) if self.rollouts < P90_ROLLOUTS_MIN => {
                 write!(f, "likely by {p50}; more can not be told, as too few rollouts were made")?;
             }

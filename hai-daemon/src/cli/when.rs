@@ -32,7 +32,15 @@ pub(super) fn when(task: TaskId, client: &Client, printer: &Printer) -> Result<(
 fn sentence(said: &Forecast, now: DateTime<Utc>) -> String {
     let horizon = moment(said.horizon, now);
     let by = match (said.running_since, said.p50, said.p90) {
-        (Some(since), ..) => return format!("it has its place since {} ({})", moment(since, now), ago(since)),
+        // The minute in which that was, not the one in which it is over.
+        (Some(since), ..) => {
+            let minute = since - chrono::TimeDelta::milliseconds(since.timestamp_millis().rem_euclid(60_000));
+            return format!("it has its place since {} ({})", moment(minute, now), ago(since));
+        }
+        (None, Some(p50), Some(p90)) if !said.tried => {
+            let (p50, p90) = (moment(p50.max(now), now), moment(p90.max(now), now));
+            format!("probably by {p50}, in nine of ten rollouts by {p90}")
+        }
         (None, Some(p50), Some(p90)) => {
             format!("likely by {}, nearly surely by {}", moment(p50.max(now), now), moment(p90.max(now), now))
         }

@@ -207,6 +207,12 @@ impl NodesLink {
         }
     }
 
+    /// Whether the group, even if all its nodes were ready and empty, has too few for it; what its workers must share left aside.
+    #[must_use]
+    pub fn could_never_hold_it(&self) -> bool {
+        self.workers_ever < self.workers
+    }
+
     /// All nodes of the group.
     #[must_use]
     pub fn nodes(&self) -> u32 {

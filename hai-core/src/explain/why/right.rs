@@ -414,6 +414,13 @@ impl fmt::Display for LevelRight {
             (false, false) => write!(f, ", {} used ({by})", is_or_are(used))?,
         }
         write!(f, ", this task needs {}", charge(asked))?;
+        for bound_of in self.models.iter().filter(|of| !of.short.is_nothing()) {
+            let ModelRight { model, allowed, used, .. } = bound_of;
+            write!(f, "; but of {model} only {} may be held at once", bound(*allowed, bound_of.short))?;
+            if !used.is_nothing() {
+                write!(f, ", and {} used", is_or_are(*used))?;
+            }
+        }
         if let RightStanding::TeamUsed { team } = &self.standing
             && let Some(pool) = self.teams.iter().find(|pool| pool.team == *team)
         {
