@@ -97,7 +97,11 @@ impl Why {
         let never = matches!(verdict, Verdict::NoRight { .. });
         let none = self.right.as_ref().is_some_and(|right| right.levels.iter().all(|level| level.given_by.is_empty()));
         if none {
-            return format!("{whose} has no right: no row gives one; an operator can add it");
+            let at = match self.right.as_ref().map(|right| right.levels.as_slice()) {
+                Some([one]) => format!(" at {}", one.level),
+                _ => String::new(),
+            };
+            return format!("{whose} has no right{at}: no row gives one; an operator can add it");
         }
         let what = if never { "is too small for it" } else { "is used up" };
         let detail = match self.right.as_ref().and_then(RightLink::nearest) {

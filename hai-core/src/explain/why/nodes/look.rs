@@ -151,7 +151,9 @@ fn refusal(
     if let Some((label, value)) = constraints.labels.iter().find(lacks) {
         return NodeRefusal::Label { label: label.clone(), value: value.clone() };
     }
-    if !ask.allows_site(inventory, node.site()) {
+    // A site is not allowed for its taints, too; those come after what would stand in the way even if they were tolerated.
+    let taint = known.taints.difference(&spec.tolerates).next();
+    if taint.is_none() && !ask.allows_site(inventory, node.site()) {
         return NodeRefusal::Zone;
     }
     let fit = ask.fit(inventory, node.make());
@@ -172,7 +174,7 @@ fn refusal(
     if known.memory_mib < request.memory_mib {
         return NodeRefusal::TooLittleMemory { has_mib: known.memory_mib };
     }
-    if let Some(taint) = known.taints.difference(&spec.tolerates).next() {
+    if let Some(taint) = taint {
         return NodeRefusal::Taint { taint: taint.clone() };
     }
     if !known.ready {
