@@ -273,7 +273,7 @@ fn main_stay(yielding: &YieldLink) -> Option<String> {
 fn never_fits(nodes: &NodesLink) -> String {
     let most = nodes.workers_ever;
     let text = "even with all nodes of its group empty and well it would not fit";
-    if let Some(refusals) = refusals(nodes, |why| never_rank(why)).filter(|_| most == 0) {
+    if let Some(refusals) = refusals(nodes, never_rank).filter(|_| most == 0) {
         return format!("{text}: {refusals}");
     }
     match nodes.together {
