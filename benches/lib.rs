@@ -1,5 +1,7 @@
 //! Clusters and loads for the benches: the same every time, and as large as asked.
 
+pub mod big;
+
 use std::sync::Arc;
 
 use hai_core::engine::{Engine, EngineConfig};

@@ -1,18 +1,18 @@
-//! The engine at its full size: 10,000 nodes with 8 devices each, 60,000 running and 100,000 waiting tasks of mixed shapes
+//! The engine at its full size: 10,000 nodes with 8 devices each, 48,000 running and 112,000 waiting tasks of mixed shapes
 //! of 200 users. Prints what single events, whole rounds and memory cost.
 //!
 //! Arguments: a divisor of the size (1 by default; 10 for 1,000 nodes and a tenth of the tasks), and how many events.
+//! What is timed is done in functions that are never inlined, so that `callgrind_annotate --inclusive=yes` tells their
+//! instructions: [`an_end`], [`a_submission`], [`a_start`], [`first_round`], [`cold_round`], [`restoring`], [`gang_round`].
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hai_core::engine::{Engine, EngineConfig};
-use hai_core::model::{
-    Allowance, Decision, DeviceId, DeviceSpec, Fact, GroupName, ModelName, NodeName, NodeSpec, PlaceName, Priority,
-    RightKey, RightRow, Round, RunId, Span, TaskId, TaskSpec, Time, UserName, WorkerExit, WorkerRequest,
-};
+use hai_benches::big::Cluster;
+use hai_core::engine::{Engine, EngineConfig, EngineState};
+use hai_core::model::{Fact, Priority, Round, WorkerRequest};
 
 /// Counts what is allocated.
 struct Counting;
@@ -38,237 +38,201 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Random numbers that are the same every time (Steele et al., SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
+/// Time in which this thread was at work, from which what else the machine does is left out; on systems that do not tell, the
+/// time of day. It goes on in steps of some milliseconds.
+struct Stopwatch {
+    at_work: Option<Duration>,
+    since: Instant,
 }
 
-const MODELS: [(&str, u64); 4] = [("L4", 24), ("A100-40", 40), ("A100-80", 80), ("H100", 80)];
-
-struct Cluster {
-    engine: Engine,
-    now: Time,
-    random: Random,
-    executing: Vec<(RunId, u32)>,
-    users: Vec<UserName>,
-    group: GroupName,
-    models: Vec<ModelName>,
-}
-
-impl Cluster {
-    fn new(nodes: u64) -> Self {
-        let group = GroupName::new("gpu").expect("letters");
-        let mut cluster = Cluster {
-            engine: Engine::new(EngineConfig::default()),
-            now: Time::ZERO,
-            random: Random(20_261_124),
-            executing: Vec::new(),
-            users: (0..200).map(|number| UserName::new(format!("user-{number}")).expect("plain")).collect(),
-            group,
-            models: MODELS.iter().map(|(name, _)| ModelName::new(name).expect("printable")).collect(),
-        };
-        let right = RightRow::new(RightKey::default(), Allowance::UNLIMITED);
-        cluster.tell(&Fact::RightSet { right });
-        for number in 0..nodes {
-            let node = cluster.node(number, nodes);
-            cluster.tell(&Fact::NodeSet { node });
-        }
-        cluster.round();
-        cluster
+impl Stopwatch {
+    fn start() -> Self {
+        Stopwatch { at_work: Self::at_work(), since: Instant::now() }
     }
 
-    fn node(&self, number: u64, nodes: u64) -> NodeSpec {
-        let name = NodeName::new(format!("node-{number}")).expect("plain");
-        let kind = (number % 4) as usize;
-        let mut node = NodeSpec::new(name, self.group.clone(), 128_000, 512 * 1024);
-        let leaf = number * 40 / nodes;
-        node.location.leaf = Some(PlaceName::new(format!("leaf-{leaf}")).expect("printable"));
-        node.location.spine = Some(PlaceName::new(format!("spine-{}", leaf / 10)).expect("printable"));
-        node.devices = (0..8)
-            .map(|index| {
-                let id = DeviceId::new(format!("GPU-{number}-{index}")).expect("printable");
-                DeviceSpec::new(id, self.models[kind].clone(), MODELS[kind].1 * 1024)
-            })
-            .collect();
-        node
+    fn at_work() -> Option<Duration> {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
     }
 
-    fn tell(&mut self, fact: &Fact) {
-        self.engine.observe(self.now, fact).expect("a good fact");
-    }
-
-    fn spec(&mut self) -> TaskSpec {
-        let user = self.users[self.random.below(200) as usize].clone();
-        let priority = match self.random.below(10) {
-            0 => Priority::High,
-            1 => Priority::Auto,
-            2..=6 => Priority::Normal,
-            _ => Priority::Low,
-        };
-        let (workers, devices) = match self.random.below(1000) {
-            0..=849 => (1, 1),
-            850..=919 => (1, 2),
-            920..=959 => (1, 4),
-            960..=989 => (1, 8),
-            990..=995 => (2, 8),
-            996..=998 => (4, 8),
-            _ => (8, 8),
-        };
-        let mut request = WorkerRequest::devices(devices);
-        request.cpu_milli = 4000 * devices;
-        request.memory_mib = 16 * 1024 * u64::from(devices);
-        match self.random.below(4) {
-            0 => request.models = vec![self.models[self.random.below(4) as usize].clone()],
-            1 => request.device_memory_mib = 40 * 1024,
-            _ => {}
-        }
-        let mut spec = TaskSpec::new("bench", user, self.group.clone(), priority, request);
-        spec.workers = workers;
-        spec
-    }
-
-    fn submit(&mut self, spec: TaskSpec) -> TaskId {
-        let task = self.engine.next_task_id();
-        self.tell(&Fact::Submitted { task, spec: Arc::new(spec) });
-        task
-    }
-
-    fn schedule(&mut self) -> Round {
-        self.now += Span::from_ms(1);
-        self.engine.schedule(self.now)
-    }
-
-    /// What the cluster answers to a round.
-    fn answer(&mut self, round: &Round) {
-        for decision in &round.decisions {
-            match decision {
-                Decision::Start { run, placement, .. } => {
-                    let workers = u32::try_from(placement.workers.len()).expect("few");
-                    for rank in 0..workers {
-                        self.tell(&Fact::WorkerStarted { run: *run, rank });
-                    }
-                    self.executing.push((*run, workers));
-                }
-                Decision::Suspend { run, .. } => {
-                    let at = self.executing.iter().rposition(|(known, _)| known == run).expect("it runs");
-                    let (run, workers) = self.executing.swap_remove(at);
-                    for rank in 0..workers {
-                        self.tell(&Fact::WorkerEnded { run, rank, exit: WorkerExit::exited(0).after_signal() });
-                    }
-                }
-                _ => {}
-            }
-        }
-        drop(self.engine.drain_changes());
-    }
-
-    fn round(&mut self) {
-        loop {
-            let round = self.schedule();
-            self.answer(&round);
-            if round.actions().next().is_none() {
-                return;
-            }
+    fn elapsed(&self) -> Duration {
+        match (self.at_work, Self::at_work()) {
+            (Some(before), Some(now)) => now.saturating_sub(before),
+            _ => self.since.elapsed(),
         }
     }
-}
-
-fn quantile(sorted: &[Duration], thousandths: usize) -> Duration {
-    sorted[(sorted.len() - 1) * thousandths / 1000]
-}
-
-fn report(name: &str, mut times: Vec<Duration>, allocations: u64) {
-    times.sort_unstable();
-    let count = times.len().max(1) as u64;
-    println!(
-        "{name:34} median {:>9.1?}  p99 {:>9.1?}  max {:>9.1?}  {:.1} allocations",
-        quantile(&times, 500),
-        quantile(&times, 990),
-        quantile(&times, 1000),
-        allocations as f64 / count as f64
-    );
 }
 
 /// What happens, for the table.
-const EVENTS: [&str; 3] = ["a worker ends, and a round", "a task comes, and a round", "a worker starts, and a round"];
+#[derive(Clone, Copy)]
+enum Event {
+    End,
+    Submission,
+    Start,
+}
 
-fn events(cluster: &mut Cluster, count: usize) {
-    let mut times: [Vec<Duration>; 3] = Default::default();
-    let mut allocations = [0; 3];
-    let mut measure = |kind: usize, cluster: &mut Cluster, act: &mut dyn FnMut(&mut Cluster)| -> Round {
+#[derive(Default)]
+struct Measured {
+    times: [Vec<Duration>; 3],
+    /// How many events allocated so often.
+    allocations: [Vec<u64>; 3],
+}
+
+/// Keeps functions that do the same from being made one, since a profile could then not tell them apart.
+#[inline(always)]
+fn distinct(name: &str) {
+    std::hint::black_box(name);
+}
+
+#[inline(never)]
+fn an_end(cluster: &mut Cluster, fact: &Fact) -> Round {
+    distinct("an_end");
+    cluster.tell(fact);
+    cluster.schedule()
+}
+
+#[inline(never)]
+fn a_submission(cluster: &mut Cluster, fact: &Fact) -> Round {
+    distinct("a_submission");
+    cluster.tell(fact);
+    cluster.schedule()
+}
+
+#[inline(never)]
+fn a_start(cluster: &mut Cluster, fact: &Fact) -> Round {
+    distinct("a_start");
+    cluster.tell(fact);
+    cluster.schedule()
+}
+
+#[inline(never)]
+fn first_round(cluster: &mut Cluster) -> Round {
+    distinct("first_round");
+    cluster.schedule()
+}
+
+#[inline(never)]
+fn cold_round(cluster: &mut Cluster) -> Round {
+    distinct("cold_round");
+    cluster.schedule()
+}
+
+#[inline(never)]
+fn restoring(state: EngineState) -> Engine {
+    Engine::restore(EngineConfig::default(), state)
+}
+
+#[inline(never)]
+fn gang_round(cluster: &mut Cluster) -> Round {
+    distinct("gang_round");
+    cluster.schedule()
+}
+
+impl Measured {
+    fn measure(&mut self, event: Event, cluster: &mut Cluster, fact: &Fact) -> Round {
         let before = ALLOCATIONS.load(Ordering::Relaxed);
         let since = Instant::now();
-        act(cluster);
-        let round = cluster.schedule();
-        times[kind].push(since.elapsed());
-        allocations[kind] += ALLOCATIONS.load(Ordering::Relaxed) - before;
+        let round = match event {
+            Event::End => an_end(cluster, fact),
+            Event::Submission => a_submission(cluster, fact),
+            Event::Start => a_start(cluster, fact),
+        };
+        self.times[event as usize].push(since.elapsed());
+        self.allocations[event as usize].push(ALLOCATIONS.load(Ordering::Relaxed) - before);
         round
-    };
-    for _ in 0..count {
-        let at = cluster.random.below(cluster.executing.len() as u64) as usize;
-        let (run, workers) = cluster.executing.swap_remove(at);
-        for rank in 0..workers {
-            let exit = WorkerExit::exited(0);
-            let round = measure(0, cluster, &mut |cluster| {
-                cluster.tell(&Fact::WorkerEnded { run, rank, exit: exit.clone() });
-            });
-            settle(cluster, round, &mut measure);
-        }
-        let spec = Arc::new(cluster.spec());
-        let task = cluster.engine.next_task_id();
-        let round =
-            measure(1, cluster, &mut |cluster| cluster.tell(&Fact::Submitted { task, spec: Arc::clone(&spec) }));
-        settle(cluster, round, &mut measure);
     }
-    for kind in 0..3 {
-        report(EVENTS[kind], std::mem::take(&mut times[kind]), allocations[kind]);
+
+    /// Carries out what a round decided, each answer an event of its own.
+    fn settle(&mut self, cluster: &mut Cluster, round: Round) {
+        let mut rounds = vec![round];
+        while let Some(round) = rounds.pop() {
+            for decision in &round.decisions {
+                for fact in cluster.answer(decision) {
+                    let event = if matches!(fact, Fact::WorkerStarted { .. }) { Event::Start } else { Event::End };
+                    rounds.push(self.measure(event, cluster, &fact));
+                }
+            }
+            drop(cluster.engine.drain_changes());
+        }
+    }
+
+    fn report(mut self) {
+        for (event, name) in [(Event::End, "ends"), (Event::Submission, "comes"), (Event::Start, "starts")] {
+            let times = &mut self.times[event as usize];
+            let allocations = &mut self.allocations[event as usize];
+            times.sort_unstable();
+            allocations.sort_unstable();
+            let sum: u64 = allocations.iter().sum();
+            println!(
+                "{name:8} median {:>9.1?}  p99 {:>9.1?}  max {:>9.1?}  allocations: median {} p90 {} mean {:.1}",
+                quantile(times, 500),
+                quantile(times, 990),
+                quantile(times, 1000),
+                quantile(allocations, 500),
+                quantile(allocations, 900),
+                sum as f64 / allocations.len().max(1) as f64
+            );
+        }
     }
 }
 
-/// Carries out what a round decided, each answer an event of its own.
-fn settle(
-    cluster: &mut Cluster,
-    round: Round,
-    measure: &mut impl FnMut(usize, &mut Cluster, &mut dyn FnMut(&mut Cluster)) -> Round,
-) {
-    let mut rounds = vec![round];
-    while let Some(round) = rounds.pop() {
-        for decision in &round.decisions {
-            match decision {
-                Decision::Start { run, placement, .. } => {
-                    let workers = u32::try_from(placement.workers.len()).expect("few");
-                    cluster.executing.push((*run, workers));
-                    for rank in 0..workers {
-                        let fact = Fact::WorkerStarted { run: *run, rank };
-                        rounds.push(measure(2, cluster, &mut |cluster| cluster.tell(&fact)));
-                    }
-                }
-                Decision::Suspend { run, .. } => {
-                    let at = cluster.executing.iter().rposition(|(known, _)| known == run).expect("it runs");
-                    let (run, workers) = cluster.executing.swap_remove(at);
-                    for rank in 0..workers {
-                        let exit = WorkerExit::exited(0).after_signal();
-                        let fact = Fact::WorkerEnded { run, rank, exit };
-                        rounds.push(measure(0, cluster, &mut |cluster| cluster.tell(&fact)));
-                    }
-                }
-                _ => {}
-            }
+fn quantile<T: Copy>(sorted: &[T], thousandths: usize) -> T {
+    sorted[(sorted.len() - 1) * thousandths / 1000]
+}
+
+fn events(cluster: &mut Cluster, count: usize) -> Measured {
+    let mut measured = Measured::default();
+    for _ in 0..count {
+        for fact in cluster.draw_end() {
+            let round = measured.measure(Event::End, cluster, &fact);
+            measured.settle(cluster, round);
         }
-        drop(cluster.engine.drain_changes());
+        let spec = Arc::new(cluster.spec());
+        let task = cluster.engine.next_task_id();
+        let round = measured.measure(Event::Submission, cluster, &Fact::Submitted { task, spec });
+        measured.settle(cluster, round);
     }
+    measured
+}
+
+fn snapshots(cluster: &mut Cluster) {
+    let since = Stopwatch::start();
+    let state = cluster.engine.snapshot();
+    println!("taking a snapshot: {:.1?}", since.elapsed());
+    let since = Stopwatch::start();
+    let engine = restoring(state);
+    println!("restoring it: {:.1?}", since.elapsed());
+    let kept = std::mem::replace(&mut cluster.engine, engine);
+    let since = Stopwatch::start();
+    let round = cold_round(cluster);
+    println!("cold full round over all waiting: {:.1?}, {} decisions", since.elapsed(), round.decisions.len());
+    cluster.engine = kept;
+}
+
+fn waiting_tasks(cluster: &mut Cluster, more: u64) {
+    let before = BYTES.load(Ordering::Relaxed);
+    for _ in 0..more {
+        let mixed = cluster.spec();
+        let models = vec![cluster.models[0].clone()];
+        let request = WorkerRequest { models, devices: mixed.request.devices, ..WorkerRequest::devices(1) };
+        cluster.submit(hai_core::model::TaskSpec { priority: Priority::Low, workers: 1, request, ..mixed });
+    }
+    cluster.round();
+    let per_task = (BYTES.load(Ordering::Relaxed) - before) / i64::try_from(more).expect("few");
+    println!("{more} more waiting tasks: {per_task} bytes each, their descriptions included");
+}
+
+fn gang(cluster: &mut Cluster, nodes: u64) {
+    let workers = 64.min(u32::try_from(nodes).expect("few") / 2);
+    let mut gang = cluster.one(0, Priority::ExtremeHigh, WorkerRequest::whole_node());
+    gang.workers = workers;
+    cluster.submit(gang);
+    let since = Instant::now();
+    let round = gang_round(cluster);
+    let victims = round.actions().count();
+    println!("room for {workers} whole nodes by preemption: {:.1?}, {victims} victims", since.elapsed());
+    cluster.answer_all(&round);
+    cluster.round();
 }
 
 fn main() {
@@ -278,69 +242,33 @@ fn main() {
     let nodes = 10_000 / divisor;
 
     let before = BYTES.load(Ordering::Relaxed);
-    let mut cluster = Cluster::new(nodes);
+    let mut cluster = Cluster::new(EngineConfig::default(), nodes);
     let per_node = (BYTES.load(Ordering::Relaxed) - before) / i64::try_from(nodes).expect("few");
     println!("{nodes} nodes: {per_node} bytes each, their descriptions included");
 
     let wanted = 160_000 / divisor;
-    let since = Instant::now();
+    let since = Stopwatch::start();
     for _ in 0..wanted {
         let spec = cluster.spec();
         cluster.submit(spec);
     }
     let submitted = since.elapsed();
-    let since = Instant::now();
-    let round = cluster.schedule();
+    let since = Stopwatch::start();
+    let round = first_round(&mut cluster);
     println!(
         "first round of {wanted} tasks, {} decisions: {:.1?} (submitting them {submitted:.1?})",
         round.decisions.len(),
         since.elapsed()
     );
-    cluster.answer(&round);
+    cluster.answer_all(&round);
     cluster.round();
     println!("{} runs, {} waiting", cluster.executing.len(), wanted as usize - cluster.executing.len());
 
-    events(&mut cluster, 200);
-    println!("-- warm --");
-    events(&mut cluster, count);
-
-    let since = Instant::now();
-    let state = cluster.engine.snapshot();
-    println!("taking a snapshot: {:.1?}", since.elapsed());
-    let since = Instant::now();
-    let mut restored = Engine::restore(EngineConfig::default(), state);
-    println!("restoring it: {:.1?}", since.elapsed());
-    let since = Instant::now();
-    let round = restored.schedule(cluster.now);
-    println!("cold full round over all waiting: {:.1?}, {} decisions", since.elapsed(), round.decisions.len());
-    drop(restored);
-
-    let before = BYTES.load(Ordering::Relaxed);
-    let more = 20_000 / divisor;
-    for _ in 0..more {
-        let mut spec = cluster.spec();
-        spec.priority = Priority::Low;
-        spec.workers = 1;
-        spec.request.models = vec![cluster.models[0].clone()];
-        spec.request = WorkerRequest {
-            devices: spec.request.devices,
-            models: vec![cluster.models[0].clone()],
-            ..WorkerRequest::devices(1)
-        };
-        cluster.submit(spec);
+    drop(events(&mut cluster, 200));
+    events(&mut cluster, count).report();
+    snapshots(&mut cluster);
+    waiting_tasks(&mut cluster, 20_000 / divisor);
+    for _ in 0..5 {
+        gang(&mut cluster, nodes);
     }
-    cluster.round();
-    let per_task = (BYTES.load(Ordering::Relaxed) - before) / i64::try_from(more).expect("few");
-    println!("{more} more waiting tasks: {per_task} bytes each, their descriptions included");
-
-    let mut gang = cluster.spec();
-    gang.priority = Priority::ExtremeHigh;
-    gang.workers = 64.min(u32::try_from(nodes).expect("few") / 2);
-    gang.request = WorkerRequest::whole_node();
-    let workers = gang.workers;
-    let since = Instant::now();
-    cluster.submit(gang);
-    let round = cluster.schedule();
-    let victims = round.actions().count();
-    println!("room for {workers} whole nodes by preemption: {:.1?}, {victims} victims", since.elapsed());
 }

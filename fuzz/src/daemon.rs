@@ -27,6 +27,7 @@ pub fn config_toml(bytes: &[u8]) {
     assert_eq!(again.levels, config.levels);
     assert_eq!(again.tasks, config.tasks);
     assert_eq!(again.rights, config.rights);
+    assert_eq!(again.teams, config.teams);
     assert_eq!(again.nodes, config.nodes);
     for node in &config.nodes {
         node.check().expect("a good configuration has only good nodes");

@@ -126,6 +126,7 @@ fn nodes_are_counted_by_what_they_are_refused_for() {
     let mut lab = Lab::hai(|_| {});
     lab.node(node("gone").not_ready());
     lab.node(node("shut").cordoned());
+    lab.node(node("left").draining());
     lab.node(node("spot").taint("spot"));
     lab.node(node("little").devices_of(8, "A100", 40));
     lab.node(node("other").devices_of(8, "T4", 80));
@@ -145,6 +146,7 @@ fn nodes_are_counted_by_what_they_are_refused_for() {
     };
     assert_eq!(refused(&NodeRefusal::NotReady), ["gone"]);
     assert_eq!(refused(&NodeRefusal::Cordoned), ["shut"]);
+    assert_eq!(refused(&NodeRefusal::Draining), ["left"]);
     assert_eq!(refused(&NodeRefusal::Taint { taint: "spot".to_owned() }), ["spot"]);
     assert_eq!(refused(&NodeRefusal::DeviceMemory { most_mib: 40 << 10 }), ["little"]);
     assert_eq!(refused(&NodeRefusal::ModelNotAsked), ["other"]);
@@ -160,6 +162,7 @@ fn nodes_are_counted_by_what_they_are_refused_for() {
         Change::Tolerates { taint: "spot".to_owned() },
         Change::NodeReady { node: NodeName::new("gone").expect("it is a name") },
         Change::Uncordoned { node: NodeName::new("shut").expect("it is a name") },
+        Change::Undrained { node: NodeName::new("left").expect("it is a name") },
     ] {
         assert!(found.contains(&wanted), "{wanted:?} is not among {found:?}");
     }

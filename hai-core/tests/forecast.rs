@@ -43,7 +43,7 @@ fn on_one_device_tasks_follow_each_other() {
     assert_eq!(c.doubts, [Doubt::ArrivalsUnknown, Doubt::Untried { scored: 0 }]);
     assert_eq!(
         c.to_string(),
-        "likely by 1970-01-01T00:02:30.000Z, nearly surely by 1970-01-01T00:02:30.000Z \
+        "probably by 1970-01-01T00:02:30.000Z, in nine of ten rollouts by 1970-01-01T00:02:30.000Z \
          (p50/p90 of 64 rollouts; durations: 3 given, 0 learned, 0 guessed)"
     );
     // Together they share their rollouts, and are told the same.
@@ -147,7 +147,14 @@ fn the_work_is_bounded() {
     assert!(said.rollouts >= 1 && said.rollouts < 64, "{said:?}");
     assert!(said.doubts.contains(&Doubt::CutShort { wanted: 64 }));
     let options = Options { rollouts: 3, ..Options::default() };
-    assert_eq!(forecast(&lab.engine, lab.now, &history, TaskId(62), &options).unwrap().rollouts, 3);
+    let few = forecast(&lab.engine, lab.now, &history, TaskId(62), &options).unwrap();
+    assert_eq!((few.rollouts, few.started_in, few.p90), (3, 3, None));
+    assert!(few.p50.is_some() && few.to_string().contains("more can not be told"), "{few}");
+    let none = Options { events: 1, ..Options::default() };
+    let said = forecast(&lab.engine, lab.now, &history, TaskId(62), &none).unwrap();
+    assert_eq!((said.rollouts, said.p50, said.uncorrected), (0, None, None));
+    assert!(!said.doubts.iter().any(|doubt| matches!(doubt, Doubt::BeyondHorizon { .. })), "{said:?}");
+    assert!(said.to_string().contains("can not be told"), "{said}");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 #[path = "hai_life/after.rs"]
 mod after;
+#[path = "hai_life/cards.rs"]
+mod cards;
 #[path = "hai_life/churn.rs"]
 mod churn;
 #[path = "hai_life/cuts.rs"]

@@ -497,3 +497,16 @@ fn the_protected_never_yield() {
     lab.submit(task("high").prio(High));
     assert_eq!(lab.round(), ["promise high", "suspend normal for high"]);
 }
+
+/// A run whose task's priority was changed counts as its owner's work of the new one at once: no other of that displaces it.
+#[test]
+fn a_new_priority_tells_at_once_whose_work_a_run_is() {
+    let mut lab = Lab::hai(|_| {}).with_devices(1);
+    lab.submit(task("t1").user("a").devices(1).prio(Priority::Low));
+    lab.pass(secs(1));
+    lab.reprioritise("t1", Priority::Auto);
+    lab.pass(secs(1));
+    lab.submit(task("t2").user("a").devices(1).prio(Priority::Auto));
+    lab.pass(secs(1));
+    assert_eq!(lab.state("t1"), TaskState::Running, "what it waits for is no reason to displace its own");
+}

@@ -21,9 +21,9 @@ const SEED: u64 = 20_261_123;
 const OPS: usize = 200;
 const OPS_AMID_NOISE_MAX: usize = 60;
 /// So many times as many stories as proptest would try are played in each share of a policy. By default that makes
-/// 10,240 stories in all.
-const HAI_TIMES: u32 = 4;
-const HAI_FIFO_TIMES: u32 = 6;
+/// 20,480 stories in all.
+const HAI_TIMES: u32 = 8;
+const HAI_FIFO_TIMES: u32 = 12;
 const REST_TIMES: u32 = 4;
 
 fn config(share: u64, times: u32) -> Config {

@@ -13,7 +13,7 @@ use support::{node, secs, task};
 
 /// The last digest of the story that `play` tells, for each policy. A change in what is decided, or in how it is
 /// written down, changes it; then, and only then, the new one belongs here.
-const HAI: &str = "b146f2a478dd498fc86575c2b5c6c1cb425ee2ac5fa5e7dbcb80faa0d94f7895";
+const HAI: &str = "21d9b48e40cfc64f5a42d47e283514ba19e7b35a1233a7f08535f3b18b80a838";
 const HAI_FIFO: &str = "f5595b8f9560e53753860c1836d08a8e49803cf1be352b32fc18cfa70dde7e12";
 
 const STEPS: u64 = 2_000;

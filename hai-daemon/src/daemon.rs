@@ -125,7 +125,8 @@ async fn local_config(config: &Config, dir: &Path, log_dir: &Path) -> Result<Loc
     })
 }
 
-/// A store without any right gets those of the configuration; from then on rights are changed through the API.
+/// A store without any right gets those of the configuration, and its teams if it has none; from then on both are
+/// changed through the API.
 async fn set_first_rights<S, C>(driver: &mut Driver<S, C>, config: &Config) -> Result<()>
 where
     S: hai_core::backend::Store,
@@ -135,8 +136,11 @@ where
         return Ok(());
     }
     let rights = config.rights.iter().cloned().map(|right| Command::Tell(Fact::RightSet { right }));
-    for reply in driver.step(wall_clock(), rights.collect()).await? {
-        reply.context("a right of the configuration can not be set")?;
+    let any_team = driver.engine().teams().next().is_some();
+    let teams = config.teams.iter().filter(|_| !any_team).cloned();
+    let teams = teams.map(|team| Command::Tell(Fact::TeamSet { team }));
+    for reply in driver.step(wall_clock(), teams.chain(rights).collect()).await? {
+        reply.context("a team or right of the configuration can not be set")?;
     }
     Ok(())
 }

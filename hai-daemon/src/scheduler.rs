@@ -44,11 +44,36 @@ pub struct Stats {
     commands: Counter,
     rejected: Counter,
     events: Counter,
+    copies: Counter,
+    checks: Counter,
+}
+
+/// The engine as it was between two steps, shared with all who looked then; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Still {
+    engine: Arc<Engine>,
+    moment: Moment,
+}
+
+/// Between which two steps something was seen. Nothing changes the engine but a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment(u64);
+
+/// What was shown of commands, and from what it was worked out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Names what they would do.
+    pub stamp: Stamp,
+    /// When that was.
+    pub at: Time,
+    /// When the engine was copied on which it was worked out.
+    pub seen: Moment,
 }
 
 enum Request {
     Command(Command, oneshot::Sender<Reply>),
-    Apply(Vec<Command>, Stamp, oneshot::Sender<Result<Vec<Reply>, Refused>>),
+    Apply(Vec<Command>, Box<Shown>, oneshot::Sender<Result<Vec<Reply>, Refused>>),
+    Still(oneshot::Sender<Still>),
     Inspect(Box<dyn FnOnce(&Engine) + Send>),
 }
 
@@ -57,6 +82,7 @@ impl std::fmt::Debug for Request {
         match self {
             Request::Command(command, _) => f.debug_tuple("Command").field(command).finish(),
             Request::Apply(commands, stamp, _) => f.debug_tuple("Apply").field(commands).field(stamp).finish(),
+            Request::Still(_) => f.write_str("Still"),
             Request::Inspect(_) => f.write_str("Inspect"),
         }
     }
@@ -108,22 +134,37 @@ impl Scheduler {
         Ok(reply.await.map_err(|_| RequestError::Stopped)??)
     }
 
-    /// Does all of this if it does now what was shown with this stamp; returns the numbers of submitted tasks once all is
-    /// stored.
+    /// Does all of this if it does now what was shown; returns the numbers of submitted tasks once all is stored. What is
+    /// known to do something else is not worth asking for: if something changed since, the scheduler works it out anew.
     ///
     /// # Errors
     /// [`RequestError`]; the inner error says why it is not done.
     pub async fn apply(
         &self,
         commands: Vec<Command>,
-        shown: Stamp,
+        shown: Shown,
     ) -> Result<Result<Vec<Option<TaskId>>, Refused>, RequestError> {
         let (sender, reply) = oneshot::channel();
-        self.requests.send(Request::Apply(commands, shown, sender)).await.map_err(|_| RequestError::Stopped)?;
+        self.requests
+            .send(Request::Apply(commands, Box::new(shown), sender))
+            .await
+            .map_err(|_| RequestError::Stopped)?;
         match reply.await.map_err(|_| RequestError::Stopped)? {
             Ok(replies) => Ok(Ok(replies.into_iter().collect::<Result<_, _>>()?)),
             Err(refused) => Ok(Err(refused)),
         }
+    }
+
+    /// The engine as it is, for those who look at it for longer. All who ask between two steps get the same copy, so the
+    /// scheduler waits for one copying at most for each step, and memory holds as many copies as steps are still looked at:
+    /// who asks must be one of few at a time.
+    ///
+    /// # Errors
+    /// [`RequestError::Stopped`].
+    pub async fn still(&self) -> Result<Still, RequestError> {
+        let (sender, answer) = oneshot::channel();
+        self.requests.send(Request::Still(sender)).await.map_err(|_| RequestError::Stopped)?;
+        answer.await.map_err(|_| RequestError::Stopped)
     }
 
     /// Looks at the live engine between two steps. `look` must be quick: the scheduler waits for it.
@@ -153,6 +194,47 @@ impl Scheduler {
     }
 }
 
+impl Still {
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// When it was copied.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        self.moment
+    }
+}
+
+/// What the loop knows of the engine besides what the driver does: between which steps it is, and the copy of now.
+#[derive(Debug, Default)]
+struct Steps {
+    now: Moment,
+    still: Option<Still>,
+}
+
+impl Steps {
+    fn still(&mut self, engine: &Engine, stats: &Stats) -> Still {
+        let moment = self.now;
+        let copy = || {
+            stats.copies.inc();
+            Still { engine: Arc::new(engine.clone()), moment }
+        };
+        self.still.get_or_insert_with(copy).clone()
+    }
+
+    /// What was copied is the past now.
+    fn stepped(&mut self) {
+        self.now.0 += 1;
+        if let Some(still) = self.still.take() {
+            // Taking a large engine apart takes about as long as copying it.
+            tokio::task::spawn_blocking(move || drop(still));
+        }
+    }
+}
+
 impl Inbox {
     /// Tells whoever listens.
     fn tell(&self, events: Vec<Event>) {
@@ -173,6 +255,8 @@ impl Stats {
             commands: Counter::default(),
             rejected: Counter::default(),
             events: Counter::default(),
+            copies: Counter::default(),
+            checks: Counter::default(),
         }
     }
 
@@ -187,6 +271,12 @@ impl Stats {
         registry.register("scheduler_commands", "Facts and submissions taken in", self.commands.clone());
         registry.register("scheduler_rejected", "Facts and submissions that could not be", self.rejected.clone());
         registry.register("scheduler_events", "Changes of tasks stored", self.events.clone());
+        registry.register("scheduler_copies", "Copies of the engine, for those who look at it", self.copies.clone());
+        registry.register(
+            "scheduler_checks",
+            "Previews worked out anew before they were made, since something had changed",
+            self.checks.clone(),
+        );
     }
 
     fn stepped(&self, since: Instant, answers: &[Reply]) {
@@ -207,6 +297,7 @@ pub async fn run<S: Store, C: Cluster>(
     stop: CancellationToken,
 ) -> Result<(), DriverError> {
     let mut requests = Vec::new();
+    let mut steps = Steps::default();
     loop {
         let now = wall_clock();
         let wake = driver.next_deadline().map(|at| Duration::from_millis(at.since(now).as_ms()));
@@ -237,6 +328,11 @@ pub async fn run<S: Store, C: Cluster>(
             match request {
                 Request::Apply(commands, shown, reply) => applies.push((commands, shown, reply)),
                 Request::Inspect(look) => look(driver.engine()),
+                Request::Still(reply) => {
+                    if !reply.is_closed() {
+                        drop(reply.send(steps.still(driver.engine(), &inbox.stats)));
+                    }
+                }
                 Request::Command(command, reply) => {
                     commands.push(command);
                     replies.push(Some(reply));
@@ -246,7 +342,14 @@ pub async fn run<S: Store, C: Cluster>(
         let due = driver.next_deadline().is_some_and(|at| at <= wall_clock());
         for (commands, shown, reply) in applies {
             let since = Instant::now();
-            let answers = driver.step_if(wall_clock(), commands, &shown).await?;
+            let answers = if shown.seen == steps.now && driver.is_settled() {
+                // The same engine at the same time does the same: it need not be worked out again.
+                Ok(driver.step(shown.at, commands).await?)
+            } else {
+                inbox.stats.checks.inc();
+                driver.step_if(wall_clock(), commands, &shown.stamp).await?
+            };
+            steps.stepped();
             inbox.stats.stepped(since, answers.as_deref().unwrap_or_default());
             inbox.tell(driver.take_events());
             // The asker may have gone away.
@@ -258,6 +361,7 @@ pub async fn run<S: Store, C: Cluster>(
         }
         let since = Instant::now();
         let answers = driver.step(wall_clock(), commands).await?;
+        steps.stepped();
         inbox.stats.stepped(since, &answers);
         inbox.tell(driver.take_events());
         for (reply, answer) in replies.into_iter().zip(answers) {
@@ -278,4 +382,60 @@ pub async fn run<S: Store, C: Cluster>(
 #[must_use]
 pub fn wall_clock() -> Time {
     Time::from(chrono::Utc::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use hai_core::backend::{MemoryCluster, MemoryStore};
+    use hai_core::engine::EngineConfig;
+    use hai_core::explain::what_if;
+    use hai_core::model::{Allowance, RightKey, RightRow};
+
+    use super::*;
+
+    /// A scheduler that runs until it is dropped.
+    async fn started() -> Scheduler {
+        let (store, cluster) = (MemoryStore::default(), MemoryCluster::new([]));
+        let driver = Driver::open(EngineConfig::default(), store, cluster, wall_clock()).await.expect("a driver");
+        let (scheduler, inbox) = channel();
+        tokio::spawn(run(driver, inbox, CancellationToken::new()));
+        scheduler
+    }
+
+    fn right(devices: u32) -> Command {
+        Command::Tell(Fact::RightSet { right: RightRow::new(RightKey::default(), Allowance::nodes(devices)) })
+    }
+
+    #[tokio::test]
+    async fn all_who_look_between_two_steps_share_one_copy() {
+        let scheduler = started().await;
+        let first = scheduler.still().await.expect("it runs");
+        for _ in 0..100 {
+            assert!(Arc::ptr_eq(&first.engine, &scheduler.still().await.expect("it runs").engine));
+        }
+        assert_eq!(scheduler.stats.copies.get(), 1);
+        scheduler.command(right(1)).await.expect("told");
+        let second = scheduler.still().await.expect("it runs");
+        assert_ne!(first.moment(), second.moment());
+        assert_eq!((first.engine().rights().count(), second.engine().rights().count()), (0, 1));
+        assert_eq!(scheduler.stats.copies.get(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_was_shown_is_worked_out_again_only_after_a_change() {
+        let scheduler = started().await;
+        let show = |still: &Still, command: &Command| {
+            let preview = what_if(still.engine(), wall_clock(), &[command.change()]).expect("it can be");
+            Shown { stamp: preview.stamp, at: preview.at, seen: still.moment() }
+        };
+        let still = scheduler.still().await.expect("it runs");
+        let (one, two) = (show(&still, &right(1)), show(&still, &right(2)));
+        let wrong = Shown { stamp: Stamp::new("0"), ..two.clone() };
+        assert!(scheduler.apply(vec![right(1)], one).await.expect("it runs").is_ok());
+        assert_eq!(scheduler.stats.checks.get(), 0);
+        let refused = scheduler.apply(vec![right(2)], wrong).await.expect("it runs");
+        assert!(matches!(refused, Err(Refused::Stale(_))), "{refused:?}");
+        assert!(scheduler.apply(vec![right(2)], two).await.expect("it runs").is_ok());
+        assert_eq!(scheduler.stats.checks.get(), 2);
+    }
 }

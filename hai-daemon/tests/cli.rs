@@ -148,6 +148,7 @@ fn help_teaches_and_wrong_usage_exits_with_2() {
         "when",
         "nodes",
         "rights",
+        "teams",
         "users",
         "init",
         "completions",
@@ -347,7 +348,10 @@ fn output_is_followed_through_suspends_to_the_end() {
     assert!(good(lab.hai(&["suspend", &task])).starts_with(&format!("task {task} is told to suspend; it is ")));
     lab.until_state(&task, "held");
     assert_eq!(
-        good(lab.hai(&["why", &task])).lines().next().map(|line| line.starts_with(&format!("task {task} is held: "))),
+        good(lab.hai(&["why", &task]))
+            .lines()
+            .next()
+            .map(|line| line.starts_with(&format!("task {task} is held; resume it"))),
         Some(true)
     );
     assert!(good(lab.hai(&["resume", &task])).starts_with(&format!("task {task} may run again; it is ")));
@@ -456,9 +460,8 @@ fn people_are_added_kept_apart_and_given_rights() {
     // A level without a right is waited for until an operator gives one.
     let urgent = good(ada(&["submit", "--priority", "EXTREME_HIGH", "--", "true"])).trim().to_owned();
     assert!(
-        good(ada(&["why", &urgent])).contains(
-            "the right of ada in group default is too small for it: at EXTREME_HIGH 0 GPUs may be held at once"
-        )
+        good(ada(&["why", &urgent]))
+            .contains("ada in group default has no right at EXTREME_HIGH: no row gives one; an operator can add it")
     );
     let right = ["--user", "ada", "--priority", "EXTREME_HIGH"];
     let set = good(lab.hai(&[&["rights", "set", "--devices", "1"][..], &right].concat()));
@@ -468,6 +471,16 @@ fn people_are_added_kept_apart_and_given_rights() {
     assert_eq!(good(lab.hai(&[&["rights", "rm"][..], &right].concat())), "the right is taken away\n");
     let (code, _) = bad(lab.hai(&[&["rights", "rm"][..], &right].concat()));
     assert_eq!(code, 1);
+
+    // Ada and Grace share two devices.
+    let team = ["teams", "set", "vision", "--parent", "lab", "--member", "grace,ada", "--pool", "default,devices=2"];
+    let said = good(lab.hai(&team));
+    assert_eq!(said, "team vision, a part of lab: ada,grace; default,nodes=0,devices=2\n");
+    assert!(good(lab.hai(&["teams"])).lines().any(|line| line == "vision\tlab\tada,grace\tdefault,nodes=0,devices=2"));
+    assert_eq!(bad(ada(&["teams"])).0, 1, "teams are for operators");
+    assert_eq!(bad(lab.hai(&["teams", "set", "vision", "--pool", "default"])).0, 2);
+    assert_eq!(good(lab.hai(&["teams", "rm", "vision"])), "team vision is removed\n");
+    assert_eq!(bad(lab.hai(&["teams", "rm", "vision"])).0, 1);
 
     // A new token makes the old one void.
     let new = good(lab.hai(&["users", "token", "ada"])).trim().to_owned();

@@ -1,11 +1,18 @@
 //! The configuration: what is read, what is refused and with which words, and what `config show` prints.
 
+#[path = "config/scheduler.rs"]
+mod scheduler;
+#[path = "config/team.rs"]
+mod team;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use hai_core::engine::Policy;
+use hai_core::engine::{Churn, Policy};
 use hai_core::model::{Allowance, Amount, Limit, Priority, Span};
+use hai_core::placement::PlacementPolicy;
+use hai_core::queue::order::{Aging, EarliestDeadline, OrderPolicy};
 use hai_daemon::config::flags::ConfigFlags;
 use hai_daemon::config::{Config, EXAMPLE, Environment, LogFormat, LogLevel, Origin};
 use proptest::prelude::*;
@@ -126,7 +133,7 @@ fn the_example_parses_and_tells_the_true_defaults() {
     let whole: String = EXAMPLE
         .lines()
         .map(|line| match line.strip_prefix('#') {
-            Some(setting) if setting.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => setting,
+            Some(setting) if setting.split_once(" = ").is_some_and(|(key, _)| !key.contains([' ', '#'])) => setting,
             _ => line,
         })
         .map(|line| format!("{line}\n"))
@@ -231,8 +238,8 @@ fn an_unknown_table_is_refused_with_what_was_meant() {
     assert_eq!(problem("listen = \"\""), "hai.toml:1:1: `listen` stands outside its table; write it under [server]");
     assert_eq!(
         problem("[zzzzzzzz]"),
-        "hai.toml:1:2: unknown table `zzzzzzzz`; there are [server], [data], [log], [scheduler], [devices], [tasks], [[node]] \
-         and [[right]]"
+        "hai.toml:1:2: unknown table `zzzzzzzz`; there are [server], [data], [log], [scheduler], [devices], [tasks], [[node]], \
+         [[team]] and [[right]]"
     );
     assert_eq!(
         problem("[node]\nname = \"a\""),
@@ -388,7 +395,8 @@ fn flags_go_over_variables_over_the_file_over_defaults() {
     let file = dir.path().join("hai.toml");
     std::fs::write(
         &file,
-        "[server]\nlisten = \"127.0.0.1:1\"\n[log]\nlevel = \"warn\"\n[tasks]\ndefault_priority = \"LOW\"\n",
+        "[server]\nlisten = \"127.0.0.1:1\"\n[log]\nlevel = \"warn\"\n[tasks]\ndefault_priority = \"LOW\"\n\
+         [scheduler]\ncross_zone_tasks = 2\norder = \"fair\"\nchurn = { free = 1, every = \"2h\" }\n",
     )
     .expect("it is written");
     let environment = environment(&[
@@ -396,6 +404,13 @@ fn flags_go_over_variables_over_the_file_over_defaults() {
         ("HAI_LOG_LEVEL", "debug"),
         ("HAI_SCHEDULER_BORROW", "yes"),
         ("HAI_SCHEDULER_LEVELS_VERY_HIGH_SLICE", "1h"),
+        ("HAI_SCHEDULER_ORDER", "earliest-deadline"),
+        ("HAI_SCHEDULER_PLACEMENT", "random"),
+        ("HAI_SCHEDULER_CROSS_ZONE_TASKS", "unlimited"),
+        ("HAI_SCHEDULER_RESERVE_AFTER", "never"),
+        ("HAI_SCHEDULER_AGING_EVERY", "1h"),
+        ("HAI_SCHEDULER_AGING_CAP", "3"),
+        ("HAI_SCHEDULER_CHURN_FREE", "7"),
         ("HAI_LOG_PATH", "/of/a/worker"),
         ("HAI_SERVER", "http://for.the.client"),
         ("HOME", "/home/ada"),
@@ -407,6 +422,12 @@ fn flags_go_over_variables_over_the_file_over_defaults() {
     assert_eq!(config.log.level, LogLevel::Debug);
     assert_eq!(config.tasks.default_priority, Priority::Low);
     assert_eq!(config.engine().timing(Priority::VeryHigh).slice, Span::from_mins(60));
+    let scheduler = &config.scheduler;
+    assert_eq!(scheduler.order, OrderPolicy::EarliestDeadline(EarliestDeadline {}));
+    assert_eq!(scheduler.placement, PlacementPolicy::Random { seed: 0 });
+    assert_eq!((scheduler.cross_zone_tasks, scheduler.reserve_after), (None, None));
+    assert_eq!(scheduler.aging, Some(Aging { every: Span::from_mins(60), cap: 3 }));
+    assert_eq!(scheduler.churn, Some(Churn { free: 7, every: Span::from_mins(120) }), "one of two is overridden");
     assert_eq!(config.data.dir, Path::new("/home/ada/.local/share/hai"));
     assert_eq!(config.origin("server.listen"), &Origin::Flag("--listen".to_owned()));
     assert_eq!(config.origin("log.format"), &Origin::Default);
@@ -417,6 +438,10 @@ fn flags_go_over_variables_over_the_file_over_defaults() {
         ("listen = \"127.0.0.1:3\"", "(from --listen)".to_owned()),
         ("level = \"debug\"", "(from HAI_LOG_LEVEL)".to_owned()),
         ("default_priority = \"LOW\"", format!("(from {name}:6:20)")),
+        ("order = \"earliest-deadline\"", "(from HAI_SCHEDULER_ORDER)".to_owned()),
+        ("cap = 3", "(from HAI_SCHEDULER_AGING_CAP)".to_owned()),
+        ("free = 7", "(from HAI_SCHEDULER_CHURN_FREE)".to_owned()),
+        ("every = \"2h\"", format!("(from {name}:10:29)")),
         ("slice = \"1h\"", "(from HAI_SCHEDULER_LEVELS_VERY_HIGH_SLICE)".to_owned()),
     ] {
         assert!(shown.lines().any(|line| line.starts_with(key) && line.ends_with(&from)), "{key}: {shown}");
@@ -444,6 +469,18 @@ fn a_wrong_variable_or_flag_is_told_by_its_name() {
         load(&none, &[("HAI_SCHEDULER_LEVELS_HIGH_SLICE", "1")]),
         "HAI_SCHEDULER_LEVELS_HIGH_SLICE: `1` is not a length of time; write a whole number with a unit, e.g. \
          `500ms`, `5s`, `30m`, `4h` or `2d`"
+    );
+    assert_eq!(
+        load(&none, &[("HAI_SCHEDULER_AGING_CAP", "2")]),
+        "HAI_SCHEDULER_AGING_CAP: aging has no every; set HAI_SCHEDULER_AGING_EVERY too"
+    );
+    assert_eq!(
+        load(&none, &[("HAI_SCHEDULER_CHURN_EVRY", "2h")]),
+        "HAI_SCHEDULER_CHURN_EVRY: there is no setting of this name; did you mean `HAI_SCHEDULER_CHURN_EVERY`?"
+    );
+    assert_eq!(
+        load(&none, &[("HAI_SCHEDULER_ORDER", "fiar")]),
+        "HAI_SCHEDULER_ORDER: `fiar` is not an order; did you mean `fair`?"
     );
     let flags = ConfigFlags { log_level: Some("loud".to_owned()), ..Default::default() };
     assert_eq!(
@@ -481,6 +518,7 @@ fn same(left: &Config, right: &Config) {
     assert_eq!((&left.server, &left.data, &left.log), (&right.server, &right.data, &right.log));
     assert_eq!((&left.scheduler, &left.levels), (&right.scheduler, &right.levels));
     assert_eq!((&left.tasks, &left.rights, &left.nodes), (&right.tasks, &right.rights, &right.nodes));
+    assert_eq!(left.teams, right.teams);
 }
 
 #[test]
@@ -488,6 +526,8 @@ fn what_is_shown_reads_back_as_the_same() {
     for text in [
         "",
         EXAMPLE,
+        scheduler::ALL,
+        include_str!("config/odd_keys.toml"),
         "[data]\ndir = \"a \\\"b\\\\ \\u0007 # ü\"\n[[node]]\nname=\"x\"\ncpu=0.25\nmemory=1\ntaints=[\"'\\\"\"]\n",
     ] {
         let config = parse(text);
@@ -504,6 +544,20 @@ fn pieces() -> impl Strategy<Value = String> {
         Just("[[right]]\n"),
         Just("[scheduler]\n"),
         Just("[scheduler.levels.HIGH]\n"),
+        Just("[scheduler.order]\n"),
+        Just("[scheduler.placement]\n"),
+        Just("[[scheduler.placement.typical]]\n"),
+        Just("[[scheduler.placement.part]]\n"),
+        Just("[scheduler.aging]\nevery = \"1h\"\ncap = 1\n"),
+        Just("[scheduler.weights]\n"),
+        Just("[[team]]\n"),
+        Just("[[team.pool]]\n"),
+        Just("policy = \"fair\"\n"),
+        Just("policy = \"fgd\"\n"),
+        Just("policy = \"weighted\"\n"),
+        Just("half_life = "),
+        Just("weight = 1\n"),
+        Just("group = "),
         Just("[tasks]\n"),
         Just("[log]\n"),
         Just("[data]\n"),

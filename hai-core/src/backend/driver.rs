@@ -18,6 +18,8 @@ use super::{
 
 /// Records between two snapshots: a restart replays at most about this many.
 const SNAPSHOT_EVERY: u64 = 1000;
+/// Steps in which a driver takes in what the cluster answers at once, before it does what was shown.
+const OWN_STEPS_MAX: u32 = 8;
 /// How long an order to leave that the cluster would not take waits until it is given again.
 const TELL_AGAIN_AFTER: Span = Span::from_secs(1);
 
@@ -234,7 +236,11 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         commands: Vec<Command>,
         shown: &Stamp,
     ) -> Result<Result<Vec<Reply>, Refused>, DriverError> {
-        if !self.own.is_empty() {
+        // What the cluster answered is taken in first; it may answer that again, but not for ever.
+        for _ in 0..OWN_STEPS_MAX {
+            if self.own.is_empty() {
+                break;
+            }
             self.step(now, Vec::new()).await?;
         }
         let changes: Vec<Change> = commands.iter().map(Command::change).collect();
@@ -452,6 +458,13 @@ impl<S: Store, C: Cluster> Driver<S, C> {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         [self.engine.next_deadline(), self.tell_again_at].into_iter().flatten().min()
+    }
+
+    /// Whether the driver itself has nothing to tell the engine. Then a [`Driver::step`] does just what [`what_if`] shows of
+    /// the same commands on a copy of the engine at the same time.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.own.is_empty()
     }
 
     /// The engine, to look at.

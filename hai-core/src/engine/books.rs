@@ -1,5 +1,6 @@
 //! Keeping the books straight: the queue, the charges and the list of who may have to yield, as tasks and runs change.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -10,7 +11,7 @@ use crate::queue::order::{AccountIx, Waiting};
 use crate::queue::{Member, Shape};
 use crate::rights::{Bill, BucketIx, GroupIx, Held, ModelIx, UserIx};
 
-use super::state::{Phase, Run, Status, Task};
+use super::state::{Billed, Phase, Reason, Run, Status, Task};
 use super::timers::Timer;
 use super::{Engine, FactError, Policy};
 
@@ -84,7 +85,15 @@ impl Engine {
                 let member = self.member(id);
                 let task = self.task_ref(id);
                 let class = self.queue.insert(shape, member, task.waiting_since);
-                self.task_mut(id).queued.0 = Some((class, member));
+                let behind = self.queue.first(class).2 != id;
+                let task = self.task_mut(id);
+                task.queued.0 = Some((class, member));
+                if behind && task.told.is_none() {
+                    // Nobody is told so; once it is the first of its class it is looked at.
+                    task.told = Some(Reason::Behind);
+                    self.changed_tasks.insert(id);
+                    return;
+                }
             }
             Policy::HaiFifo => {
                 let group = self.task_ref(id).spec.group.clone();
@@ -157,6 +166,40 @@ impl Engine {
         *task.account.0.get_or_insert_with(|| (self.book.user(&task.spec.user), self.book.group(&task.spec.group)))
     }
 
+    fn bill_as_told(&mut self, billed: &Billed) -> Bill {
+        let mut by_model: SmallVec<[(ModelIx, Charge); 1]> =
+            billed.by_model.iter().map(|(model, charge)| (self.book.model(model), *charge)).collect();
+        by_model.sort_unstable_by_key(|&(model, _)| model);
+        Bill { charge: billed.charge, by_model }
+    }
+
+    /// Writes down what the runs on a node are charged for: it is about to be described anew, and they are charged as
+    /// before, across restarts too.
+    pub(super) fn keep_bills_on(&mut self, ix: NodeIx) {
+        let runs: BTreeSet<RunId> = self.inventory.node(ix).holds().iter().map(|hold| hold.run).collect();
+        for id in runs {
+            let run = self.run_ref(id);
+            let Some((_, bills)) = run.bill.0.as_ref().filter(|_| run.billed.is_empty()) else { continue };
+            let named = |bill: &Bill| {
+                let mut by_model: Vec<(ModelName, Charge)> =
+                    bill.by_model.iter().map(|&(model, of)| (self.book.model_name(model).clone(), of)).collect();
+                by_model.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+                Billed { charge: bill.charge, by_model }
+            };
+            // Who has ended is charged no more, and where it was may be forgotten by whoever restores this.
+            let ended = Billed { charge: Charge::NOTHING, by_model: Vec::new() };
+            let mut billed = vec![ended; bills.len()];
+            run.alive().for_each(|rank| billed[rank] = named(&bills[rank]));
+            self.run_mut(id).billed = billed;
+        }
+    }
+
+    /// What a placement would use together.
+    pub(super) fn bill_of_placement(&mut self, placement: &Placement) -> Bill {
+        let bills: SmallVec<[Bill; 2]> = placement.workers.iter().map(|place| self.bill_of(place)).collect();
+        bills.iter().sum()
+    }
+
     /// What one worker uses, given its place.
     fn bill_of(&mut self, place: &WorkerPlacement) -> Bill {
         let node = self.inventory.find(&place.node).map(|ix| self.inventory.node(ix).spec());
@@ -205,6 +248,10 @@ impl Engine {
         let bucket = self.bucket_at(task, level);
         let bills = match self.run_mut(id).bill.0.take() {
             Some((_, bills)) => bills,
+            None if !self.run_ref(id).billed.is_empty() => {
+                let billed = self.run_ref(id).billed.clone();
+                billed.iter().map(|one| self.bill_as_told(one)).collect()
+            }
             None => {
                 let placement = self.run_ref(id).placement.clone();
                 placement.workers.iter().map(|place| self.bill_of(place)).collect()
@@ -272,7 +319,7 @@ impl Engine {
         }
         for &id in &self.promised {
             let of = self.runs.get(id).and_then(|run| run.bill.0.as_ref());
-            if of.is_some_and(|(of, _)| *of == bucket) {
+            if of.is_some_and(|(of, _)| self.book.share_a_limit(*of, bucket)) {
                 self.agenda.promised.insert(id);
             }
         }

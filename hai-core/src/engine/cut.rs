@@ -16,8 +16,10 @@ use super::state::Phase;
 use super::timers::Timer;
 
 impl Engine {
-    /// Takes back what is beyond rights, and takes back notices that are not needed any more.
-    pub(super) fn cut_rights(&mut self) {
+    /// Takes back what is beyond rights, and takes back notices that are not needed any more. True if anything was
+    /// decided.
+    pub(super) fn cut_rights(&mut self) -> bool {
+        let before = self.decisions.len();
         let asked = std::mem::take(&mut self.agenda.rights_cut);
         let chosen = self.choose_who_loses();
         // Chosen, they count as leaving; what is decided about them is decided about what they are.
@@ -46,6 +48,7 @@ impl Engine {
                 }
             }
         }
+        self.decisions.len() > before
     }
 
     /// Who has to give back, and why. Their bills are moved, as if they left.
@@ -205,8 +208,8 @@ impl Engine {
         self.timers.cancel(Timer::Notice(id));
     }
 
-    /// Borrowed work becomes entitled where rights became free, in the order of its rank.
-    pub(super) fn entitle_borrowed(&mut self) {
+    /// Borrowed work becomes entitled where rights became free, in the order of its rank. True if some did.
+    pub(super) fn entitle_borrowed(&mut self) -> bool {
         let borrowed =
             Claim { entitled: false, level: Priority::Low }..=Claim { entitled: false, level: Priority::ExtremeHigh };
         let mut runs: Vec<((Rank, TaskId), RunId)> = Vec::new();
@@ -217,14 +220,17 @@ impl Engine {
             }
         }
         runs.sort_unstable();
+        let mut any = false;
         for (_, id) in runs {
             let run = self.run_ref(id);
             let level = run.level;
             let Some((bucket, bill)) = run.bill() else { continue };
             if self.book.standing(bucket, &bill) == Standing::Now {
                 self.decide(Decision::Recharge { run: id, level, entitled: true });
+                any = true;
             }
         }
+        any
     }
 }
 

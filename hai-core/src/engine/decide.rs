@@ -125,6 +125,7 @@ impl Engine {
             leased_at: None,
             notice: None,
             told_at: None,
+            billed: Vec::new(),
             bill: Derived::default(),
         };
         self.runs.insert(run_id, run);

@@ -69,6 +69,16 @@ impl Fifo {
 /// A running task that may have to yield; the first in order yields first.
 type Later = (Reverse<usize>, Reverse<(Rank, TaskId)>, RunId);
 
+/// What came of dealing rights to one task.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deal {
+    pub(super) task: TaskId,
+    rank: Rank,
+    charge: Charge,
+    /// At which level it was dealt one, if at any.
+    pub(super) level: Option<Priority>,
+}
+
 /// A task that was dealt a right, at a level; the order is the queue's.
 type Place = (Reverse<Priority>, Rank, TaskId);
 
@@ -144,6 +154,43 @@ impl Engine {
 
     /// Deals rights in order of rank, and returns those that got one in order of priority.
     fn deal(&mut self, group: &GroupName) -> Vec<Place> {
+        let mut order = Vec::new();
+        self.deal_each(group, |engine, deal, dealt| {
+            let id = deal.task;
+            match deal.level {
+                Some(level) => {
+                    order.push((Reverse(level), deal.rank, id));
+                    if engine.task_ref(id).run().is_some() {
+                        engine.task_mut(id).found = None;
+                    }
+                }
+                None => {
+                    let spec = Arc::clone(&engine.task_ref(id).spec);
+                    let want = engine.right_lack(&spec, deal.charge);
+                    let found = match want {
+                        Want::RightInUse if spec.priority != Priority::Auto => {
+                            let bucket = engine.bucket_at(id, spec.priority);
+                            Found::Dealt(dealt.get(&bucket).copied().unwrap_or_default())
+                        }
+                        want => Found::Wants(want),
+                    };
+                    // One that is promised a place may lose it in this pass, and waits for this then.
+                    engine.task_mut(id).found = Some(found);
+                    engine.agenda.verdicts.insert(id);
+                }
+            }
+        });
+        order.sort_unstable();
+        order
+    }
+
+    /// Deals a group's rights in order of rank to all who have or want them, and tells of each what came of it, and what was
+    /// dealt before it.
+    pub(super) fn deal_each(
+        &mut self,
+        group: &GroupName,
+        mut told: impl FnMut(&mut Self, Deal, &BTreeMap<BucketIx, Charge>),
+    ) {
         let mut ranked: Vec<(Rank, TaskId)> = Vec::new();
         for &id in self.fifo.groups.get(group).into_iter().flatten() {
             let task = self.task_ref(id);
@@ -161,50 +208,25 @@ impl Engine {
         }
         ranked.sort_unstable();
         let mut dealt: BTreeMap<BucketIx, Charge> = BTreeMap::new();
-        let mut order = Vec::new();
-        for (rank, id) in ranked {
-            let spec = Arc::clone(&self.task_ref(id).spec);
-            let charge = match self.task_ref(id).run() {
+        for (rank, task) in ranked {
+            let charge = match self.task_ref(task).run() {
                 Some(run) => self.run_ref(run).charge(),
-                None => Charge::of(&spec),
+                None => Charge::of(&self.task_ref(task).spec),
             };
-            let mut has_room = |engine: &mut Self, level: Priority| {
-                let bucket = engine.bucket_at(id, level);
-                let taken = dealt.entry(bucket).or_default();
-                let fits = engine.book.allowance(bucket).covers(*taken + charge);
-                if fits {
-                    *taken += charge;
-                }
-                fits
+            let has_room = |engine: &mut Self, level: Priority| {
+                let bucket = engine.bucket_at(task, level);
+                let taken = dealt.get(&bucket).copied().unwrap_or_default();
+                engine.book.allowance(bucket).covers(taken + charge)
             };
-            let level = match spec.priority {
+            let level = match self.task_ref(task).spec.priority {
                 Priority::Auto => Priority::LEVELS.into_iter().find(|&level| has_room(self, level)),
                 level => has_room(self, level).then_some(level),
             };
-            match level {
-                Some(level) => {
-                    order.push((Reverse(level), rank, id));
-                    if self.task_ref(id).run().is_some() {
-                        self.task_mut(id).found = None;
-                    }
-                }
-                None => {
-                    let want = self.right_lack(&spec, charge);
-                    let found = match want {
-                        Want::RightInUse if spec.priority != Priority::Auto => {
-                            let bucket = self.bucket_at(id, spec.priority);
-                            Found::Dealt(dealt.get(&bucket).copied().unwrap_or_default())
-                        }
-                        want => Found::Wants(want),
-                    };
-                    // One that is promised a place may lose it in this pass, and waits for this then.
-                    self.task_mut(id).found = Some(found);
-                    self.agenda.verdicts.insert(id);
-                }
+            told(self, Deal { task, rank, charge, level }, &dealt);
+            if let Some(level) = level {
+                *dealt.entry(self.bucket_at(task, level)).or_default() += charge;
             }
         }
-        order.sort_unstable();
-        order
     }
 
     fn right_lack(&self, spec: &TaskSpec, charge: Charge) -> Want {
@@ -261,7 +283,8 @@ impl Engine {
         let bucket = self.bucket_at(id, level);
         let (ask, kinds) = (Ask::of(&self.inventory, &spec), KindSet::all());
         let within = Within::anything(When::Later, &kinds);
-        let question = Question { inventory: &self.inventory, ask: &ask, policy: self.placer.policy(), within };
+        let (inventory, policy) = (&self.inventory, self.placer.policy());
+        let question = Question { inventory, ask: &ask, policy, within, order: None };
         let plan = preemption::plan(&question, &yielders, true, |leave| self.right_without(&spec, bucket, leave));
         match plan {
             Some(plan) => {

@@ -3,6 +3,7 @@
 
 use crate::inventory::{Node, Room, Stage};
 use crate::model::*;
+use crate::placement;
 use crate::rights::book::Standing;
 
 use super::Engine;
@@ -12,9 +13,7 @@ impl Engine {
     /// Tells runs to leave or end that have no choice.
     pub(super) fn force(&mut self) {
         if self.agenda.rights_freed {
-            for id in std::mem::take(&mut self.unfollowed) {
-                self.agenda.runs.insert(id);
-            }
+            self.look_at_unfollowed();
         }
         let looked_at = self.agenda.runs.take();
         for &id in &looked_at {
@@ -27,6 +26,21 @@ impl Engine {
         if std::mem::take(&mut self.agenda.rights_freed) && self.config.borrow {
             self.entitle_borrowed();
         }
+    }
+
+    fn look_at_unfollowed(&mut self) {
+        for id in std::mem::take(&mut self.unfollowed) {
+            self.agenda.runs.insert(id);
+        }
+    }
+
+    /// Borrowed work becomes entitled where the policy freed rights that nobody who waits could use. True if some did.
+    pub(super) fn entitle_freed(&mut self) -> bool {
+        if !self.config.borrow || !std::mem::take(&mut self.agenda.rights_freed) {
+            return false;
+        }
+        self.look_at_unfollowed();
+        self.entitle_borrowed()
     }
 
     fn force_run(&mut self, id: RunId) {
@@ -188,8 +202,10 @@ impl Engine {
     fn devices_well(&self, id: RunId) -> bool {
         let spec = &self.task_ref(self.run_ref(id).task).spec;
         self.places(id, |node, place| {
+            // A whole node comes with all that is in it, slices included, unless the request says what it wants.
+            let any_kind = place.whole_node && !spec.request.is_picky();
             let well = |device: &DeviceId| {
-                let fits = |known: &DeviceSpec| known.health.is_healthy() && spec.request.accepts(known);
+                let fits = |known: &DeviceSpec| known.health.is_healthy() && (any_kind || spec.request.accepts(known));
                 node.spec().devices.iter().any(|known| known.id == *device && fits(known))
             };
             let mut room = Room::of_empty(node.spec());
@@ -200,7 +216,13 @@ impl Engine {
                 || (node.spec().devices.len() == place.devices.len()
                     && node.spec().cpu_milli == place.cpu_milli
                     && node.spec().memory_mib == place.memory_mib);
-            place.devices.iter().all(well)
+            // A part is of the device that it was promised of.
+            let part_well = place.part.is_none_or(|part| {
+                let known = node.spec().devices.iter().find(|known| place.devices.contains(&known.id));
+                known.is_some_and(|known| placement::part_of(spec.request.devices, known.memory_mib) == Some(part))
+            });
+            part_well
+                && place.devices.iter().all(well)
                 && whole_well
                 && self.holds_fit(node, id, room)
                 && node.spec().taints.is_subset(&spec.tolerates)

@@ -35,6 +35,16 @@ pub(super) enum Search {
     Slices,
 }
 
+/// A key of the owners' numbers, borrowed.
+#[derive(Hash)]
+struct OwnerName<'a>(&'a UserName, Priority);
+
+impl indexmap::Equivalent<(UserName, Priority)> for OwnerName<'_> {
+    fn equivalent(&self, (user, priority): &(UserName, Priority)) -> bool {
+        self.0 == user && self.1 == *priority
+    }
+}
+
 /// The owner of background work.
 const NOBODY: Owner = Owner(u32::MAX - 1);
 
@@ -61,7 +71,8 @@ impl Engine {
         loop {
             self.try_turns();
             self.slices_ended.append(&mut self.agenda.slices.take());
-            if !self.pass_reservations() && !self.pass_slices() {
+            // What starts within right may call back what is borrowed, and what was freed may end notices.
+            if !self.pass_reservations() && !self.pass_slices() && !self.entitle_freed() && !self.cut_rights() {
                 break;
             }
         }
@@ -70,6 +81,7 @@ impl Engine {
         self.freed_nodes.clear();
         self.slices_ended.clear();
         self.newly_blocked.clear();
+        self.lacked_right.clear();
     }
 
     /// Tries every class whose turn it is, the best claim first.
@@ -94,6 +106,12 @@ impl Engine {
     fn try_class(&mut self, class: ClassId, ask: AskId, turn: Turn) {
         let (_, _, head) = self.queue.first(class);
         self.agenda.verdicts.insert(head);
+        // It lacked a right and was to borrow; what was taken back from others since may be right enough.
+        if self.lacked_right.remove(&class) && !turn.claim.entitled && self.right(head).is_ok() {
+            let turn = self.turn(class, true);
+            self.queue.set_turn(class, turn);
+            return;
+        }
         let claim = self.claim_of(class, turn.claim.entitled);
         // A class that waited for room found none anywhere, so one worker fits where something was freed or nowhere.
         // With the claim that it had then; an AUTO task may have a better one now.
@@ -103,11 +121,20 @@ impl Engine {
         match self.try_first(head, ask, claim, search) {
             // The rest of the class has its turn, or waits as before.
             Tried::Placed => {}
-            Tried::Wants(_, true) if turn.claim.entitled && self.config.borrow => {
+            Tried::Wants(want, true) if turn.claim.entitled && self.config.borrow => {
+                if matches!(want, Want::Right | Want::RightInUse | Want::TeamInUse) {
+                    self.lacked_right.insert(class);
+                }
                 let turn = self.turn(class, false);
                 self.queue.set_turn(class, turn);
             }
             Tried::Wants(want, borrows) => {
+                let (mut want, mut turn, mut claim) = (want, turn, claim);
+                if !claim.entitled && claim != Claim::BACKGROUND && self.right(head).is_ok() {
+                    // Its right leaves out what is free, and so it tried to borrow that. It waits for what it has a right to.
+                    (want, turn, claim) = (self.missing(ask), self.turn(class, true), self.claim_of(class, true));
+                    self.right_limits = true;
+                }
                 let since = self.task_ref(head).waiting_since;
                 // Where its right keeps it from some devices, more of the right may be as good as more room.
                 let by_right = if want == Want::Room && self.right_limits { Want::RightInUse } else { want };
@@ -163,6 +190,9 @@ impl Engine {
             for ask in asks.drain(..) {
                 let Some((turn, _)) = self.queue.best_of(ask) else { continue };
                 let claim = self.queue.in_vain(ask).map_or(turn.claim, |tried| tried.max(turn.claim));
+                if !self.may_be_freed(ask, ix, claim) {
+                    continue;
+                }
                 let at = rooms.iter().position(|(known, _)| *known == claim).unwrap_or_else(|| {
                     rooms.push((claim, self.room_below(ix, claim)));
                     rooms.len() - 1
@@ -198,10 +228,20 @@ impl Engine {
     /// How many workers of this ask would fit on the node if all that yields to such a claim left.
     pub(super) fn fitting(&self, ask: AskId, ix: NodeIx, claim: Claim) -> u32 {
         match self.inventory.get(ix) {
-            Some(node) if self.ask(ask).allows(&self.inventory, node) => {
+            Some(node) if self.may_be_freed(ask, ix, claim) && self.ask(ask).allows(&self.inventory, node) => {
                 self.fitting_in(ask, ix, &self.room_below(ix, claim))
             }
             _ => 0,
+        }
+    }
+
+    /// Cheap: false only if no worker of this ask would fit on the node even if all that yields to such a claim left.
+    fn may_be_freed(&self, ask: AskId, ix: NodeIx, claim: Claim) -> bool {
+        match self.ask(ask).request().devices {
+            Devices::Count(count) => {
+                self.inventory.free_later(ix) + self.yielders.by_claim(ix).below(claim) >= count.min(u16::MAX.into())
+            }
+            Devices::WholeNode | Devices::Share(_) | Devices::Memory(_) => true,
         }
     }
 
@@ -209,7 +249,7 @@ impl Engine {
     fn fitting_in(&self, ask: AskId, ix: NodeIx, room: &Room) -> u32 {
         let (ask, node) = (self.ask(ask), self.inventory.node(ix));
         let everything = KindSet::all();
-        if !ask.allows(&self.inventory, node) {
+        if !ask.may_fit_in(room) || !ask.allows(&self.inventory, node) {
             return 0;
         }
         Seat::new(&self.inventory, ask, &everything, node, room).capacity()
@@ -320,9 +360,20 @@ impl Engine {
                 _ => None,
             })
         };
+        // It lacks the right, and might borrow but for this team.
+        let lender = |engine: &mut Self| {
+            let level = Some(engine.task_ref(id).spec.priority).filter(|level| *level != Priority::Auto);
+            match engine.stand(id, level.unwrap_or(Priority::Low), true).standing {
+                Standing::TeamUsed(team) => Some(team),
+                _ => None,
+            }
+        };
         match want {
             Want::Right | Want::RightInUse => Some((Waiter::User(user), group)),
-            Want::TeamInUse => Some((team(self).map_or(Waiter::User(user), Waiter::Team), group)),
+            Want::TeamInUse => {
+                let team = team(self).or_else(|| lender(self));
+                Some((team.map_or(Waiter::User(user), Waiter::Team), group))
+            }
             Want::Group | Want::Nodes | Want::Room | Want::Turn(_) => None,
         }
     }
@@ -343,7 +394,8 @@ impl Engine {
         let in_vain = if plain { self.queue.in_vain(ask) } else { None };
         if in_vain.is_none() {
             if now && let Some(placement) = self.place(id, ask, When::Now, &avoid, &stand) {
-                self.start(id, placement, level, claim.entitled);
+                let entitled = claim.entitled || self.is_within_right(id, level, claim, &placement);
+                self.start(id, placement, level, entitled);
                 return Tried::Placed;
             }
             if claim.entitled
@@ -375,11 +427,52 @@ impl Engine {
         if claim == Claim::BACKGROUND {
             return Tried::Wants(self.missing(ask), false);
         }
+        if self.right_limits {
+            if self.start_at_lesser_level(id, ask, level, &avoid) {
+                return Tried::Placed;
+            }
+            return Tried::Wants(self.missing(ask), true);
+        }
         match self.right(id) {
             // What it borrows or not depends on its right too.
             Err(right) if !claim.entitled => Tried::Wants(right, true),
             _ => Tried::Wants(self.missing(ask), false),
         }
+    }
+
+    /// Whether what is about to be borrowed is within right after all: a right is held against devices of one kind at a
+    /// time before there is a place, which may be of several.
+    fn is_within_right(&mut self, id: TaskId, level: Priority, claim: Claim, placement: &Placement) -> bool {
+        if claim == Claim::BACKGROUND {
+            return false;
+        }
+        let bill = self.bill_of_placement(placement);
+        let bucket = self.bucket_at(id, level);
+        self.book.standing(bucket, &bill) == Standing::Now
+    }
+
+    /// Where the right of an AUTO task at its level leaves out what is free, a lesser level's may not. True if it starts,
+    /// or has a promise.
+    fn start_at_lesser_level(&mut self, id: TaskId, ask: AskId, level: Priority, avoid: &[NodeIx]) -> bool {
+        if self.task_ref(id).spec.priority != Priority::Auto {
+            return false;
+        }
+        for level in Priority::LEVELS.into_iter().filter(|&lesser| lesser < level) {
+            let stand = self.stand(id, level, false);
+            if stand.standing == Standing::Now
+                && let Some(placement) = self.place(id, ask, When::Now, avoid, &stand)
+            {
+                self.start(id, placement, level, true);
+                return true;
+            }
+            if matches!(stand.standing, Standing::Now | Standing::Later)
+                && let Some(placement) = self.place(id, ask, When::Later, avoid, &stand)
+            {
+                self.promise(id, placement, level, true);
+                return true;
+            }
+        }
+        false
     }
 
     /// The level that a task would be charged to with such a claim, and how it stands to that right.
@@ -432,13 +525,20 @@ impl Engine {
         if !slices && !self.yielders.any_below(&spec.group, claim) {
             return Preempted::No { spared: false };
         }
-        let avoid = self.nodes_to_leave_alone(id, claim);
+        // Holes may be filled for a while; but nobody is told to leave for a place that would have to be left at once.
+        let kept = self.nodes_kept_for_better(id, claim);
+        let mut avoid = self.nodes_to_leave_alone(id, claim);
+        avoid.extend_from_slice(&kept);
+        avoid.sort_unstable();
+        avoid.dedup();
+        self.order_nodes(ask, stand);
         let question = self.question(ask, &avoid, stand);
         let winner = Winner { question, group: &spec.group, below: claim, owner: self.owner(&spec), now: self.now };
-        let (mut yielders, spared) = match search {
+        let (mut yielders, mut spared) = match search {
             Search::Freed => preemption::candidates_on(&self.yielders, &winner, &self.freed_nodes),
             Search::Everywhere | Search::Slices => preemption::candidates(&self.yielders, &winner),
         };
+        spared |= !kept.is_empty();
         if slices {
             let mut over: Vec<RunId> = self.over_slice(&spec.group, claim, &spec.user).collect();
             over.extend(self.fillers(id));
@@ -464,7 +564,7 @@ impl Engine {
     fn fillers(&self, id: TaskId) -> Vec<RunId> {
         let Some(kept) = self.reservations.get(&id) else { return Vec::new() };
         let here = kept.nodes.iter().flat_map(|&ix| self.yielders.on_node(ix)).map(|there| there.run);
-        here.filter(|&run| self.fills(self.run_ref(run), kept)).collect()
+        here.filter(|&run| self.fills(run, kept)).collect()
     }
 
     /// A user at a priority, as a number; all who have none yet look the same. Background work is nobody's, so that it
@@ -473,7 +573,7 @@ impl Engine {
         if spec.kind.is_background() {
             return NOBODY;
         }
-        self.owners.get(&(spec.user.clone(), spec.priority)).copied().unwrap_or(Owner(u32::MAX))
+        self.owners.get(&OwnerName(&spec.user, spec.priority)).copied().unwrap_or(Owner(u32::MAX))
     }
 
     /// The same, with a number of its own from now on.
@@ -482,7 +582,11 @@ impl Engine {
             return NOBODY;
         }
         let next = Owner(u32::try_from(self.owners.len()).unwrap_or(u32::MAX).min(u32::MAX - 2));
-        *self.owners.entry((spec.user.clone(), spec.priority)).or_insert(next)
+        if let Some(&known) = self.owners.get(&OwnerName(&spec.user, spec.priority)) {
+            return known;
+        }
+        self.owners.insert((spec.user.clone(), spec.priority), next);
+        next
     }
 
     /// From when on a run may be told to leave for a better claim: if it can be suspended, once its protected time is over.
@@ -598,8 +702,10 @@ impl Engine {
         let waiting: Vec<(Claim, TaskId, ClassId)> =
             self.queue.by_wait(group).filter(|(claim, ..)| claim.entitled).collect();
         let mut in_vain: BTreeSet<(AskId, Claim)> = BTreeSet::new();
-        for (claim, head, class) in waiting {
+        for (_, head, class) in waiting {
             let ask = self.queue.ask(class);
+            // At which level there is some right left for an AUTO task may have changed since it was last tried.
+            let claim = self.claim_of(class, true);
             if in_vain.contains(&(ask, claim)) {
                 continue;
             }

@@ -1,9 +1,10 @@
 //! Looks at what the engine knows, for those who explain its decisions. Nothing here decides anything.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::inventory::{Inventory, Kind, KindSet, NodeIx};
+use crate::inventory::{Inventory, KindSet, NodeIx};
 use crate::model::*;
 use crate::placement;
 use crate::preemption::Owner;
@@ -58,6 +59,19 @@ pub(crate) struct LineKey {
     pub(crate) owner: u128,
     pub(crate) member: Member,
 }
+
+/// What came of dealing rights to a task in strict order.
+#[derive(Clone, Debug)]
+pub(crate) struct DealLook {
+    /// The level at which it was dealt one, if at any.
+    pub(crate) level: Option<Priority>,
+    /// What those before it were dealt, at each level that it may be charged to.
+    pub(crate) before: Vec<(Priority, Charge)>,
+}
+
+/// At which level the tasks of a group were dealt their rights; those that were not are left out. Nobody if rights are not
+/// dealt.
+pub(crate) type Dealt = BTreeMap<TaskId, Priority>;
 
 /// Where a waiting task may go, and with which claim.
 #[derive(Clone, Debug)]
@@ -143,7 +157,7 @@ impl Engine {
     /// Whether a run fills nodes that are kept for a task, so that it gives way to it at once.
     pub(crate) fn look_fills(&self, run: RunId, task: TaskId) -> bool {
         match (self.runs.get(run), self.reservations.get(&task)) {
-            (Some(run), Some(kept)) => self.fills(run, kept),
+            (Some(_), Some(kept)) => self.fills(run, kept),
             _ => false,
         }
     }
@@ -220,21 +234,52 @@ impl Engine {
         self.stand(id, level, false).standing
     }
 
+    /// What dealing rights in strict order gives a task; `None` where rights are not dealt, or not to it.
+    pub(crate) fn look_deal(&mut self, id: TaskId) -> Option<DealLook> {
+        if self.config.policy != Policy::HaiFifo {
+            return None;
+        }
+        let group = self.task_ref(id).spec.group.clone();
+        let buckets = self.look_buckets(id);
+        let mut found = None;
+        self.deal_each(&group, |_, deal, dealt| {
+            if deal.task == id {
+                let before =
+                    |&(level, bucket): &(Priority, BucketIx)| (level, dealt.get(&bucket).copied().unwrap_or_default());
+                found = Some(DealLook { level: deal.level, before: buckets.iter().map(before).collect() });
+            }
+        });
+        found
+    }
+
+    /// The same of all tasks of a group.
+    pub(crate) fn look_dealt(&mut self, group: &GroupName) -> Dealt {
+        let mut levels = Dealt::new();
+        if self.config.policy == Policy::HaiFifo {
+            self.deal_each(group, |_, deal, _| levels.extend(deal.level.map(|level| (deal.task, level))));
+        }
+        levels
+    }
+
     /// The level that a task would be charged to within its right, if it has one now or will have once others have left.
     pub(crate) fn look_level(&mut self, id: TaskId) -> Option<Priority> {
         self.right(id).ok().map(|(level, _)| level)
     }
 
-    /// What the fewest workers of a task would be charged, for each kind of device that would do; once if that makes no
-    /// difference.
+    /// What the fewest workers of a task would be charged, for each kind of device that its group has for it; once if
+    /// that makes no difference.
     pub(crate) fn look_bills(&mut self, id: TaskId) -> Vec<Bill> {
         let spec = Arc::clone(&self.task_ref(id).spec);
         if !self.kinds_matter(&spec.request) {
             return vec![Bill::of_charge(Charge::of(&spec))];
         }
-        let kinds: Vec<Kind> = self.inventory.catalogue().kinds().map(|(_, kind)| kind.clone()).collect();
-        let suits = kinds.iter().filter(|kind| kind.suits(&spec.request));
-        suits.map(|kind| self.bill_of_worker(&spec.request, kind).times(spec.workers_min())).collect()
+        // A bill is told by the models' names, also those that no right has named yet.
+        let catalogue = self.inventory.catalogue();
+        let kinds = self.inventory.group_kinds(&spec.group).map(|kind| catalogue.kind(kind).model.clone());
+        for model in kinds.collect::<Vec<_>>() {
+            self.book.model(&model);
+        }
+        self.bills_asked(&spec)
     }
 
     /// Whether a task that lacks a right may run on borrowed capacity: whether that is allowed at all, and the team that
@@ -280,12 +325,14 @@ impl Engine {
     }
 
     /// Where a waiting task stands among those of its group. Only its own number is looked at where those of a class differ.
-    pub(crate) fn look_line_key(&mut self, id: TaskId) -> Option<LineKey> {
+    /// Where rights are dealt, those that got theirs come first.
+    pub(crate) fn look_line_key(&mut self, id: TaskId, dealt: &Dealt) -> Option<LineKey> {
         let task = self.tasks.get(id).filter(|task| task.status == Status::Waiting)?;
         let spec = Arc::clone(&task.spec);
         let rank = (spec.rank(id), id);
         let Some((class, member)) = task.queued.0 else {
-            let claim = Claim { entitled: true, level: spec.priority };
+            let level = dealt.get(&id).copied();
+            let claim = Claim { entitled: level.is_some(), level: level.unwrap_or(spec.priority) };
             return Some(LineKey { claim: Reverse(claim), owner: 0, member: (0, rank.0, rank.1) });
         };
         let lacks = matches!(self.queue.want(class), Some(Want::Right | Want::RightInUse | Want::TeamInUse));

@@ -25,18 +25,23 @@ mod remember;
 mod reserve;
 mod sim;
 mod snapshot;
+mod sound;
 mod state;
 mod timers;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 pub use config::{Churn, EngineConfig, Policy, Timing};
 pub use error::FactError;
-pub(crate) use looks::{LineKey, Manner, RunLook, Seating};
+pub(crate) use looks::{DealLook, LineKey, Manner, RunLook, Seating};
 pub use snapshot::EngineState;
+pub use sound::StateError;
 
+use indexmap::IndexMap;
+use rustc_hash::FxHasher;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::{Inventory, NodeIx};
@@ -109,12 +114,14 @@ pub struct Engine {
     /// For whom nodes are kept.
     reservations: BTreeMap<TaskId, Reservation>,
     /// Users at priorities, as numbers.
-    owners: BTreeMap<(UserName, Priority), Owner>,
+    owners: IndexMap<(UserName, Priority), Owner, BuildHasherDefault<FxHasher>>,
     agenda: Agenda,
     /// Nodes that were freed, as far as this round has taken them in.
     freed_nodes: Vec<NodeIx>,
     /// Classes that this round found to lack room.
     newly_blocked: Vec<ClassId>,
+    /// Classes that this round found to lack a right, and that have not had their turn to borrow yet.
+    lacked_right: BTreeSet<ClassId>,
     asks_buffer: Vec<AskId>,
     /// The ask that was just tried, and up to which claim that was in vain.
     vain: Option<(AskId, Claim)>,
@@ -201,10 +208,11 @@ impl Engine {
             over_slice: BTreeMap::new(),
             yielders: Yielders::default(),
             reservations: BTreeMap::new(),
-            owners: BTreeMap::new(),
+            owners: IndexMap::default(),
             agenda: Agenda::default(),
             freed_nodes: Vec::new(),
             newly_blocked: Vec::new(),
+            lacked_right: BTreeSet::new(),
             asks_buffer: Vec::new(),
             vain: None,
             right_limits: false,
@@ -238,7 +246,13 @@ impl Engine {
         self.settle_promises(false);
         match self.config.policy {
             Policy::Hai => self.pass_hai(),
-            Policy::HaiFifo => self.pass_fifo(),
+            Policy::HaiFifo => loop {
+                self.pass_fifo();
+                // What was charged anew may end notices.
+                if !self.cut_rights() {
+                    break;
+                }
+            },
         }
         self.settle_promises(true);
         let verdicts = self.tell_verdicts();
@@ -333,12 +347,15 @@ impl Engine {
     }
 
     /// What a run would lose if it had to leave now, or had when it was told to, in device-milliseconds: its work since the
-    /// last checkpoint, and what starting it again costs. `None` if there is no such run.
+    /// last checkpoint, and what starting it again costs; a part of a device counts as that part. `None` if there is no such run.
     #[must_use]
     pub fn at_stake(&self, run: RunId) -> Option<u64> {
         let at = self.runs.get(run)?.told_at.unwrap_or(self.now);
-        let (loss, devices) = self.stake(run);
-        Some(loss.at(at, devices))
+        let (loss, _) = self.stake(run);
+        let run = self.run_ref(run);
+        let milli: u64 = run.alive().map(|rank| run.placement.workers[rank].device_milli()).sum();
+        let exact = u128::from(loss.at(at, 1)) * u128::from(milli) / 1000;
+        Some(u64::try_from(exact).unwrap_or(u64::MAX))
     }
 
     /// All nodes, by name.

@@ -24,6 +24,7 @@ impl Named for EngineState {
             next_run: _,
             gone: _,
             failed: _,
+            kept_from: _,
             config: _,
         } = self;
         nodes.each_name(renamer);
@@ -112,6 +113,8 @@ impl Named for Run {
             leased_at: _,
             notice: _,
             told_at: _,
+            // Models keep their names.
+            billed: _,
             bill: _,
         } = self;
         placement.each_name(renamer);

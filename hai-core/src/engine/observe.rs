@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::inventory::KindIx;
 use crate::model::*;
 
 use super::state::{Derived, Phase, Run, Status, Task};
@@ -158,6 +159,10 @@ impl Engine {
             self.enqueue(id);
         }
         if let Some(run) = self.known(id)?.run() {
+            if !matches!(self.run_ref(run).phase, Phase::Vacating { .. }) {
+                // Whose work it counts as goes by the priority that was asked for.
+                self.list(run);
+            }
             self.agenda.runs.insert(run);
             self.freed_by(run);
         }
@@ -225,15 +230,27 @@ impl Engine {
 
     fn node_set(&mut self, spec: &NodeSpec) -> Result<bool, FactError> {
         spec.check()?;
+        let mut groups = vec![spec.group.clone()];
         if let Some(ix) = self.inventory.find(&spec.name) {
             let node = self.inventory.node(ix);
             if node.spec() == spec && !node.is_gone() {
                 return Ok(false);
             }
             let group = node.spec().group.clone();
+            let models = |spec: &NodeSpec| -> Vec<(DeviceId, ModelName)> {
+                spec.devices.iter().map(|device| (device.id.clone(), device.model.clone())).collect()
+            };
+            if !node.holds().is_empty() && models(node.spec()) != models(spec) {
+                self.keep_bills_on(ix);
+            }
             self.capacity_changed(&group);
+            groups.push(group);
         }
+        let before = self.kinds_in(&groups);
         let ix = self.inventory.set(spec.clone());
+        if self.kinds_in(&groups) != before {
+            self.kinds_changed(&groups);
+        }
         self.cool_on(ix);
         // A device that had vanished may be back, with whom it was given to still on it.
         let runs = &self.runs;
@@ -250,9 +267,26 @@ impl Engine {
         }
         let group = self.inventory.node(ix).spec().group.clone();
         self.look_at_runs_on(ix);
+        let groups = [group];
+        let before = self.kinds_in(&groups);
         self.inventory.remove(ix);
+        if self.kinds_in(&groups) != before {
+            self.kinds_changed(&groups);
+        }
+        let [group] = groups;
         self.capacity_changed(&group);
         Ok(true)
+    }
+
+    fn kinds_in(&self, groups: &[GroupName]) -> Vec<Vec<KindIx>> {
+        groups.iter().map(|group| self.inventory.group_kinds(group).collect()).collect()
+    }
+
+    /// What a task would use, and so whether it has the right, depends on the kinds of devices that its group has.
+    fn kinds_changed(&mut self, groups: &[GroupName]) {
+        for group in groups.iter().filter_map(|group| self.book.find_group(group)) {
+            self.queue.wake_rights_in(group);
+        }
     }
 
     fn device_changed(&mut self, node: &NodeName, id: &DeviceId, health: &DeviceHealth) -> Result<bool, FactError> {

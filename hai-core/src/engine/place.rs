@@ -11,7 +11,7 @@ use crate::placement::{self, Ask, Tally, Within};
 use crate::preemption::Question;
 use crate::queue::{AskId, Want};
 use crate::rights::book::Standing;
-use crate::rights::{Bill, BucketIx, Held};
+use crate::rights::{Bill, BucketIx, Held, ModelIx};
 
 use super::Engine;
 
@@ -152,20 +152,31 @@ impl Engine {
         Some(nodes)
     }
 
+    /// Brings the order of nodes up to date, so that a question about a gang need not look at all of them.
+    pub(super) fn order_nodes(&mut self, ask: AskId, stand: &Stand) {
+        let ask = &self.asks[ask.index()].as_ref().expect("an ask is made ready before it is looked at").ask;
+        if ask.workers_min() > 1 {
+            self.placer.prepare(&self.inventory, ask, &Within::anything(When::Later, &stand.later));
+        }
+    }
+
     /// What room may be made for, and where.
     pub(super) fn question<'a>(&'a self, ask: AskId, avoid: &'a [NodeIx], stand: &'a Stand) -> Question<'a> {
+        let within = Within {
+            when: When::Later,
+            kinds: &stand.later,
+            avoid,
+            workers_most: stand.workers.1,
+            may_cross_zones: self.may_cross_zones(),
+            salt: 0,
+        };
+        let (inventory, ask) = (&self.inventory, self.ask(ask));
         Question {
-            inventory: &self.inventory,
-            ask: self.ask(ask),
+            inventory,
+            ask,
             policy: self.placer.policy(),
-            within: Within {
-                when: When::Later,
-                kinds: &stand.later,
-                avoid,
-                workers_most: stand.workers.1,
-                may_cross_zones: self.may_cross_zones(),
-                salt: 0,
-            },
+            within,
+            order: self.placer.order(inventory, ask, &within),
         }
     }
 
@@ -205,13 +216,19 @@ impl Engine {
             let (standing, now, later) = self.stand_with(bucket, &each, &spec, borrows);
             return Stand { standing, now: all.clone(), later: all, workers: (now, later) };
         }
+        let catalogue = self.inventory.catalogue();
         let kinds: SmallVec<[Kind; 4]> = self
             .inventory
-            .catalogue()
-            .kinds()
-            .map(|(_, kind)| kind.clone())
+            .group_kinds(&spec.group)
+            .map(|kind| catalogue.kind(kind).clone())
             .filter(|kind| kind.suits(&spec.request))
             .collect();
+        if kinds.is_empty() {
+            // It is not its right that it lacks.
+            let each = Bill::of_charge(Charge::of_worker(spec.request.devices));
+            let (standing, now, later) = self.stand_with(bucket, &each, &spec, borrows);
+            return Stand { standing, now: all.clone(), later: all, workers: (now, later) };
+        }
         let mut stand = Stand { standing: Standing::Never, now: all.clone(), later: all, workers: (0, 0) };
         let mut allowed: SmallVec<[(Kind, bool); 4]> = SmallVec::new();
         for kind in kinds {
@@ -277,8 +294,22 @@ impl Engine {
         }
     }
 
-    pub(super) fn bill_of_worker(&mut self, request: &WorkerRequest, kind: &Kind) -> Bill {
-        let model = self.book.model(&kind.model);
+    /// What all workers of a task, the fewest, would use: with devices of each kind that its group has for it.
+    pub(super) fn bills_asked(&self, spec: &TaskSpec) -> Vec<Bill> {
+        let catalogue = self.inventory.catalogue();
+        let kinds = self.inventory.group_kinds(&spec.group).map(|kind| catalogue.kind(kind));
+        let kinds = kinds.filter(|kind| kind.suits(&spec.request) && self.kinds_matter(&spec.request));
+        let mut bills: Vec<Bill> =
+            kinds.map(|kind| self.bill_of_worker(&spec.request, kind).times(spec.workers_min())).collect();
+        if bills.is_empty() {
+            bills.push(Bill::of_charge(Charge::of(spec)));
+        }
+        bills
+    }
+
+    pub(super) fn bill_of_worker(&self, request: &WorkerRequest, kind: &Kind) -> Bill {
+        // Nobody has a bound on what was never named.
+        let model = self.book.find_model(&kind.model).unwrap_or(ModelIx::UNKNOWN);
         match request.devices {
             Devices::WholeNode => self.book.bill_of([Held::Node { models: &[model] }]),
             Devices::Count(count) => self.book.bill_of([Held::Device { model, milli: 1000 }]).times(count),

@@ -44,7 +44,7 @@ impl Engine {
             let claim = Claim { entitled: true, level: known.spec.priority };
             return Some(Winner { task, user, claim, over, rule: YieldRule::EarlierInOrder });
         }
-        let fills = self.reservations.get(&task).is_some_and(|kept| self.fills(run, kept));
+        let fills = self.reservations.get(&task).is_some_and(|kept| self.fills(id, kept));
         let claim = self.claim_of(class?.0, true);
         let rule = match claim.cmp(&over) {
             std::cmp::Ordering::Greater if claim.entitled != over.entitled => YieldRule::WithinRight,
@@ -58,17 +58,18 @@ impl Engine {
     /// Work of a run that is not known to be saved, in device-milliseconds.
     pub(super) fn unsaved_ms(&self, run: &Run) -> u64 {
         let Some(since) = run.checkpointed_at.max(run.started_at) else { return 0 };
-        self.now.since(since).as_ms().saturating_mul(device_count(run))
+        device_ms(run, self.now.since(since))
     }
 
     /// What starting a run's task again costs, in device-milliseconds.
     pub(super) fn restart_ms(&self, run: &Run) -> u64 {
         let each = self.task_ref(run.task).spec.restart_cost.unwrap_or(self.config.restart_cost);
-        each.as_ms().saturating_mul(device_count(run))
+        device_ms(run, each)
     }
 }
 
-/// How many devices a run was given; at least one, as when victims are compared.
-fn device_count(run: &Run) -> u64 {
-    run.placement.workers.iter().map(|place| place.devices.len() as u64).sum::<u64>().max(1)
+/// So much time of all devices that a run was given; a part of one counts as that part.
+fn device_ms(run: &Run, time: Span) -> u64 {
+    let exact = u128::from(time.as_ms()) * u128::from(run.placement.device_milli()) / 1000;
+    u64::try_from(exact).unwrap_or(u64::MAX)
 }

@@ -1,9 +1,11 @@
 //! Nodes that are kept for tasks that have waited long, so that smaller work can not starve them.
 //!
-//! A reservation names nodes, and the latest time at which all that is on them now has left: because its limit is over, or
-//! its slice, or its protection. What starts there afterwards must not delay that: it gives way to the task at once, or is
-//! over by then. So holes on reserved nodes are filled all the same (EASY backfilling; Lifka, "The ANL/IBM SP Scheduling
-//! System", JSSPP 1995), and only better work can make a reservation late.
+//! A reservation names nodes, and the latest time at which all that is on them now has left. Nobody is told to leave before
+//! everybody can be: that is when the last limit, slice or protection is over; then all have their grace. What starts there
+//! afterwards must not delay that: it gives way to the task at once, or is over by then. So holes on reserved nodes are
+//! filled all the same (EASY backfilling; Lifka, "The ANL/IBM SP Scheduling System", JSSPP 1995), and only better work can
+//! make a reservation late. Whoever had a place before the reservation is no filler: else two tasks for whom nodes are kept
+//! by turns would push each other out without end.
 
 use std::sync::Arc;
 
@@ -13,7 +15,7 @@ use crate::preemption::{self, Owner, Yielder};
 
 use super::Engine;
 use super::hai::Search;
-use super::state::{Phase, Run, Status};
+use super::state::{Phase, Status};
 
 /// Stands for a run that never has to leave.
 const NEVER: u64 = u64::MAX;
@@ -27,6 +29,10 @@ pub(super) struct Reservation {
     pub(super) by: Option<Time>,
     /// Since when.
     pub(super) at: Time,
+    /// The longest grace that is counted on. Who fills a hole and has a longer one would make it late.
+    pub(super) grace: Span,
+    /// The first run that was settled after that. Who had its place before does not fill a hole.
+    pub(super) first_run: RunId,
     pub(super) claim: Claim,
     pub(super) owner: Owner,
 }
@@ -41,7 +47,7 @@ impl Engine {
         for group in self.queue.groups() {
             let known = self.reservations.keys().filter(|&&task| self.task_ref(task).spec.group == *group).count();
             let mut free = (self.config.reservations as usize).saturating_sub(known);
-            for (claim, since, task) in self.queue.longest_waiting(group) {
+            for (claim, since, task) in self.queue.longest_waiting(group, self.now - after) {
                 if free == 0 {
                     break;
                 }
@@ -71,7 +77,7 @@ impl Engine {
     /// When the next reservation is due.
     pub(super) fn next_reservation(&self) -> Option<Time> {
         let after = self.config.reserve_after?;
-        let waiting = self.queue.groups().flat_map(|group| self.queue.longest_waiting(group));
+        let waiting = self.queue.groups().flat_map(|group| self.queue.longest_waiting(group, Time::MAX));
         let due = |(claim, since, task): (Claim, Time, TaskId)| {
             (claim.entitled && self.can_starve(task)).then_some(since + after)
         };
@@ -102,7 +108,8 @@ impl Engine {
             .yielders
             .range(&spec.group, ..)
             .filter_map(|run| {
-                let loss = self.leaves_by(run, claim, owner).map_or(NEVER, |at| u64::try_from(at.as_ms()).unwrap_or(0));
+                let loss =
+                    self.told_by(run, id, claim, owner).map_or(NEVER, |at| u64::try_from(at.as_ms()).unwrap_or(0));
                 Some(Yielder { loss, ..self.yielders.yielder(run, self.now)? })
             })
             .collect();
@@ -111,20 +118,22 @@ impl Engine {
         let ask = self.queue.ask(class);
         self.ready(ask);
         let Ok((_, stand)) = self.right(id) else { return };
-        let others: Vec<NodeIx> = self.nodes_kept_for_others(id);
+        let others: Vec<NodeIx> = self.nodes_kept_for_better(id, claim);
+        self.order_nodes(ask, &stand);
         let plan = preemption::plan(&self.question(ask, &others, &stand), &yielders, true, |_| true);
         let Some(plan) = plan else { return };
         let latest =
             yielders.iter().filter(|yielder| plan.victims.contains(&yielder.run)).map(|yielder| yielder.loss).max();
-        let mut by = match latest {
-            Some(NEVER) => None,
-            Some(ms) => Some(Time::from_ms(i64::try_from(ms).unwrap_or(i64::MAX))),
-            None => Some(self.now),
-        };
         let mut nodes: Vec<NodeName> = plan.placement.workers.iter().map(|place| place.node.clone()).collect();
         nodes.sort_unstable();
         nodes.dedup();
-        for ix in nodes.iter().filter_map(|name| self.inventory.find(name)) {
+        let places: Vec<NodeIx> = nodes.iter().filter_map(|name| self.inventory.find(name)).collect();
+        let mut by = match latest {
+            Some(NEVER) => None,
+            Some(ms) => Some(Time::from_ms(i64::try_from(ms).unwrap_or(i64::MAX)) + self.longest_grace(&places)),
+            None => Some(self.now),
+        };
+        for &ix in &places {
             for hold in self.inventory.node(ix).holds() {
                 if let Phase::Vacating { until, .. } = self.run_ref(hold.run).phase {
                     by = by.map(|by| by.max(until));
@@ -143,27 +152,40 @@ impl Engine {
         Some((claim, self.number_owner(&spec)))
     }
 
-    /// When a run has left at the latest for the sake of a task with this claim and owner, if no better work comes; `None`
-    /// if it never has to.
-    fn leaves_by(&self, id: RunId, claim: Claim, owner: Owner) -> Option<Time> {
+    /// When a run can be told to leave at the latest for the sake of a task, which has this claim and owner, if no better
+    /// work comes; `None` if it never has to.
+    fn told_by(&self, id: RunId, task: TaskId, claim: Claim, owner: Owner) -> Option<Time> {
         let run = self.run_ref(id);
         let spec = &self.task_ref(run.task).spec;
         let start = run.started_at.unwrap_or(self.now);
         let yields = spec.suspendable && self.owner(spec) != owner;
+        // Slices are for others alone, whatever the priority.
+        let takes_turns = self.task_ref(task).spec.user != spec.user;
         let yields_by = match self.claim(run).cmp(&claim) {
             _ if !yields => None,
             std::cmp::Ordering::Less if run.phase == Phase::Promised => Some(self.now),
             std::cmp::Ordering::Less => Some(start + self.protected(id)),
+            std::cmp::Ordering::Equal if !takes_turns => None,
             std::cmp::Ordering::Equal => Some(start + self.protected(id).max(self.slice(id))),
             std::cmp::Ordering::Greater => None,
         };
         let ends_by = spec.limit.map(|limit| start + (limit - self.task_ref(run.task).ran));
         let at = yields_by.into_iter().chain(ends_by).min()?;
-        Some(at.max(self.now) + spec.grace.total())
+        Some(at.max(self.now))
+    }
+
+    /// The longest grace of those who are on some nodes, and at least the one that most tasks have.
+    fn longest_grace(&self, nodes: &[NodeIx]) -> Span {
+        let holds = nodes.iter().flat_map(|&ix| self.inventory.node(ix).holds());
+        let graces = holds.map(|hold| self.task_ref(self.run_ref(hold.run).task).spec.grace.total());
+        graces.max().unwrap_or(Span::ZERO).max(Grace::default().total())
     }
 
     /// Nodes that a task must leave alone because it would delay others there: in order.
     pub(super) fn nodes_to_leave_alone(&self, id: TaskId, claim: Claim) -> Vec<NodeIx> {
+        if self.reservations.is_empty() {
+            return Vec::new();
+        }
         let spec = &self.task_ref(id).spec;
         let owner = self.owner(spec);
         // Who is first of a class goes before those of it that wait behind, for whom nodes may be kept since it ran
@@ -175,10 +197,12 @@ impl Engine {
         };
         let may_fill = |kept: &Reservation| {
             let ran = self.task_ref(id).ran;
-            let over_by = spec.limit.map(|limit| self.now + (limit - ran) + spec.grace.total());
+            let ends_by = spec.limit.map(|limit| self.now + (limit - ran));
+            // Over when the others are told, and gone when they are.
+            let in_time = |ends: Time, by: Time| ends <= by - kept.grace && ends + spec.grace.total() <= by;
             claim > kept.claim
-                || (spec.suspendable && owner != kept.owner)
-                || over_by.is_some_and(|over| kept.by.is_some_and(|by| over <= by))
+                || (spec.suspendable && owner != kept.owner && spec.grace.total() <= kept.grace)
+                || ends_by.is_some_and(|ends| kept.by.is_some_and(|by| in_time(ends, by)))
         };
         let kept = self.reservations.iter().filter(|&(&task, kept)| task != id && !may_fill(kept) && !is_behind(task));
         let mut nodes: Vec<NodeIx> = kept.flat_map(|(_, kept)| kept.nodes.iter().copied()).collect();
@@ -187,8 +211,9 @@ impl Engine {
         nodes
     }
 
-    fn nodes_kept_for_others(&self, id: TaskId) -> Vec<NodeIx> {
-        let kept = self.reservations.iter().filter(|&(&task, _)| task != id);
+    /// Nodes that are kept for others with no lesser claim: those with a lesser one give way to it anyhow.
+    pub(super) fn nodes_kept_for_better(&self, id: TaskId, claim: Claim) -> Vec<NodeIx> {
+        let kept = self.reservations.iter().filter(|&(&task, kept)| task != id && kept.claim >= claim);
         let mut nodes: Vec<NodeIx> = kept.flat_map(|(_, kept)| kept.nodes.iter().copied()).collect();
         nodes.sort_unstable();
         nodes.dedup();
@@ -201,14 +226,11 @@ impl Engine {
         self.reservations.iter().find(|&(&task, kept)| task != but && keeps(kept)).map(|(&task, _)| task)
     }
 
-    /// Whether a run started on nodes that were kept for a task by then, so that it gives way to it at once.
-    pub(super) fn fills(&self, run: &Run, kept: &Reservation) -> bool {
+    /// Whether a run got its place on nodes that were kept for a task by then, so that it gives way to it at once.
+    pub(super) fn fills(&self, id: RunId, kept: &Reservation) -> bool {
+        let run = self.run_ref(id);
         let spec = &self.task_ref(run.task).spec;
-        run.decided_at >= kept.at
-            && run.phase != Phase::Promised
-            && spec.suspendable
-            && self.claim(run) <= kept.claim
-            && self.owner(spec) != kept.owner
+        id >= kept.first_run && spec.suspendable && self.claim(run) <= kept.claim && self.owner(spec) != kept.owner
     }
 
     /// Lets those start for whom nodes are kept, if what has to leave by now makes room. True if one did.
@@ -248,7 +270,8 @@ impl Engine {
         let Some((claim, owner)) = self.holder(id) else { return };
         let mut nodes: Vec<NodeIx> = nodes.iter().filter_map(|name| self.inventory.find(name)).collect();
         nodes.sort_unstable();
-        self.reservations.insert(id, Reservation { nodes, by, at: self.now, claim, owner });
+        let (at, first_run, grace) = (self.now, self.next_run, self.longest_grace(&nodes));
+        self.reservations.insert(id, Reservation { nodes, by, at, grace, first_run, claim, owner });
         self.touch(id);
     }
 

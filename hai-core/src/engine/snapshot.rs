@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::inventory::Stage;
-use crate::model::{NodeName, NodeSpec, RightRow, RunId, TaskId, Team, Time};
+use crate::model::{NodeName, NodeSpec, RightRow, RunId, Span, TaskId, Team, Time};
 
 use super::state::{Derived, Phase, Run, Status, Task};
 use super::timers::Timer;
@@ -35,6 +35,9 @@ pub struct EngineState {
     /// For whom nodes are kept: which, until when, and since when.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) kept: Vec<(TaskId, Vec<NodeName>, Option<Time>, Time)>,
+    /// For each of them the first run that was settled after it, and the longest grace that is counted on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) kept_from: Vec<(RunId, Span)>,
     /// What users used, if the order looks at that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) usage: Option<Usage>,
@@ -102,6 +105,7 @@ pub(super) fn take(engine: &Engine) -> EngineState {
                 (task, names, kept.by, kept.at)
             })
             .collect(),
+        kept_from: engine.reservations.values().map(|kept| (kept.first_run, kept.grace)).collect(),
         usage: engine.counts_usage.then(|| engine.usage.clone()),
         cooling: engine.cooling.iter().map(|(name, &(times, until))| (name.clone(), times, until)).collect(),
         config: Some(Box::new(engine.config.clone())),
@@ -154,11 +158,16 @@ pub(super) fn restore(mut engine: Engine, state: EngineState) -> Engine {
         restore_task(&mut engine, id);
     }
     engine.set_expiry_timer();
-    for (task, nodes, by, at) in state.kept {
+    for (index, (task, nodes, by, at)) in state.kept.into_iter().enumerate() {
         if engine.tasks.contains(task) {
+            // Older states do not say; then it goes by the time.
+            let since = || engine.runs.iter().find(|(_, run)| run.decided_at >= at).map(|(id, _)| id);
+            let from = state.kept_from.get(index).copied();
+            let first_run = from.map(|(run, _)| run).or_else(since).unwrap_or(engine.next_run);
             engine.keep_nodes(task, &nodes, by);
             if let Some(kept) = engine.reservations.get_mut(&task) {
-                kept.at = at;
+                (kept.at, kept.first_run) = (at, first_run);
+                kept.grace = from.map_or(kept.grace, |(_, grace)| grace);
             }
         }
     }

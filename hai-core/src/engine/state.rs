@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use crate::inventory::NodeIx;
 use crate::model::{
-    Amount, Charge, Displacement, NodeName, Placement, Priority, Refusal, RefusalCause, RunEnd, RunId, RunPhase,
-    RunView, Span, TaskId, TaskSpec, Time, WorkerFate, WorkerState, WorkerView, Yielded,
+    Amount, Charge, Displacement, ModelName, NodeName, Placement, Priority, Refusal, RefusalCause, RunEnd, RunId,
+    RunPhase, RunView, Span, TaskId, TaskSpec, Time, WorkerFate, WorkerState, WorkerView, Yielded,
 };
 use crate::queue::order::AccountIx;
 use crate::queue::{ClassId, Member, Want};
@@ -177,6 +177,9 @@ pub(super) struct Run {
     /// When it was told to leave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) told_at: Option<Time>,
+    /// What each worker uses, once that does not follow any more from what is known of its nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) billed: Vec<Billed>,
     /// What each worker uses, and of whose right; `None` for work that needs none.
     #[serde(skip)]
     pub(super) bill: Derived<Option<(BucketIx, SmallVec<[Bill; 1]>)>>,
@@ -214,6 +217,13 @@ impl Task {
             _ => None,
         }
     }
+}
+
+/// What a worker was charged for, by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Billed {
+    pub(super) charge: Charge,
+    pub(super) by_model: Vec<(ModelName, Charge)>,
 }
 
 impl Run {
@@ -397,7 +407,8 @@ impl<T: Ord + Copy> Marked<T> {
     /// Takes all out, in order and each once. Hand the memory back with [`Marked::reuse`].
     pub(super) fn take(&mut self) -> Vec<T> {
         let mut taken = std::mem::take(&mut self.marked);
-        taken.sort_unstable();
+        // Mostly in order already, which this sort makes use of.
+        taken.sort();
         taken.dedup();
         taken
     }

@@ -1,8 +1,10 @@
 //! When time alone changes something: timers, the earliest first.
 
 use std::cmp::Reverse;
+use std::hash::BuildHasherDefault;
 
 use priority_queue::PriorityQueue;
+use rustc_hash::FxHasher;
 
 use crate::inventory::NodeIx;
 use crate::model::{RunId, TaskId, Time};
@@ -38,7 +40,7 @@ pub(super) enum Timer {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timers {
     // The timer itself is part of the priority, so that equal times have an order.
-    queue: PriorityQueue<Timer, Reverse<(Time, Timer)>>,
+    queue: PriorityQueue<Timer, Reverse<(Time, Timer)>, BuildHasherDefault<FxHasher>>,
 }
 
 impl Timers {

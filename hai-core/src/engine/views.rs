@@ -7,7 +7,7 @@ use crate::inventory::Stage;
 use crate::model::*;
 use crate::placement;
 use crate::queue::Want;
-use crate::rights::Bill;
+use crate::rights::BucketIx;
 use crate::rights::book::Standing;
 
 use super::state::{Found, Phase, Reason, Status};
@@ -209,21 +209,27 @@ impl Engine {
         used.staying + used.promised
     }
 
-    /// The team whose pool is in the way of a task, what that may hold, and what it does.
+    /// The team whose pool is in the way of a task, what that may hold, and what it does: of what is its own where the
+    /// task would be within right but for the team, else with what is borrowed.
     fn team_in_use(&self, spec: &TaskSpec) -> Option<(TeamName, Allowance, Charge)> {
-        let bill = Bill::of_charge(Charge::of(spec));
-        self.levels(spec.priority).find_map(|level| {
-            let bucket = self.book.find_bucket(&spec.user, &spec.group, level)?;
-            let team = match self.book.standing(bucket, &bill) {
-                Standing::TeamUsed(team) => team,
-                _ => self.book.may_borrow(bucket, &bill).err()?,
-            };
-            let name = self.book.team_name(team).clone();
-            let used = self.book.pool_use(team, self.book.bucket_group(bucket))?;
-            let team = self.book.teams().find(|known| known.name == name)?;
-            let pool = team.pools.iter().find(|pool| pool.group == spec.group)?;
-            Some((name, pool.own, used.committed + used.borrowed))
-        })
+        let buckets: Vec<BucketIx> = self
+            .levels(spec.priority)
+            .filter_map(|level| self.book.find_bucket(&spec.user, &spec.group, level))
+            .collect();
+        let bills = self.bills_asked(spec);
+        let tried = || buckets.iter().flat_map(|&bucket| bills.iter().map(move |bill| (bucket, bill)));
+        let own = tried().find_map(|(bucket, bill)| match self.book.standing(bucket, bill) {
+            Standing::TeamUsed(team) => Some((team, self.book.pool_view(bucket, team)?)),
+            _ => None,
+        });
+        if let Some((team, pool)) = own {
+            return Some((self.book.team_name(team).clone(), pool.own, pool.committed));
+        }
+        let (team, pool) = tried().find_map(|(bucket, bill)| {
+            let team = self.book.may_borrow(bucket, bill).err()?;
+            Some((team, self.book.pool_view(bucket, team)?))
+        })?;
+        Some((self.book.team_name(team).clone(), pool.most, pool.held))
     }
 
     fn explain_run(&self, id: RunId) -> Option<Verdict> {
@@ -275,7 +281,7 @@ impl Engine {
             let leaving = |other: &super::state::Run| {
                 other.entitled
                     && matches!(other.phase, Phase::Vacating { .. })
-                    && other.bill.0.as_ref().is_some_and(|(of, _)| *of == bucket)
+                    && other.bill.0.as_ref().is_some_and(|(of, _)| self.book.share_a_limit(*of, bucket))
             };
             others.extend(self.runs.iter().filter(|(_, other)| leaving(other)).map(|(id, _)| id));
         }

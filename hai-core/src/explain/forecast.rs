@@ -52,6 +52,9 @@ impl Default for Options {
     }
 }
 
+/// With fewer rollouts the latest of them all would be less than the time by which nine of ten start.
+pub const P90_ROLLOUTS_MIN: u32 = 9;
+
 /// When a task will start, as far as can be told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
@@ -63,13 +66,15 @@ pub struct Forecast {
     pub running_since: Option<Time>,
     /// Half of such tasks start by then. `None` if fewer than half of the rollouts started it.
     pub p50: Option<Time>,
-    /// Nine of ten such tasks start by then. `None` if fewer of the rollouts started it.
+    /// Nine of ten such tasks start by then. `None` if fewer of the rollouts started it, or there were too few of them
+    /// ([`P90_ROLLOUTS_MIN`]) to say.
     pub p90: Option<Time>,
     /// The same as the rollouts have it, before it was corrected by how good forecasts were.
     pub uncorrected: Option<(Time, Time)>,
     /// Why it does not start at all as things are, if no rollout started it.
     pub never: Option<Verdict>,
-    /// How often the engine was played on.
+    /// How often the engine was played on. With none nothing can be told: even one would have taken more than
+    /// [`Options::events`].
     pub rollouts: u32,
     /// In how many of these it started.
     pub started_in: u32,
@@ -229,7 +234,7 @@ impl<'a> Scene<'a> {
             let halt = sim.run(Limits { until: self.until, events }, &mut starts);
             let counts = sim.counts();
             events = events.saturating_sub(counts.events + counts.rounds);
-            if halt == Halt::Events && told.rollouts > 0 {
+            if halt == Halt::Events {
                 // It says nothing about those that had not started.
                 break;
             }
@@ -270,8 +275,8 @@ impl<'a> Scene<'a> {
         starts.sort_unstable();
         forecast.started_in = u32::try_from(starts.len()).unwrap_or(u32::MAX);
         // The least of which the rollouts say that so many of as many and one more start by then.
-        let rank = |tenths: usize| ((told.rollouts as usize + 1) * tenths).div_ceil(10).min(told.rollouts as usize);
-        let by = |tenths: usize| starts.get(rank(tenths).saturating_sub(1)).copied();
+        let rank = |tenths: usize| ((told.rollouts as usize + 1) * tenths).div_ceil(10);
+        let by = |tenths: usize| starts.get(rank(tenths) - 1).copied();
         (forecast.p50, forecast.p90) = (by(5), by(9));
         if let (Some(p50), Some(p90)) = (forecast.p50, forecast.p90) {
             forecast.uncorrected = Some((p50, p90));
@@ -367,16 +372,33 @@ impl Watch for Starts {
     }
 }
 
+impl Forecast {
+    /// Whether enough forecasts came true or not here to tell how good they are.
+    #[must_use]
+    pub fn is_tried(&self) -> bool {
+        !self.doubts.iter().any(|doubt| matches!(doubt, Doubt::Untried { .. }))
+    }
+}
+
+/// What is said if there was no rollout.
+pub const UNTOLD: &str =
+    "when it will start can not be told: even one rollout would take too long, so much is before it";
+
 /// One sentence for people, times in UTC.
 impl fmt::Display for Forecast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Sources { given, learned, guessed } = self.durations;
         match (self.running_since, self.p50, self.p90) {
             (Some(since), ..) => return write!(f, "it has its place since {since}"),
-            (None, Some(p50), Some(p90)) => write!(f, "likely by {p50}, nearly surely by {p90}")?,
+            (None, Some(p50), Some(p90)) if self.is_tried() => write!(f, "likely by {p50}, nearly surely by {p90}")?,
+            (None, Some(p50), Some(p90)) => write!(f, "probably by {p50}, in nine of ten rollouts by {p90}")?,
+            (None, Some(p50), None) if self.rollouts < P90_ROLLOUTS_MIN => {
+                write!(f, "likely by {p50}; more can not be told, as too few rollouts were made")?;
+            }
             (None, Some(p50), None) => write!(f, "likely by {p50}, but maybe not by {}", self.horizon)?,
             _ => match &self.never {
                 Some(verdict) => return write!(f, "never as things are: {verdict}"),
+                None if self.rollouts == 0 => return f.write_str(UNTOLD),
                 None => write!(f, "probably not by {}", self.horizon)?,
             },
         }
@@ -390,7 +412,7 @@ impl fmt::Display for Doubt {
         match self {
             Doubt::ArrivalsUnknown => f.write_str("too little is known of what will be submitted; nothing was assumed"),
             Doubt::DurationsGuessed { tasks } => write!(f, "nobody knows how long {tasks} of the tasks before it take"),
-            Doubt::CutShort { wanted } => write!(f, "fewer than {wanted} rollouts were made, as each was long"),
+            Doubt::CutShort { wanted } => write!(f, "fewer than {wanted} rollouts were made, as each is long"),
             Doubt::BeyondHorizon { rollouts } => write!(f, "in {rollouts} rollouts it had not started by the end"),
             Doubt::Untried { scored } => write!(f, "only {scored} forecasts were put to the test here so far"),
         }

@@ -169,6 +169,20 @@ impl Helps {
                 Some(Verdict::Behind { head }) => {
                     format!("no single change would let it start now: task {head} is first")
                 }
+                Some(Verdict::After { tasks }) => {
+                    let tasks: Vec<String> = tasks.iter().map(|task| format!("task {task}")).collect();
+                    format!("nothing has to be done: it follows {}", tasks.join(", "))
+                }
+                Some(Verdict::Held) => "release it (`hai resume`): it then waits for its turn".to_owned(),
+                Some(Verdict::NoSuchGroup { group }) => {
+                    format!("submit it to a group that has nodes (`hai nodes` lists them); {group} has none")
+                }
+                Some(Verdict::NeverFits { .. }) => {
+                    "no single change that is tried here would let it fit: ask for what the nodes have".to_owned()
+                }
+                Some(Verdict::TeamUsed { .. } | Verdict::RightUsed { .. }) => {
+                    "no single change would let it start now: it lacks a right, and room".to_owned()
+                }
                 _ => {
                     "no single change would let it start now: several of those in its way would have to end".to_owned()
                 }

@@ -252,11 +252,19 @@ fn stamp(changes: &[Change], preview: &Preview) -> Stamp {
         |leaves: &[Leave]| -> Vec<_> { leaves.iter().map(|leave| (leave.task, leave.reason.clone())).collect() };
     let stops: Vec<TaskId> = preview.stops.iter().map(|stop| stop.task).collect();
     let notices: Vec<_> = preview.notices.iter().map(|notice| (notice.task, notice.until.is_some())).collect();
+    let kind = |outlook: &Outlook| match outlook.kind {
+        OutlookKind::Starts { .. } => 0_u8,
+        OutlookKind::Waits { .. } => 1,
+        OutlookKind::Never { .. } => 2,
+        OutlookKind::Over => 3,
+    };
     let told = (
         changes,
         (starts(&preview.starts), starts(&preview.starts_no_more)),
         (leaves(&preview.leaves), leaves(&preview.leaves_no_more)),
         (stops, notices),
+        // Whether it waits or never starts, not the numbers of why: those change all the time.
+        preview.outlooks.iter().map(kind).collect::<Vec<_>>(),
     );
     let bytes = serde_json::to_vec(&told).expect("it has no keys but strings, and no failing serializer");
     Stamp(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())

@@ -12,6 +12,10 @@ mod room;
 mod topology;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::BuildHasherDefault;
+
+use indexmap::IndexMap;
+use rustc_hash::FxHasher;
 
 pub(crate) use kind::narrow;
 pub use kind::{Catalogue, Kind, KindIx, KindSet, Make, MakeIx, Site, SiteIx};
@@ -39,6 +43,8 @@ struct Group {
     nodes: BTreeSet<NodeIx>,
     /// The same by leaf.
     by_leaf: BTreeMap<PlaceIx, BTreeSet<NodeIx>>,
+    /// The kinds of its devices, each with the number of nodes that have such.
+    kinds: BTreeMap<KindIx, u32>,
     /// Rises when a node joins, leaves, or is described anew.
     shape: u64,
 }
@@ -47,7 +53,8 @@ struct Group {
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     nodes: Vec<Option<Node>>,
-    by_name: BTreeMap<NodeName, NodeIx>,
+    /// Unseeded: it is never walked through.
+    by_name: IndexMap<NodeName, NodeIx, BuildHasherDefault<FxHasher>>,
     groups: Vec<Group>,
     group_names: BTreeMap<GroupName, GroupIx>,
     catalogue: Catalogue,
@@ -55,6 +62,10 @@ pub struct Inventory {
     /// The last changes, oldest first; the last one has the number `change_count`.
     changes: VecDeque<NodeIx>,
     change_count: u64,
+    /// By node: the number of its last change, and how many devices nobody has later. Kept apart from the nodes, so that
+    /// those that are of no use need not be looked at.
+    changed: Vec<u64>,
+    free_later: Vec<u8>,
 }
 
 impl NodeIx {
@@ -109,9 +120,17 @@ impl Inventory {
         self.nodes.len()
     }
 
-    /// All nodes, by name.
+    /// How many devices of a node nobody has, nor a part of them, once everybody who is leaving has left.
+    #[must_use]
+    pub fn free_later(&self, ix: NodeIx) -> u32 {
+        self.free_later.get(ix.index()).copied().map_or(0, u32::from)
+    }
+
+    /// All nodes, by name. Costs O(n log n).
     pub fn nodes(&self) -> impl Iterator<Item = &Node> + '_ {
-        self.by_name.values().map(|&ix| self.node(ix))
+        let mut nodes: Vec<&Node> = self.nodes_joined().collect();
+        nodes.sort_unstable_by_key(|node| &node.spec.name);
+        nodes.into_iter()
     }
 
     /// All nodes in the order in which they joined.
@@ -133,6 +152,24 @@ impl Inventory {
     /// The nodes of a group, whatever their state.
     pub fn group_nodes(&self, group: GroupIx) -> impl Iterator<Item = NodeIx> + '_ {
         self.groups.get(group.index()).into_iter().flat_map(|group| group.nodes.iter().copied())
+    }
+
+    /// The kinds of devices that the nodes of a group have, whatever their state.
+    pub fn group_kinds(&self, group: &GroupName) -> impl Iterator<Item = KindIx> + '_ {
+        self.find_group(group).into_iter().flat_map(|group| self.groups[group.index()].kinds.keys().copied())
+    }
+
+    fn count_kinds(&mut self, ix: NodeIx, joins: bool) {
+        let node = self.node(ix);
+        let (group, make) = (node.group, node.make);
+        let kinds = &mut self.groups[group.index()].kinds;
+        for &(kind, _) in self.catalogue.make(make).kinds() {
+            let nodes = kinds.entry(kind).or_default();
+            *nodes = if joins { *nodes + 1 } else { nodes.saturating_sub(1) };
+            if *nodes == 0 {
+                kinds.remove(&kind);
+            }
+        }
     }
 
     /// The nodes of a group under a leaf, whatever their state.
@@ -184,7 +221,7 @@ impl Inventory {
         let first = self.changes.len().checked_sub(behind)?;
         let numbered = (change + 1..).zip(self.changes.range(first..));
         // Only the last change of each node counts.
-        Some(numbered.filter(|&(at, &ix)| self.get(ix).is_none_or(|node| node.changed == at)).map(|(_, &ix)| ix))
+        Some(numbered.filter(|&(at, &ix)| self.changed[ix.index()] == at).map(|(_, &ix)| ix))
     }
 
     /// Adds or changes a node. Returns its place.
@@ -195,11 +232,15 @@ impl Inventory {
         let group = self.group_ix(&spec.group);
         let all_well = spec.devices.iter().all(|device| device.health.is_healthy());
         let ix = if let Some(ix) = self.find(&spec.name) {
+            if !self.node(ix).gone {
+                self.count_kinds(ix, false);
+            }
             self.leave_group(ix);
             let node = self.node_mut(ix);
             let old = std::mem::replace(&mut node.spec, spec);
             node.gone = false;
             (node.group, node.make, node.site, node.path, node.all_well) = (group, make, site, path, all_well);
+            node.healthy = room::healthy(&node.spec);
             if old.devices.iter().map(|device| &device.id).ne(node.spec.devices.iter().map(|device| &device.id)) {
                 for hold in &mut node.holds {
                     let place = hold.take.named(&old);
@@ -219,9 +260,9 @@ impl Inventory {
                 site,
                 path,
                 all_well,
+                healthy: room.devices,
                 gone: false,
                 cooling: None,
-                changed: 0,
                 holds: Vec::new(),
                 now: room.clone(),
                 later: room,
@@ -232,6 +273,7 @@ impl Inventory {
         group.nodes.insert(ix);
         group.by_leaf.entry(path.leaf).or_default().insert(ix);
         group.shape += 1;
+        self.count_kinds(ix, true);
         self.refresh(ix);
         ix
     }
@@ -248,6 +290,9 @@ impl Inventory {
 
     /// Takes a node out; it stays known until the last hold on it is released.
     pub fn remove(&mut self, ix: NodeIx) {
+        if !self.node(ix).gone {
+            self.count_kinds(ix, false);
+        }
         let node = self.node_mut(ix);
         node.gone = true;
         let group = node.group;
@@ -261,7 +306,7 @@ impl Inventory {
         if node.gone && node.holds.is_empty() {
             self.leave_group(ix);
             let node = self.nodes[ix.index()].take().expect("looked at above");
-            self.by_name.remove(&node.spec.name);
+            self.by_name.swap_remove(&node.spec.name);
         }
     }
 
@@ -367,7 +412,14 @@ impl Inventory {
     fn mark(&mut self, ix: NodeIx) {
         self.change_count += 1;
         let count = self.change_count;
-        self.node_mut(ix).changed = count;
+        let node = self.node(ix);
+        let free = u8::try_from(node.later.devices.count_ones()).expect("a mask has 64 bits");
+        if self.free_later.len() <= ix.index() {
+            self.free_later.resize(ix.index() + 1, 0);
+            self.changed.resize(ix.index() + 1, 0);
+        }
+        self.changed[ix.index()] = count;
+        self.free_later[ix.index()] = free;
         if self.changes.len() >= self.nodes.len().max(CHANGES_MIN) {
             self.changes.pop_front();
         }

@@ -52,12 +52,12 @@ pub struct Node {
     pub(super) path: Path,
     /// All its devices are well.
     pub(super) all_well: bool,
+    /// Its healthy devices, one bit each.
+    pub(super) healthy: u64,
     /// It was removed; it is kept only until the last worker on it has ended.
     pub(super) gone: bool,
     /// It gets no new work before then, or before it is released.
     pub(super) cooling: Option<Time>,
-    /// When it changed last, by the inventory's count of changes.
-    pub(super) changed: u64,
     pub(super) holds: Vec<Hold>,
     pub(super) now: Room,
     pub(super) later: Room,
@@ -109,7 +109,7 @@ impl Node {
     /// New work may be placed here.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        self.spec.ready && !self.spec.cordoned && !self.spec.draining && !self.gone && self.cooling.is_none()
+        self.spec.takes_new_work() && !self.gone && self.cooling.is_none()
     }
 
     /// What runs here may stay.
@@ -170,7 +170,7 @@ impl Node {
     }
 
     fn room(&self, counts: impl Fn(&Hold) -> bool) -> Room {
-        let mut room = Room::of_empty(&self.spec);
+        let mut room = Room::with_devices(&self.spec, self.healthy);
         self.holds.iter().filter(|hold| counts(hold)).for_each(|hold| room.subtract(&hold.take));
         room
     }
@@ -181,17 +181,25 @@ impl Node {
     }
 
     /// Whether what is held at this moment, promises left aside, is more than there is of a device: a device that two
-    /// have whole, one that is whole and shared, or one whose parts are more than it.
+    /// have whole, one that is whole and shared, or one whose parts are more than it. The memory of a device that was
+    /// described anew since its parts were given out says nothing.
     #[must_use]
     pub fn is_overcommitted(&self) -> bool {
         let mut whole = 0_u64;
         let mut parts = [(0_u64, 0_u64); 64];
+        let mut as_given = [true; 64];
+        let has = |device: usize| self.spec.devices.get(device).map_or(0, |device| device.memory_mib);
         for hold in self.holds.iter().filter(|hold| hold.stage != Stage::Promised) {
             match hold.take.part() {
                 None if whole & hold.take.devices != 0 => return true,
                 None => whole |= hold.take.devices,
                 Some(part) => {
                     for device in super::links::bits(hold.take.devices) {
+                        let all = has(usize::from(device));
+                        let by_memory = (part.memory_mib * 1000).checked_div(all).unwrap_or(0).clamp(1, 1000);
+                        let by_share = all * u64::from(part.milli) / 1000;
+                        let fits = by_memory == u64::from(part.milli) || by_share == part.memory_mib;
+                        as_given[usize::from(device)] &= fits && part.memory_mib <= all;
                         let (milli, memory_mib) = &mut parts[usize::from(device)];
                         *milli += u64::from(part.milli);
                         *memory_mib += part.memory_mib;
@@ -200,8 +208,8 @@ impl Node {
             }
         }
         parts.iter().enumerate().any(|(device, &(milli, memory_mib))| {
-            let has = self.spec.devices.get(device).map_or(0, |device| device.memory_mib);
-            milli > 0 && (whole & (1 << device) != 0 || milli > 1000 || memory_mib > has)
+            let too_much = as_given[device] && memory_mib > has(device);
+            milli > 0 && (whole & (1 << device) != 0 || milli > 1000 || too_much)
         })
     }
 }

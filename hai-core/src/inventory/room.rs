@@ -65,9 +65,7 @@ impl Room {
     /// The node with nobody on it.
     #[must_use]
     pub fn of_empty(spec: &NodeSpec) -> Self {
-        let healthy =
-            spec.devices.iter().enumerate().take(DEVICES_PER_NODE_MAX).filter(|(_, device)| device.health.is_healthy());
-        Self::with_devices(spec, healthy.fold(0, |mask, (index, _)| mask | 1 << index))
+        Self::with_devices(spec, healthy(spec))
     }
 
     /// The node with nobody on it and all its devices well.
@@ -79,7 +77,7 @@ impl Room {
         )
     }
 
-    fn with_devices(spec: &NodeSpec, devices: u64) -> Self {
+    pub(super) fn with_devices(spec: &NodeSpec, devices: u64) -> Self {
         Room {
             devices,
             memory_mib: spec.memory_mib,
@@ -245,6 +243,12 @@ impl Take {
         let take = if place.whole_node { take.with_whole_node() } else { take };
         place.part.map_or(take, |part| take.with_part(part))
     }
+}
+
+/// The healthy devices of a node, one bit each.
+pub(super) fn healthy(spec: &NodeSpec) -> u64 {
+    let devices = spec.devices.iter().enumerate().take(DEVICES_PER_NODE_MAX);
+    devices.filter(|(_, device)| device.health.is_healthy()).fold(0, |mask, (index, _)| mask | 1 << index)
 }
 
 fn mask(spec: &NodeSpec, ids: &[DeviceId]) -> u64 {

@@ -10,7 +10,7 @@
 //! before it executed.
 //!
 //! # Fairness
-//! At every moment the devices of a group that were there (healthy, on nodes that are ready and not cordoned, but at least
+//! At every moment the devices of a group that were there (healthy, on nodes that are ready, not cordoned and not drained, but at least
 //! what is held) are divided among the users who want some of them, max-min fairly. A user wants what their runs hold and
 //! what their tasks ask for that wait for nothing but room. The **share due** is that division summed up over time, the
 //! **share got** what was held. A waiting task that asks for memory of a device counts as a thousandth of one, since which
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::{Entry, FollowError, Follower, Record};
 use crate::model::{
     Decision, Devices, Fact, GroupName, NodeName, NodeSpec, Placement, RunEnd, RunId, RunView, TaskId, TaskState,
-    TaskView, Time, UserName, WorkerFate, YieldReason,
+    TaskView, Time, UserName, WorkerFate, WorkerPlacement, YieldReason,
 };
 
 use super::entry::{AuditEntry, Claimed, Happening};
@@ -415,10 +415,7 @@ impl Auditor {
 
     fn begin_to_hold(&mut self, run: RunId, task: TaskId, placement: &Placement, entitled: bool) {
         let claimed = self.claimed(task, entitled);
-        let milli = |place: &crate::model::WorkerPlacement| {
-            place.part.map_or(1000, |part| u64::from(part.milli)) * place.devices.len() as u64
-        };
-        let workers: Vec<u64> = placement.workers.iter().map(milli).collect();
+        let workers: Vec<u64> = placement.workers.iter().map(WorkerPlacement::device_milli).collect();
         let nodes = placement.workers.iter().map(|place| place.node.clone()).collect();
         let whole = workers.iter().sum();
         self.runs.insert(run, Held { task, claimed, workers, whole, nodes });
@@ -503,7 +500,7 @@ impl Auditor {
     fn node_is(&mut self, node: &NodeSpec) {
         self.node_is_gone(&node.name);
         let healthy = node.devices.iter().filter(|device| device.health.is_healthy()).count() as u64;
-        let open = if node.ready && !node.cordoned { 1000 * healthy } else { 0 };
+        let open = if node.takes_new_work() { 1000 * healthy } else { 0 };
         let devices = node.devices.len() as u64;
         let group = self.groups.entry(node.group.clone()).or_default();
         group.open += open;

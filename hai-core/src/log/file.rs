@@ -241,6 +241,10 @@ where
             let problem = format!("it begins after record {} and has no state", header.after.seq);
             return Err(FileError::NotALog { line, problem });
         }
+        if let Some(Err(error)) = header.state.as_ref().map(|state| state.check()) {
+            let problem = format!("its state can not be: {error}");
+            return Err(FileError::NotALog { line, problem });
+        }
         let chain = header.chain();
         Ok(LogReader { lines, line, header, chain, sealed: line, over: false })
     }

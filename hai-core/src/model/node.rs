@@ -200,6 +200,13 @@ impl NodeSpec {
         }
     }
 
+    /// Whether new work may be placed on it at all, as far as its own state says: it is ready, and an operator neither
+    /// cordoned nor drains it.
+    #[must_use]
+    pub fn takes_new_work(&self) -> bool {
+        self.ready && !self.cordoned && !self.draining
+    }
+
     /// Checks what types can not say.
     ///
     /// # Errors

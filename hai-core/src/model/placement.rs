@@ -36,6 +36,22 @@ pub struct WorkerPlacement {
     pub memory_mib: u64,
 }
 
+impl Placement {
+    /// What all workers have together, in thousandths of devices; a part of one counts as that part.
+    #[must_use]
+    pub fn device_milli(&self) -> u64 {
+        self.workers.iter().map(WorkerPlacement::device_milli).sum()
+    }
+}
+
+impl WorkerPlacement {
+    /// What it has, in thousandths of devices; a part of one counts as that part.
+    #[must_use]
+    pub fn device_milli(&self) -> u64 {
+        self.part.map_or(1000, |part| u64::from(part.milli)) * self.devices.len() as u64
+    }
+}
+
 /// A part of one device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

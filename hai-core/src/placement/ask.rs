@@ -8,7 +8,9 @@ use std::sync::Arc;
 use rustc_hash::FxHasher;
 use smallvec::SmallVec;
 
-use crate::inventory::{GroupIx, Inventory, KindSet, MILLI_PER_DEVICE, Make, MakeIx, Node, SiteIx, narrow};
+use crate::inventory::{
+    GroupIx, Inventory, KindSet, MILLI_PER_DEVICE, Make, MakeIx, Node, NodeIx, Room, SiteIx, narrow,
+};
 use crate::model::{
     Arrangement, Constraints, DevicePart, Devices, GroupName, ModelName, TaskSpec, WORKERS_MAX, WorkerRequest,
 };
@@ -171,6 +173,25 @@ impl Ask {
         }
     }
 
+    /// Cheaper still, since the node is not looked at: false only if no worker fits on it, now or later.
+    #[must_use]
+    pub fn may_fit_on(&self, inventory: &Inventory, ix: NodeIx) -> bool {
+        match self.shape.request.devices {
+            Devices::Count(count) => inventory.free_later(ix) >= count,
+            Devices::WholeNode | Devices::Share(_) | Devices::Memory(_) => true,
+        }
+    }
+
+    /// Cheap: false only if no worker fits in so much room on whatever node.
+    #[must_use]
+    pub fn may_fit_in(&self, room: &Room) -> bool {
+        match self.shape.request.devices {
+            Devices::Count(count) => room.devices.count_ones() >= count && !room.taken_whole,
+            Devices::WholeNode => room.workers == 0,
+            Devices::Share(_) | Devices::Memory(_) => true,
+        }
+    }
+
     /// What it thinks of a make.
     #[must_use]
     pub fn fit(&self, inventory: &Inventory, make: MakeIx) -> Cow<'_, MakeFit> {
@@ -205,19 +226,7 @@ impl Ask {
     /// What a part takes of a device with so much memory; `None` if no part is asked for.
     #[must_use]
     pub fn part(&self, memory_mib: u32) -> Option<DevicePart> {
-        let whole = u64::from(MILLI_PER_DEVICE);
-        match self.shape.request.devices {
-            Devices::Share(milli) => {
-                let milli = milli.clamp(1, MILLI_PER_DEVICE);
-                Some(DevicePart { milli, memory_mib: u64::from(memory_mib) * u64::from(milli) / whole })
-            }
-            Devices::Memory(mib) => {
-                let mib = u64::from(narrow(mib));
-                let milli = (mib * whole).checked_div(u64::from(memory_mib)).unwrap_or(whole).clamp(1, whole);
-                Some(DevicePart { milli: u32::try_from(milli).unwrap_or(MILLI_PER_DEVICE), memory_mib: mib })
-            }
-            Devices::WholeNode | Devices::Count(_) => None,
-        }
+        part_of(self.shape.request.devices, memory_mib.into())
     }
 
     /// Whether all its devices must be of one model and that is more than one device.
@@ -245,6 +254,25 @@ impl Ask {
     pub(crate) fn liked(&self, inventory: &Inventory, count: usize) -> KindSet {
         let models = &self.shape.request.models;
         KindSet::of(inventory.catalogue(), |kind| models.iter().take(count).any(|model| *model == kind.model))
+    }
+}
+
+/// What a request takes of a device with so much memory; `None` if it asks for no part.
+#[must_use]
+pub fn part_of(devices: Devices, memory_mib: u64) -> Option<DevicePart> {
+    let whole = u64::from(MILLI_PER_DEVICE);
+    let memory_mib = u64::from(narrow(memory_mib));
+    match devices {
+        Devices::Share(milli) => {
+            let milli = milli.clamp(1, MILLI_PER_DEVICE);
+            Some(DevicePart { milli, memory_mib: memory_mib * u64::from(milli) / whole })
+        }
+        Devices::Memory(mib) => {
+            let mib = u64::from(narrow(mib));
+            let milli = (mib * whole).checked_div(memory_mib).unwrap_or(whole).clamp(1, whole);
+            Some(DevicePart { milli: u32::try_from(milli).unwrap_or(MILLI_PER_DEVICE), memory_mib: mib })
+        }
+        Devices::WholeNode | Devices::Count(_) => None,
     }
 }
 

@@ -119,7 +119,8 @@ impl Sketch {
             rooms: BTreeMap::new(),
             keys: BTreeMap::new(),
             order: Vec::new(),
-            fits: Fits::new(inventory.node_slots()),
+            // Of one worker nobody asks how many fit.
+            fits: Fits::new(if ask.workers() > 1 { inventory.node_slots() } else { 0 }),
         };
         for ix in nodes {
             let node = inventory.node(ix);
@@ -130,6 +131,9 @@ impl Sketch {
                 sketch.rooms.insert(ix, room);
             }
             let room = sketch.room(node);
+            if !ask.may_fit_in(&room) {
+                continue;
+            }
             let seat = Seat::new(inventory, ask, within.kinds, node, &room);
             let fits = seat.capacity();
             if fits > 0 {
@@ -137,7 +141,9 @@ impl Sketch {
                 drop(room);
                 sketch.order.push((key, ix));
                 sketch.keys.insert(ix, key);
-                sketch.fits.set(ix, Some(node.path()), fits);
+                if ask.workers() > 1 {
+                    sketch.fits.set(ix, Some(node.path()), fits);
+                }
             }
         }
         sketch.order.sort_unstable();

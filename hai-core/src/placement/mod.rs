@@ -8,6 +8,7 @@ mod field;
 mod gang;
 mod hypothesis;
 mod lack;
+mod overlay;
 mod placer;
 pub mod policy;
 mod ranking;
@@ -17,10 +18,10 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-pub use ask::{Ask, MakeFit};
-pub use hypothesis::Hypothesis;
+pub use ask::{Ask, MakeFit, part_of};
+pub use hypothesis::{Hypothesis, Part};
 pub use lack::{fits_empty, lack};
-pub use placer::{Placer, Places, Within};
+pub use placer::{NodeOrder, Placer, Places, Within};
 pub use policy::{PlacementPolicy, Policy, SCORE_MAX, Scorer};
 pub(crate) use rate::rate;
 pub use seat::{Card, Seat};

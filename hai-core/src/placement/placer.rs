@@ -48,6 +48,10 @@ pub struct Placer {
     uses: u64,
 }
 
+/// All nodes as one request likes them; see [`Placer::order`].
+#[derive(Clone, Copy, Debug)]
+pub struct NodeOrder<'a>(pub(super) &'a Ranking);
+
 #[derive(Clone, Debug)]
 struct Answer {
     ask: Ask,
@@ -147,6 +151,21 @@ impl Placer {
         *used = self.uses;
         ranking.sync(inventory, &self.policy);
         at
+    }
+
+    /// Brings the order of nodes for a question up to date, for [`Placer::order`].
+    pub fn prepare(&mut self, inventory: &Inventory, ask: &Ask, within: &Within<'_>) {
+        if self.policy.salted(within.salt).is_none() {
+            self.ranking(inventory, ask, within);
+        }
+    }
+
+    /// The order of nodes for a question, if it is known and up to date.
+    #[must_use]
+    pub fn order(&self, inventory: &Inventory, ask: &Ask, within: &Within<'_>) -> Option<NodeOrder<'_>> {
+        let answers = |ranking: &&Ranking| ranking.answers(ask, within.when, within.kinds);
+        let known = self.rankings.iter().map(|(_, ranking)| ranking).find(answers)?;
+        known.is_synced(inventory).then_some(NodeOrder(known))
     }
 
     /// Whether the fewest workers that are worth a start could ever be placed if all nodes of the group were ready and

@@ -64,6 +64,16 @@ impl Ranking {
         self.ask.hash() == ask.hash() && self.when == when && self.kinds == *kinds && self.ask.is_like(ask)
     }
 
+    /// Whether nothing changed since the last time.
+    pub(crate) fn is_synced(&self, inventory: &Inventory) -> bool {
+        self.synced == inventory.change_count()
+    }
+
+    /// Kinds of devices that may be given.
+    pub(crate) fn kinds(&self) -> &KindSet {
+        &self.kinds
+    }
+
     /// Takes in what changed since the last time.
     pub(crate) fn sync(&mut self, inventory: &Inventory, policy: &Policy) {
         let slots = inventory.node_slots();
@@ -87,7 +97,7 @@ impl Ranking {
             let (key, fits) = self.judge(inventory, policy, ix);
             self.keys[ix.index()] = key;
             if let Some(sums) = &mut self.fits {
-                sums.set(ix, inventory.get(ix).map(Node::path), fits);
+                sums.set(ix, inventory.get(ix).filter(|_| fits > 0).map(Node::path), fits);
             }
         }
         self.winners.clear();
@@ -100,7 +110,7 @@ impl Ranking {
     fn look_at(&mut self, inventory: &Inventory, policy: &Policy, ix: NodeIx) {
         let (key, fits) = self.judge(inventory, policy, ix);
         if let Some(sums) = &mut self.fits {
-            sums.set(ix, inventory.get(ix).map(Node::path), fits);
+            sums.set(ix, inventory.get(ix).filter(|_| fits > 0).map(Node::path), fits);
         }
         if std::mem::replace(&mut self.keys[ix.index()], key) == key {
             return;
@@ -117,11 +127,17 @@ impl Ranking {
     }
 
     fn judge(&self, inventory: &Inventory, policy: &Policy, ix: NodeIx) -> (Key, u32) {
+        if !self.ask.may_fit_on(inventory, ix) {
+            return (UNFIT, 0);
+        }
         let Some(node) = inventory.get(ix) else { return (UNFIT, 0) };
         if Some(node.group()) != self.group || !self.ask.allows(inventory, node) {
             return (UNFIT, 0);
         }
         let room = node.room_at(self.when);
+        if !self.ask.may_fit_in(&room) {
+            return (UNFIT, 0);
+        }
         let seat = Seat::new(inventory, &self.ask, &self.kinds, node, &room);
         match seat.capacity() {
             0 => (UNFIT, 0),

@@ -95,7 +95,7 @@ pub(super) fn assign(engine: &mut Engine) -> BTreeMap<TaskId, (AssignResult, Pri
     }
     dealt.sort_by_key(|(level, asked)| (std::cmp::Reverse(*level), asked.rank, asked.id));
     let mut room: BTreeMap<GroupName, u64> = BTreeMap::new();
-    for node in engine.nodes().filter(|node| node.spec.ready && !node.spec.cordoned && !node.spec.draining) {
+    for node in engine.nodes().filter(|node| node.spec.takes_new_work()) {
         *room.entry(node.spec.group).or_default() += 1;
     }
     let mut sums: BTreeMap<&GroupName, u64> = BTreeMap::new();

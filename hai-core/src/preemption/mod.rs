@@ -4,10 +4,12 @@
 //!
 //! Choosing victims exactly is a covering problem (NP-hard for gangs), so two greedy sets are made and the better one
 //! is taken: the shortest prefix of all candidates in yield order, and the cheapest nodes first (on each node the exact
-//! best set, as long as there are few). Both are pruned until no victim can be spared. A set is better if it is cheaper
+//! best set, as long as there are few). Both are pruned until no victim can be spared. For one worker that is the best
+//! set; for a gang a better one is looked for exactly where few runs and nodes are in question (`exact.rs`). A set is better if it is cheaper
 //! in its most valuable class, then in the next; within a class by work lost, then by number, then by age (the newest
 //! leave). On a large cluster the candidates are first cut down to a short list (`shortlist.rs`).
 
+mod exact;
 mod shortlist;
 mod trial;
 mod yielders;
@@ -23,7 +25,7 @@ pub use yielders::{Listed, Loss, OnNode, Owner, Yielders};
 
 use crate::inventory::{Inventory, NodeIx};
 use crate::model::{Claim, Placement, RunId};
-use crate::placement::{Ask, Policy, Within};
+use crate::placement::{Ask, NodeOrder, Policy, Within};
 
 /// Nodes with more runs than this are emptied greedily.
 const EXACT_RUNS_MAX: usize = 8;
@@ -54,6 +56,8 @@ pub struct Question<'a> {
     pub policy: &'a Policy,
     /// What the place must keep within; it is always one for later.
     pub within: Within<'a>,
+    /// How the request likes all nodes as they are, if that is known.
+    pub order: Option<NodeOrder<'a>>,
 }
 
 /// Who leaves, and where the task then goes.
@@ -97,6 +101,15 @@ pub fn plan(
             let other = trial.leaving();
             if cost(yielders, &other) < cost(yielders, &best) {
                 best = other;
+            }
+        }
+        if let Some(cheapest) = exact::cheaper(&trial, &best) {
+            trial.let_all_stay();
+            for &at in &cheapest {
+                trial.let_leave(at);
+            }
+            if fits(&trial) {
+                best = cheapest;
             }
         }
     }
@@ -163,7 +176,13 @@ fn first_on_node(trial: &Trial<'_>, ix: NodeIx) -> Option<Vec<usize>> {
 /// The cheapest candidates that make room for one worker on a node, all sets looked at.
 fn best_on_node(trial: &Trial<'_>, ix: NodeIx) -> Option<Vec<usize>> {
     let here = trial.candidates_on(ix);
-    let subsets = (0_u32..1 << here.len()).map(|bits| -> Vec<usize> {
+    let devices: SmallVec<[u32; EXACT_RUNS_MAX]> = here.iter().map(|&at| trial.devices_on(ix, at)).collect();
+    // Cheap, since most sets free too little.
+    let enough = |bits: &u32| {
+        let freed = devices.iter().enumerate().filter(|(at, _)| bits & (1 << at) != 0).map(|(_, devices)| devices);
+        trial.may_fit_with(ix, freed.sum())
+    };
+    let subsets = (0_u32..1 << here.len()).filter(enough).map(|bits| -> Vec<usize> {
         here.iter().enumerate().filter(|(at, _)| bits & (1 << at) != 0).map(|(_, candidate)| *candidate).collect()
     });
     subsets.filter(|leaving| trial.would_fit_on(ix, leaving) > 0).min_by_key(|leaving| cost(trial.yielders(), leaving))

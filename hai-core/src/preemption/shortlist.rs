@@ -4,7 +4,9 @@
 //! as for whole nodes and gangs, they are not: then the nodes are compared by what emptying them would cost, which takes
 //! a look at every node of the group but none at the runs in their order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, BinaryHeap};
+
+use smallvec::SmallVec;
 
 use super::{OnNode, Owner, Question, Yielder, Yielders, sort_cheapest_first};
 use crate::inventory::NodeIx;
@@ -79,7 +81,7 @@ pub fn candidates(yielders: &Yielders, winner: &Winner<'_>) -> (Vec<Yielder>, bo
             continue;
         }
         first.push(yielder);
-        let enough = !few && alone && FIRST.contains(&first.len()) && makes_room(winner, &first);
+        let enough = !few && alone && FIRST.contains(&first.len()) && makes_room(yielders, winner, &first);
         if enough {
             return (first, spared);
         }
@@ -94,10 +96,22 @@ pub fn candidates(yielders: &Yielders, winner: &Winner<'_>) -> (Vec<Yielder>, bo
 }
 
 /// Whether one worker would fit on some node if all of these left.
-fn makes_room(winner: &Winner<'_>, leaving: &[Yielder]) -> bool {
+fn makes_room(yielders: &Yielders, winner: &Winner<'_>, leaving: &[Yielder]) -> bool {
     let mut runs: Vec<RunId> = leaving.iter().map(|yielder| yielder.run).collect();
     runs.sort_unstable();
-    super::nodes_of(leaving).into_iter().any(|ix| fits_without(winner, ix, |run| runs.binary_search(&run).is_ok()))
+    let devices = |run: RunId| yielders.get(run).map_or(0, |listed| listed.devices);
+    let mut freed: Vec<(NodeIx, u32)> =
+        leaving.iter().flat_map(|yielder| yielder.nodes.iter().map(|&ix| (ix, devices(yielder.run)))).collect();
+    freed.sort_unstable();
+    freed.chunk_by(|a, b| a.0 == b.0).any(|here| {
+        let ix = here[0].0;
+        let freed = here.iter().fold(0_u32, |sum, (_, devices)| sum.saturating_add(*devices));
+        let enough = match winner.question.ask.request().devices {
+            Devices::Count(_) => freed >= missing(winner, ix),
+            Devices::WholeNode | Devices::Share(_) | Devices::Memory(_) => true,
+        };
+        enough && fits_without(winner, ix, |run| runs.binary_search(&run).is_ok())
+    })
 }
 
 fn fits_without(winner: &Winner<'_>, ix: NodeIx, leaves: impl Fn(RunId) -> bool) -> bool {
@@ -107,52 +121,114 @@ fn fits_without(winner: &Winner<'_>, ix: NodeIx, leaves: impl Fn(RunId) -> bool)
         return false;
     }
     let room = node.room_later_without(leaves);
-    Seat::new(inventory, ask, within.kinds, node, &room).capacity() > 0
+    ask.may_fit_in(&room) && Seat::new(inventory, ask, within.kinds, node, &room).capacity() > 0
 }
 
 /// All who may yield on the nodes that are cheapest to make room on.
+///
+/// Nodes are looked at by the least claim that has to leave there, which sums tell; once there are enough nodes, only those
+/// are looked at that can be cheaper than the dearest of them, and only whether a worker fits there is worked out in full.
 fn on_cheapest_nodes(yielders: &Yielders, winner: &Winner<'_>) -> Vec<Yielder> {
-    let mut nodes: Vec<((Claim, u64), NodeIx)> = Vec::new();
     let may_leave = |there: &OnNode| winner.may_tell(there.claim, there.owner, there.yields_from);
     let Question { inventory, ask, .. } = winner.question;
+    let mut open: Vec<(Claim, NodeIx)> = Vec::new();
+    let mut claims: BTreeSet<Claim> = BTreeSet::new();
     for ix in ask.group(inventory).into_iter().flat_map(|group| inventory.group_nodes(group)) {
-        let here = yielders.on_node(ix);
-        if here.is_empty() {
-            continue;
-        }
-        if fits_without(winner, ix, |run| here.iter().any(|there| there.run == run && may_leave(there))) {
-            let free = inventory.node(ix).room_later().devices.count_ones();
-            nodes.push((estimate(here, winner, free, may_leave), ix));
+        let here = yielders.by_claim(ix);
+        let least = match ask.request().devices {
+            Devices::WholeNode => here.greatest(winner.below),
+            _ => here.least(missing(winner, ix), winner.below),
+        };
+        if let Some(least) = least {
+            if open.last().is_none_or(|&(last, _)| last != least) {
+                claims.insert(least);
+            }
+            open.push((least, ix));
         }
     }
     let wanted = ask.workers_min() as usize + SPARE_NODES;
-    if nodes.len() > wanted {
-        nodes.select_nth_unstable(wanted);
-        nodes.truncate(wanted);
+    // The dearest on top.
+    let mut nodes: BinaryHeap<((Claim, u64), NodeIx)> = BinaryHeap::with_capacity(wanted + 1);
+    for claim in claims {
+        if nodes.len() == wanted && nodes.peek().is_some_and(|((dearest, _), _)| *dearest < claim) {
+            break;
+        }
+        for &(_, ix) in open.iter().filter(|(least, _)| *least == claim) {
+            let (least, need) = (yielders.by_claim(ix), missing(winner, ix));
+            let bound = ((claim, least.loss(need, winner.below, winner.now)), ix);
+            if nodes.len() == wanted && nodes.peek().is_some_and(|dearest| bound >= *dearest) {
+                continue;
+            }
+            if !may_hold(winner, ix) {
+                continue;
+            }
+            let here = yielders.on_node(ix);
+            let Some(estimate) = estimate(here, winner, need, may_leave) else { continue };
+            let node = (estimate, ix);
+            if nodes.len() == wanted && nodes.peek().is_some_and(|dearest| node >= *dearest) {
+                continue;
+            }
+            if fits_without(winner, ix, |run| here.iter().any(|there| there.run == run && may_leave(there))) {
+                nodes.push(node);
+                if nodes.len() > wanted {
+                    nodes.pop();
+                }
+            }
+        }
     }
-    let runs: BTreeSet<RunId> = nodes
-        .iter()
-        .flat_map(|&(_, ix)| yielders.on_node(ix).iter().filter(|there| may_leave(there)).map(|there| there.run))
-        .collect();
+    let here = nodes.iter().flat_map(|&(_, ix)| yielders.on_node(ix)).filter(|there| may_leave(there));
+    let mut runs: Vec<RunId> = here.map(|there| there.run).collect();
+    runs.sort_unstable();
+    runs.dedup();
     let mut found: Vec<Yielder> = runs.into_iter().filter_map(|run| yielders.yielder(run, winner.now)).collect();
     sort_cheapest_first(&mut found);
     found
 }
 
-/// What making room for one worker on a node would cost at the least: the greatest claim among those who leave, and their
-/// loss.
-fn estimate(here: &[OnNode], winner: &Winner<'_>, free: u32, may_leave: impl Fn(&OnNode) -> bool) -> (Claim, u64) {
-    let mut leaving: smallvec::SmallVec<[(Claim, u64, u32); 16]> = here
-        .iter()
-        .filter(|there| may_leave(there))
-        .map(|there| (there.claim, there.loss.at(winner.now, there.devices), there.devices))
-        .collect();
-    leaving.sort_unstable();
-    let mut missing = match winner.question.ask.request().devices {
+/// Cheap: false only if no worker would fit on a node even if it were empty.
+fn may_hold(winner: &Winner<'_>, ix: NodeIx) -> bool {
+    let Question { inventory, ask, .. } = winner.question;
+    let Some(node) = inventory.get(ix) else { return false };
+    match ask.request().devices {
+        Devices::Count(count) => ask.fit(inventory, node.make()).accepted.count_ones() >= count,
+        Devices::WholeNode | Devices::Share(_) | Devices::Memory(_) => true,
+    }
+}
+
+/// How many devices somebody has to leave on a node at the least.
+fn missing(winner: &Winner<'_>, ix: NodeIx) -> u32 {
+    match winner.question.ask.request().devices {
         Devices::WholeNode => u32::MAX,
-        devices => devices.count().saturating_sub(free).max(1),
-    };
-    let (mut claim, mut loss) = (Claim::BACKGROUND, 0_u64);
+        devices => devices.count().saturating_sub(winner.question.inventory.free_later(ix)).max(1),
+    }
+}
+
+/// What making room for one worker on a node would cost at the least: the greatest claim among those who leave, and their
+/// loss. `None` if too few may leave.
+fn estimate(
+    here: &[OnNode],
+    winner: &Winner<'_>,
+    missing: u32,
+    may_leave: impl Fn(&OnNode) -> bool,
+) -> Option<(Claim, u64)> {
+    let mut leaving: SmallVec<[(Claim, u64, u32); 16]> = SmallVec::new();
+    let (mut claim, mut loss, mut devices) = (Claim::BACKGROUND, 0_u64, 0_u32);
+    for there in here.iter().filter(|there| may_leave(there)) {
+        let lost = there.loss.at(winner.now, there.devices);
+        claim = claim.max(there.claim);
+        loss = loss.saturating_add(lost);
+        devices = devices.saturating_add(there.devices);
+        leaving.push((there.claim, lost, there.devices));
+    }
+    if devices < missing && matches!(winner.question.ask.request().devices, Devices::Count(1..)) {
+        return None;
+    }
+    if devices <= missing {
+        return Some((claim, loss));
+    }
+    leaving.sort_unstable();
+    let mut missing = missing;
+    (claim, loss) = (Claim::BACKGROUND, 0);
     for (theirs, lost, devices) in leaving {
         if missing == 0 {
             break;
@@ -161,5 +237,5 @@ fn estimate(here: &[OnNode], winner: &Winner<'_>, free: u32, may_leave: impl Fn(
         loss = loss.saturating_add(lost);
         missing = missing.saturating_sub(devices);
     }
-    (claim, loss)
+    Some((claim, loss))
 }

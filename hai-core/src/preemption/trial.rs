@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 
 use super::{Question, Yielder, nodes_of};
 use crate::inventory::NodeIx;
-use crate::model::{Placement, RunId};
-use crate::placement::{self, Hypothesis};
+use crate::model::{Devices, Placement, RunId};
+use crate::placement::{self, Hypothesis, Part};
 
 /// A set of candidates that leave, and whether the task would fit then.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub(super) struct Trial<'a> {
 impl<'a> Trial<'a> {
     /// Nobody leaves.
     pub(super) fn new(question: &'a Question<'a>, yielders: &'a [Yielder]) -> Self {
-        let Question { inventory, ask, policy, within } = *question;
-        let hypothesis = Hypothesis::new(inventory, ask, policy, within, &nodes_of(yielders));
+        let Question { inventory, ask, policy, within, order } = *question;
+        let hypothesis = Hypothesis::new(inventory, ask, policy, within, order, &nodes_of(yielders));
         let mut here: BTreeMap<NodeIx, SmallVec<[usize; 8]>> =
             hypothesis.touched().map(|ix| (ix, SmallVec::new())).collect();
         for (at, yielder) in yielders.iter().enumerate() {
@@ -95,6 +95,41 @@ impl<'a> Trial<'a> {
     /// How many workers would fit on a node if just these left.
     pub(super) fn would_fit_on(&self, ix: NodeIx, leaving: &[usize]) -> u32 {
         self.hypothesis.on_node(ix, |run| leaving.iter().any(|&at| self.yielders[at].run == run))
+    }
+
+    /// How many devices a candidate has a hold on at a node.
+    pub(super) fn devices_on(&self, ix: NodeIx, at: usize) -> u32 {
+        let run = self.yielders[at].run;
+        let holds = self.question.inventory.node(ix).holds().iter().filter(|hold| hold.run == run);
+        holds.map(|hold| hold.take.devices.count_ones()).sum()
+    }
+
+    /// Cheap: whether a worker might fit on a node once so many devices more are free there.
+    pub(super) fn may_fit_with(&self, ix: NodeIx, freed: u32) -> bool {
+        match self.question.ask.request().devices {
+            Devices::Count(count) => self.question.inventory.free_later(ix) + freed >= count,
+            Devices::WholeNode | Devices::Share(_) | Devices::Memory(_) => true,
+        }
+    }
+
+    /// The fewest workers that must fit.
+    pub(super) fn need(&self) -> u64 {
+        self.hypothesis.need()
+    }
+
+    /// The parts of the network, and kinds of devices, that workers on a node may be counted for.
+    pub(super) fn parts_of(&self, ix: NodeIx) -> SmallVec<[Part; 1]> {
+        self.hypothesis.parts_of(ix)
+    }
+
+    /// How many workers would fit on a node if just these left, for each of its parts.
+    pub(super) fn would_fit_each(&self, ix: NodeIx, leaving: &[usize]) -> SmallVec<[u32; 1]> {
+        self.hypothesis.on_node_each(ix, |run| leaving.iter().any(|&at| self.yielders[at].run == run))
+    }
+
+    /// How many workers fit on the nodes that no candidate is on, by part.
+    pub(super) fn elsewhere(&self) -> BTreeMap<Part, u64> {
+        self.hypothesis.elsewhere()
     }
 
     /// Where the task would be.

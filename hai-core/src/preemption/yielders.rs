@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::Yielder;
 use crate::inventory::NodeIx;
-use crate::model::{Claim, GroupName, RunId, Span, Time};
+use crate::model::{Claim, GroupName, Priority, RunId, Span, Time};
 use crate::table::Table;
 
 /// What a run would lose if it left.
@@ -63,6 +63,21 @@ pub struct OnNode {
     pub yields_from: Time,
 }
 
+/// How many claims there are.
+const CLAIMS: usize = 2 * (Priority::LEVELS.len() + 1);
+
+/// The runs of one node, by claim.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByClaim {
+    /// How many devices the runs with at most this claim have, on whatever node.
+    devices: [u16; CLAIMS],
+    /// Devices whose work since a time is lost, and the sum of these times.
+    rate: u32,
+    since: i128,
+    /// What is lost whatever the time.
+    fixed: u64,
+}
+
 /// Runs that lose at the same rate: by devices, and by how they lose.
 type Rate = (u32, bool);
 /// The order within a rate: who loses least first, then the newest.
@@ -80,6 +95,78 @@ pub struct Yielders {
     groups: BTreeMap<GroupName, Group>,
     runs: Table<RunId, Listed>,
     on_node: Vec<SmallVec<[OnNode; 2]>>,
+    /// The same summed up, so that all nodes are quickly looked at.
+    by_claim: Vec<ByClaim>,
+}
+
+impl ByClaim {
+    fn of(here: &[OnNode]) -> Self {
+        let mut sums = ByClaim::default();
+        for there in here {
+            let at = Self::index(there.claim);
+            sums.devices[at] = sums.devices[at].saturating_add(u16::try_from(there.devices).unwrap_or(u16::MAX));
+            match there.loss {
+                Loss::Fixed(_) => sums.fixed = sums.fixed.saturating_add(there.loss.at(Time::ZERO, there.devices)),
+                Loss::WorkSince(since) => {
+                    sums.rate = sums.rate.saturating_add(there.devices);
+                    sums.since += i128::from(since.as_ms()) * i128::from(there.devices);
+                }
+            }
+        }
+        for at in 1..CLAIMS {
+            sums.devices[at] = sums.devices[at].saturating_add(sums.devices[at - 1]);
+        }
+        sums
+    }
+
+    /// Claims in their order, from zero.
+    fn index(claim: Claim) -> usize {
+        usize::from(claim.entitled) * (CLAIMS / 2) + claim.level as usize
+    }
+
+    fn claim(index: usize) -> Claim {
+        let level = (index % (CLAIMS / 2)).checked_sub(1).map_or(Priority::Auto, |at| {
+            let best_first = Priority::LEVELS;
+            best_first[best_first.len() - 1 - at]
+        });
+        Claim { entitled: index >= CLAIMS / 2, level }
+    }
+
+    /// The least claim such that runs with at most this claim, and below another, have so many devices; `None` if all of
+    /// those have fewer.
+    #[must_use]
+    pub fn least(&self, devices: u32, below: Claim) -> Option<Claim> {
+        let enough = |sum: &u16| u32::from(*sum) >= devices || *sum == u16::MAX;
+        let below = &self.devices[..Self::index(below)];
+        below.last().filter(|sum| enough(sum))?;
+        below.iter().position(enough).map(Self::claim)
+    }
+
+    /// What it costs at the least that runs below a claim leave, until so many devices are free.
+    #[must_use]
+    pub fn loss(&self, devices: u32, below: Claim, now: Time) -> u64 {
+        // Only where all have to leave do the sums tell.
+        let all = self.devices[CLAIMS - 1];
+        if u32::from(all) > devices || all == u16::MAX || self.below(below) < u32::from(all) {
+            return 0;
+        }
+        let work = i128::from(now.as_ms()) * i128::from(self.rate) - self.since;
+        u64::try_from(work.max(0)).unwrap_or(u64::MAX).saturating_add(self.fixed)
+    }
+
+    /// How many devices the runs have whose claim is below this one, or 65,535 if they have more.
+    #[must_use]
+    pub fn below(&self, claim: Claim) -> u32 {
+        Self::index(claim).checked_sub(1).map_or(0, |at| u32::from(self.devices[at]))
+    }
+
+    /// The greatest claim, if that is below another. With more than 65,535 devices it may be told too small.
+    #[must_use]
+    pub fn greatest(&self, below: Claim) -> Option<Claim> {
+        let all = *self.devices.last()?;
+        let at = self.devices.iter().position(|&sum| sum == all && sum > 0)?;
+        (at < Self::index(below)).then(|| Self::claim(at))
+    }
 }
 
 impl Loss {
@@ -124,6 +211,7 @@ impl Yielders {
         for &ix in &listed.nodes {
             if self.on_node.len() <= ix.index() {
                 self.on_node.resize_with(ix.index() + 1, SmallVec::new);
+                self.by_claim.resize(ix.index() + 1, ByClaim::default());
             }
             self.on_node[ix.index()].push(OnNode {
                 run,
@@ -133,6 +221,7 @@ impl Yielders {
                 loss: listed.loss,
                 yields_from: listed.yields_from,
             });
+            self.by_claim[ix.index()] = ByClaim::of(&self.on_node[ix.index()]);
         }
         self.runs.insert(run, listed);
     }
@@ -142,6 +231,7 @@ impl Yielders {
         let Some(listed) = self.runs.remove(run) else { return };
         for ix in &listed.nodes {
             self.on_node[ix.index()].retain(|there| there.run != run);
+            self.by_claim[ix.index()] = ByClaim::of(&self.on_node[ix.index()]);
         }
         let Some(group) = self.groups.get_mut(&listed.group) else { return };
         group.count -= 1;
@@ -161,6 +251,13 @@ impl Yielders {
     #[must_use]
     pub fn on_node(&self, ix: NodeIx) -> &[OnNode] {
         self.on_node.get(ix.index()).map_or(&[], |runs| runs)
+    }
+
+    /// The runs on a node, summed up.
+    #[must_use]
+    pub fn by_claim(&self, ix: NodeIx) -> &ByClaim {
+        const NOBODY: &ByClaim = &ByClaim { devices: [0; CLAIMS], rate: 0, since: 0, fixed: 0 };
+        self.by_claim.get(ix.index()).unwrap_or(NOBODY)
     }
 
     /// Groups that had a run.
@@ -237,7 +334,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::Priority;
 
     fn listed(level: Priority, devices: u32, loss: Loss) -> Listed {
         let group = GroupName::new("g").expect("a letter");
@@ -252,7 +348,57 @@ mod tests {
         ]
     }
 
+    fn greatest_of(on_node: &[OnNode]) -> Option<Claim> {
+        on_node.iter().map(|there| there.claim).max()
+    }
+
+    fn sum_of(on_node: &[OnNode]) -> u32 {
+        on_node.iter().map(|there| there.devices).sum()
+    }
+
+    #[test]
+    fn claims_are_numbered_in_their_order() {
+        let claims: Vec<Claim> = (0..CLAIMS).map(ByClaim::claim).collect();
+        assert!(claims.is_sorted_by(|a, b| a < b), "{claims:?}");
+        assert!((0..CLAIMS).all(|at| ByClaim::index(claims[at]) == at));
+    }
+
     proptest! {
+        /// The sums of a node against a count of its runs.
+        #[test]
+        fn sums_by_claim_are_what_counting_gives(
+            runs in prop::collection::vec((0..CLAIMS, prop_oneof![1..9_u32, 1..70_000_u32]), 0..6),
+            below in 0..CLAIMS,
+            devices in prop_oneof![1..30_u32, 1..70_000_u32],
+        ) {
+            let on_node: Vec<OnNode> = (0..).zip(&runs).map(|(number, &(claim, devices))| OnNode {
+                run: RunId(number),
+                claim: ByClaim::claim(claim),
+                owner: Owner(0),
+                devices,
+                loss: if number % 3 == 0 { Loss::Fixed(Span::from_ms(7)) } else { Loss::WorkSince(Time::from_ms(40 * number as i64)) },
+                yields_from: Time::ZERO,
+            }).collect();
+            let sums = ByClaim::of(&on_node);
+            let below = ByClaim::claim(below);
+            let sum = |most: Claim| -> u32 {
+                on_node.iter().filter(|there| there.claim <= most && there.claim < below).map(|there| there.devices).sum()
+            };
+            let least = (0..CLAIMS).map(ByClaim::claim).find(|&most| most < below && sum(most) >= devices.min(65_535));
+            prop_assert_eq!(sums.least(devices.min(65_535), below), least);
+            let loss: u64 = on_node.iter().map(|there| there.loss.at(Time::from_ms(1000), there.devices)).sum();
+            let (all_below, all) = (greatest_of(&on_node) < Some(below), sum_of(&on_node));
+            let known = all_below && all <= devices && all < 65_535;
+            prop_assert_eq!(sums.loss(devices, below, Time::from_ms(1000)), if known { loss } else { 0 });
+            let greatest = greatest_of(&on_node);
+            let greatest = greatest.filter(|&claim| claim < below);
+            if all < 65_535 {
+                prop_assert_eq!(sums.greatest(below), greatest);
+            } else if greatest.is_some() {
+                prop_assert!(sums.greatest(below).is_some_and(|told| Some(told) <= greatest));
+            }
+        }
+
         #[test]
         fn merging_gives_the_order_that_sorting_gives(
             runs in prop::collection::vec((any::<bool>(), 1..4_u32, any_loss()), 0..40),

@@ -187,9 +187,9 @@ impl Queue {
             class.members.insert(member);
             let is_first = class.members.first() == Some(&member);
             match class.blocked {
+                _ if !is_first => {}
                 None => self.woken.push(id),
-                Some(blocked) if is_first => self.place_blocked(id, Blocked { since, ..blocked }),
-                Some(_) => {}
+                Some(blocked) => self.place_blocked(id, Blocked { since, ..blocked }),
             }
             return id;
         }
@@ -449,6 +449,19 @@ impl Queue {
         }
     }
 
+    /// What rights in one group come to changed.
+    pub fn wake_rights_in(&mut self, group: GroupIx) {
+        let ids: Vec<ClassId> = self
+            .want_right
+            .iter()
+            .filter(|((_, of), _)| *of == group)
+            .flat_map(|(_, ids)| ids.iter().copied())
+            .collect();
+        for id in ids {
+            self.wake(id);
+        }
+    }
+
     /// The asks with which somebody waits for room in a group.
     pub fn asks(&self, group: &GroupName) -> impl Iterator<Item = AskId> + '_ {
         self.groups.get(group).into_iter().flat_map(|group| group.asks.iter().copied())
@@ -568,11 +581,12 @@ impl Queue {
         self.groups.keys()
     }
 
-    /// The same as [`Queue::by_wait`], with the time, and at most a few of each claim.
-    pub fn longest_waiting(&self, group: &GroupName) -> impl Iterator<Item = (Claim, Time, TaskId)> + '_ {
+    /// The same as [`Queue::by_wait`], with the time, at most a few of each claim, and only who waits since `until` or longer.
+    pub fn longest_waiting(&self, group: &GroupName, until: Time) -> impl Iterator<Item = (Claim, Time, TaskId)> + '_ {
         let groups = self.groups.get(group).into_iter();
-        groups.flat_map(|group| group.by_wait.iter().rev()).flat_map(|(&claim, waiting)| {
-            waiting.iter().take(LONGEST_MAX).map(move |&(since, task, _)| (claim, since, task))
+        groups.flat_map(|group| group.by_wait.iter().rev()).flat_map(move |(&claim, waiting)| {
+            let longest = waiting.iter().take(LONGEST_MAX).take_while(move |&&(since, ..)| since <= until);
+            longest.map(move |&(since, task, _)| (claim, since, task))
         })
     }
 

@@ -145,6 +145,19 @@ pub struct PoolUse {
     pub returning: Charge,
 }
 
+/// What a team may hold in a group, and what it does. Of a team without a pool there it is what its parts' pools come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolView {
+    /// Its own, which bounds what is within right.
+    pub own: Allowance,
+    /// What it may hold with all that it borrows.
+    pub most: Allowance,
+    /// Within right, by runs that stay or are promised a place.
+    pub committed: Charge,
+    /// All that it uses, and what its parts keep for themselves.
+    pub held: Charge,
+}
+
 /// Who may have been waiting for what a bucket gives back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Waiter {
@@ -339,7 +352,7 @@ impl Book {
     pub fn may_start(&self, bucket: BucketIx, bill: &Bill) -> bool {
         let entry = &self.buckets[bucket.at()];
         let (charge, nothing) = (Tally::of(bill.charge), Tally::ZERO);
-        let right = if entry.version == self.version { &entry.right } else { &self.resolve(entry) };
+        let right = if entry.version == self.version_of(entry.user) { &entry.right } else { &self.resolve(entry) };
         let leaving = entry.sum(Part::Leaving);
         let of_models = right.models.iter().all(|&(model, bound)| {
             let used = entry.of_model(model);
@@ -384,6 +397,13 @@ impl Book {
         let chain = &self.chains[entry.chain as usize];
         let teams = chain.iter().map(|link| Waiter::Team(self.forest.pool(link.pool).team));
         std::iter::once(Waiter::User(entry.user)).chain(teams)
+    }
+
+    /// Whether what one bucket gives back may be of use to another: they are the same, or some team is charged for both.
+    #[must_use]
+    pub fn share_a_limit(&self, a: BucketIx, b: BucketIx) -> bool {
+        let chain = |bucket: BucketIx| &self.chains[self.buckets[bucket.at()].chain as usize];
+        a == b || chain(a).iter().any(|link| chain(b).iter().any(|other| other.pool == link.pool))
     }
 
     /// Whether what a bucket uses is charged to a team.
@@ -444,6 +464,14 @@ impl Book {
             borrowed: of(Account::Borrowed),
             returning: of(Account::Returning),
         })
+    }
+
+    /// What a team that a bucket is charged to may hold, and does.
+    #[must_use]
+    pub fn pool_view(&self, bucket: BucketIx, team: TeamIx) -> Option<PoolView> {
+        let chain = &self.chains[self.buckets[bucket.at()].chain as usize];
+        let pools = chain.iter().map(|link| self.forest.pool(link.pool));
+        pools.into_iter().find(|pool| pool.team == team).map(super::pool::PoolState::view)
     }
 
     /// All buckets that were ever asked for, by user, group and level.

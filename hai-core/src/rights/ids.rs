@@ -1,7 +1,10 @@
 //! Dense numbers for names, so that the hot path compares no strings.
 
-use std::collections::BTreeMap;
+use std::hash::{BuildHasherDefault, Hash};
 use std::marker::PhantomData;
+
+use indexmap::IndexMap;
+use rustc_hash::FxHasher;
 
 /// A number that stands for a name in one book.
 pub(super) trait Ix: Copy {
@@ -47,21 +50,27 @@ ix!(
     BucketIx
 );
 
+impl ModelIx {
+    /// Stands for a model that the book has never heard of: it counts in full, and nothing bounds it.
+    pub const UNKNOWN: ModelIx = ModelIx(u32::MAX);
+}
+
 /// Names and their numbers. A number is never given to another name.
 #[derive(Clone, Debug)]
 pub(super) struct Names<N, I> {
     names: Vec<N>,
-    numbers: BTreeMap<N, u32>,
+    /// Unseeded: it is never walked through.
+    numbers: IndexMap<N, u32, BuildHasherDefault<FxHasher>>,
     kind: PhantomData<I>,
 }
 
 impl<N, I> Default for Names<N, I> {
     fn default() -> Self {
-        Names { names: Vec::new(), numbers: BTreeMap::new(), kind: PhantomData }
+        Names { names: Vec::new(), numbers: IndexMap::default(), kind: PhantomData }
     }
 }
 
-impl<N: Ord + Clone, I: Ix> Names<N, I> {
+impl<N: Hash + Eq + Clone, I: Ix> Names<N, I> {
     /// The number of a name, a new one if it has none.
     pub(super) fn number(&mut self, name: &N) -> I {
         if let Some(&number) = self.numbers.get(name) {

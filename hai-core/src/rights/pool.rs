@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smallvec::SmallVec;
 
+use super::book::PoolView;
 use super::ids::{GroupIx, TeamIx};
 use super::tally::Tally;
 use crate::model::Pool;
@@ -258,7 +259,8 @@ impl Forest {
     }
 
     /// Who below a pool that holds too much must give back what is borrowed: the part that is furthest beyond its own,
-    /// and so on down; `None` if that would help nobody. Also how much is too much.
+    /// and so on down; `None` if that would help nobody. Also how much is too much, of nodes or devices, whichever it can
+    /// help with.
     pub(super) fn borrower(&self, ix: PoolIx) -> Option<(PoolIx, Tally)> {
         let excess = self.pools[ix as usize].beyond_most();
         if excess.is_zero() {
@@ -281,23 +283,30 @@ impl Forest {
                 }
             }
         }
-        let beyond = |pool: &PoolState| {
-            let beyond = (pool.staying.used - pool.own)
-                .zip(excess, |beyond, excess| if excess > 0 { beyond } else { i128::MIN });
-            beyond.nodes.max(beyond.devices)
-        };
+        // Nodes and devices part ways: a part may hold more than it keeps of the one and not of the other.
+        let within = |amount: Tally, units: Tally| amount.zip(units, |amount, unit| if unit > 0 { amount } else { 0 });
+        let mut units = within(excess, helps[0]);
         let mut borrower = None;
-        let mut next = (!helps[0].is_zero()).then_some(ix);
+        let mut next = (!units.is_zero()).then_some(ix);
         while let Some(at) = next {
-            borrower = Some((at, excess));
-            let mut best = None;
+            borrower = Some((at, units));
+            let mut best: Option<(i128, PoolIx, Tally)> = None;
             for (part, pool) in (at + 1..).zip(&self.pools[at as usize + 1..]) {
-                let candidate = pool.parent == Some(at) && !helps[part as usize - first].is_zero();
-                if candidate && best.is_none_or(|(most, _)| beyond(pool) > most) {
-                    best = Some((beyond(pool), part));
+                let helping = within(units, helps[part as usize - first]);
+                if pool.parent != Some(at) || helping.is_zero() {
+                    continue;
+                }
+                let beyond = (pool.staying.used - pool.own)
+                    .zip(helping, |beyond, unit| if unit > 0 { beyond } else { i128::MIN });
+                let beyond = beyond.nodes.max(beyond.devices);
+                if best.is_none_or(|(most, ..)| beyond > most) {
+                    best = Some((beyond, part, helping));
                 }
             }
-            next = best.map(|(_, part)| part);
+            next = best.map(|(_, part, helping)| {
+                units = helping;
+                part
+            });
         }
         borrower
     }
@@ -308,6 +317,15 @@ impl PoolState {
     pub(super) fn entitled(&self) -> Option<(Tally, Tally)> {
         let sum = |account: Account| self.sums[account as usize];
         (!self.hub).then(|| (sum(Account::Committed), sum(Account::Leaving)))
+    }
+
+    pub(super) fn view(&self) -> PoolView {
+        PoolView {
+            own: self.own.allowance(),
+            most: self.most.allowance(),
+            committed: self.sum(Account::Committed).charge(),
+            held: self.all.held().charge(),
+        }
     }
 
     pub(super) fn sum(&self, account: Account) -> Tally {

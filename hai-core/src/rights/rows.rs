@@ -57,6 +57,8 @@ pub(super) struct Rows {
     gives: BTreeMap<Scope, Allowance>,
     /// Rows that bound, by number.
     bounds: BTreeMap<(Scope, Bound), Allowance>,
+    /// How many rows are for a model.
+    of_models: usize,
 }
 
 impl Rows {
@@ -67,6 +69,7 @@ impl Rows {
         if old == Some(new) {
             return false;
         }
+        self.of_models += usize::from(old.is_none() && row.key.model.is_some());
         if let Some((_, Some(time))) = old {
             self.expiries.remove(&(time, row.key.clone()));
         }
@@ -83,6 +86,7 @@ impl Rows {
     /// Takes a row away; false if there was none.
     pub(super) fn remove(&mut self, key: &RightKey, scope: Scope, bound: Option<Bound>) -> bool {
         let Some((_, expires)) = self.rows.remove(key) else { return false };
+        self.of_models -= usize::from(key.model.is_some());
         if let Some(time) = expires {
             self.expiries.remove(&(time, key.clone()));
         }
@@ -108,7 +112,7 @@ impl Rows {
 
     /// Whether any row is for a model.
     pub(super) fn bounds_models(&self) -> bool {
-        self.rows.keys().any(|key| key.model.is_some())
+        self.of_models > 0
     }
 
     /// What the rows come to for a user who is in these teams.

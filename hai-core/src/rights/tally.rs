@@ -37,6 +37,16 @@ impl Tally {
         Charge { nodes: one(self.nodes), devices: one(self.devices) }
     }
 
+    /// As an allowance: what is beyond all amounts is no limit.
+    pub(super) fn allowance(self) -> Allowance {
+        let one = |most: i128| match u64::try_from(most) {
+            Ok(milli) => Limit::AtMost(Amount::from_milli(milli)),
+            Err(_) if most < 0 => Limit::AtMost(Amount::ZERO),
+            Err(_) => Limit::Unlimited,
+        };
+        Allowance { nodes: one(self.nodes), devices: one(self.devices) }
+    }
+
     pub(super) fn zip(self, other: Tally, f: impl Fn(i128, i128) -> i128) -> Self {
         Tally { nodes: f(self.nodes, other.nodes), devices: f(self.devices, other.devices) }
     }

@@ -1,6 +1,6 @@
 //! What a simulation remembers of a task and of a run.
 
-use crate::model::{Placement, Span, TaskId, TaskView, Time, WorkerPlacement};
+use crate::model::{Span, TaskId, TaskView, Time};
 
 use super::{Record, Work};
 
@@ -81,11 +81,4 @@ impl Job {
         };
         done.min(self.left)
     }
-}
-
-/// Thousandths of devices that a placement holds.
-pub(super) fn milli(placement: &Placement) -> u64 {
-    let of =
-        |place: &WorkerPlacement| place.part.map_or(1000, |part| u64::from(part.milli)) * place.devices.len() as u64;
-    placement.workers.iter().map(of).sum()
 }

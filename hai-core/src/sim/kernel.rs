@@ -11,7 +11,7 @@ use crate::model::{
 };
 use crate::table::Table;
 
-use super::job::{Active, Job, Leaving, milli};
+use super::job::{Active, Job, Leaving};
 use super::{Conduct, Ending, Input, Record, Watch, Work};
 
 /// The earliest first.
@@ -141,7 +141,7 @@ impl<I: Iterator<Item = Input>> Sim<I> {
         let mut active = Active {
             task: run.task,
             workers: u32::try_from(placement.workers.len()).unwrap_or(u32::MAX),
-            milli: milli(&placement),
+            milli: placement.device_milli(),
             decided_at: run.decided_at,
             executes_since: run.started_at.filter(|_| !leaving),
             works_since: self.now,
@@ -262,7 +262,7 @@ impl<I: Iterator<Item = Input>> Sim<I> {
                 let active = Active {
                     task: *task,
                     workers: u32::try_from(placement.workers.len()).unwrap_or(u32::MAX),
-                    milli: milli(placement),
+                    milli: placement.device_milli(),
                     decided_at: self.now,
                     executes_since: None,
                     works_since: Time::MAX,

@@ -1,7 +1,7 @@
 //! Takes away, in a copy of an engine, what the reason of a task names: rights are raised, tasks that are before it or in
 //! its way are held or end, nodes that would do are added.
 
-use hai_core::engine::Engine;
+use hai_core::engine::{Engine, Policy};
 use hai_core::explain::Why;
 use hai_core::explain::why::{LevelRight, NodeClass, NodeRefusal, NodesLink};
 use hai_core::model::*;
@@ -49,6 +49,15 @@ pub(crate) fn cures(engine: &Engine, why: &Why) -> Vec<Cure> {
         Verdict::NotBefore { at: until } | Verdict::BackOff { until, .. } => at = *until,
         _ => {}
     }
+    // A right that is over by then is another lack.
+    let rows = why
+        .right
+        .iter()
+        .flat_map(|right| &right.levels)
+        .flat_map(|level| level.given_by.iter().chain(&level.bounded_by));
+    for row in rows.filter(|row| row.expires.is_some_and(|expires| expires <= at)) {
+        facts.push(Fact::RightSet { right: RightRow { expires: None, ..row.clone() } });
+    }
     // Who is before it in line would take what it is given. One that does not stand in line yet may be behind anybody.
     let in_line = why.line.iter().flat_map(|line| &line.ahead).flat_map(|ahead| &ahead.who.first);
     let mut others: Vec<TaskId> = in_line.filter_map(|other| other.task).collect();
@@ -67,6 +76,12 @@ pub(crate) fn cures(engine: &Engine, why: &Why) -> Vec<Cure> {
         lacks && view.id != why.task && view.spec.user == why.user && view.spec.priority == Priority::Auto
     };
     others.extend(engine.tasks().filter(|view| auto(view) && view.run.is_none()).map(|view| view.id));
+    // In strict order rights are dealt anew when others are held, so that anybody who waits may come before it then.
+    // So they are when the first card of a kind joins that would do: what others are charged for theirs may be less then.
+    let strict =
+        engine.config().policy == Policy::HaiFifo || why.nodes.as_ref().is_some_and(|nodes| nodes.workers_ever == 0);
+    let waits = |view: &TaskView| strict && view.id != why.task && engine.verdict(view.id).is_some();
+    others.extend(engine.tasks().filter(waits).map(|view| view.id));
     let nodes = why.nodes.as_ref().expect("it waits for a place");
     let refused = nodes.classes.iter().flat_map(|class| &class.refused);
     others.extend(refused.filter_map(|refused| match &refused.why {
@@ -107,20 +122,27 @@ fn raise(engine: &Engine, why: &Why, level: &LevelRight, facts: &mut Vec<Fact>) 
         priority: Some(level.level),
         ..RightKey::default()
     };
+    // What is asked is told for one kind of card; a node with several takes of each.
+    let mut mixed = level.asked;
+    let spec = engine.task(why.task).expect("it is unfinished").spec;
+    if matches!(spec.request.devices, Devices::Memory(_)) {
+        // And so much memory may be a small part of one card and all of another.
+        mixed.devices += Amount::whole(spec.workers);
+    }
     let gives = level.given_by.iter().map(|row| row.allowance).fold(Allowance::NOTHING, Allowance::max);
-    facts.push(Fact::RightSet { right: RightRow::new(key, more(gives, level.short)) });
+    facts.push(Fact::RightSet { right: RightRow::new(key, more(gives, level.short + mixed)) });
     for row in &level.bounded_by {
         let short = match &row.key.model {
             None => level.short,
             Some(model) => level.models.iter().find(|of| of.model == *model).map_or(Charge::NOTHING, |of| of.short),
         };
-        facts.push(Fact::RightSet { right: RightRow { allowance: more(row.allowance, short), ..row.clone() } });
+        facts.push(Fact::RightSet { right: RightRow { allowance: more(row.allowance, short + mixed), ..row.clone() } });
     }
     for pool in &level.teams {
         let team = engine.teams().find(|team| team.name == pool.team).expect("it has a pool");
         let mut team = team.clone();
         for known in team.pools.iter_mut().filter(|known| known.group == right.group) {
-            known.own = more(known.own, pool.short);
+            known.own = more(known.own, pool.short + mixed);
         }
         facts.push(Fact::TeamSet { team });
     }
@@ -155,7 +177,10 @@ fn end(engine: &Engine, id: TaskId) -> Vec<Fact> {
 /// As many nodes as there are workers: such as are there and would hold one, else such as the request describes.
 fn new_nodes(engine: &Engine, why: &Why, nodes: &NodesLink) -> Vec<Fact> {
     let spec = engine.task(why.task).expect("it is unfinished").spec;
-    let class = nodes.classes.iter().find(|class| class.workers_ever_each > 0);
+    // Of what would do the cheapest: the right is only known to be enough for that.
+    let weight = |model: &ModelName| engine.config().weights.get(model).copied().unwrap_or(Amount::whole(1));
+    let dear = |class: &&NodeClass| class.devices.iter().map(|kind| weight(&kind.model)).max();
+    let class = nodes.classes.iter().filter(|class| class.workers_ever_each > 0).min_by_key(dear);
     let name = |number: u32| NodeName::new(format!("new-{number}")).expect("it is a name");
     let node = |number: u32| {
         let (cpu, memory) = class.map_or((64_000, 1 << 20), |class| (class.cpu_milli, class.memory_mib));
@@ -172,8 +197,11 @@ fn new_nodes(engine: &Engine, why: &Why, nodes: &NodesLink) -> Vec<Fact> {
                 (0..kind.count).for_each(|_| add(&kind.model, kind.memory_mib, kind.mig_profile.clone()));
             }),
             None => {
-                let any = ModelName::new("B").expect("it is a name");
-                let model = spec.request.models.first().cloned().unwrap_or(any);
+                let any = ModelName::new("any").expect("it is a name");
+                let asked = |model: &&ModelName| spec.request.models.is_empty() || spec.request.models.contains(model);
+                let weighed = engine.config().weights.keys().chain([&any]).chain(&spec.request.models).filter(asked);
+                let would_do = weighed.filter(|model| !spec.request.forbidden_models.contains(*model));
+                let model = would_do.min_by_key(|model| weight(model)).cloned().unwrap_or_else(|| any.clone());
                 (0..8).for_each(|_| add(&model, 200 << 10, spec.request.mig_profile.clone()));
             }
         }

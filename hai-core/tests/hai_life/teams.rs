@@ -178,3 +178,54 @@ fn teams_and_loans_outlive_a_restart() {
     lab.submit(task("v0").user("v").prio(Low));
     assert_eq!(lab.settle(), ["promise v0", "suspend u3 for v0", "start v0"]);
 }
+
+#[test]
+fn a_promise_waits_for_a_teammate_to_leave_and_says_so() {
+    let mut lab = Lab::hai(|_| {}).with_devices(4);
+    lab.team(Team { parent: None, ..team("a", &["u", "v"], 2) });
+    lab.submit(task("u0").devices(2).grace(0, 100));
+    lab.settle();
+    lab.hold("u0");
+    lab.round();
+    lab.submit(task("v0").user("v").devices(2));
+    assert_eq!(lab.round(), ["promise v0"], "there is room, but the team has no more of its own");
+    assert!(
+        matches!(lab.why("v0"), Verdict::Promised { leaving, .. } if leaving == [lab.id("u0")]),
+        "{:?}",
+        lab.why("v0")
+    );
+    assert_eq!(lab.pass(secs(200)), ["start v0"]);
+}
+
+#[test]
+fn who_may_not_borrow_is_told_which_team_is_in_the_way() {
+    // `lab` has no pool of its own: what its parts own is all that they may hold together.
+    let mut lab = two_teams(true, |a, b| {
+        (a.pools[0].own, b.pools[0].lend) = (Allowance::devices(0), Allowance::devices(1));
+    });
+    submit_of(&mut lab, "u", 2);
+    assert_eq!(lab.settle(), ["start u0 borrowed"]);
+    match lab.why("u1") {
+        Verdict::TeamUsed { team, used, allowed, .. } => {
+            let told = (team.as_str(), used.devices, allowed.devices);
+            assert_eq!(told, ("lab", Amount::whole(2), Limit::at_most(2)), "one that b keeps, and one that u0 has");
+        }
+        other => panic!("{other:?}"),
+    }
+    lab.finish("u0");
+    assert_eq!(lab.settle(), ["start u1 borrowed"]);
+}
+
+#[test]
+fn borrowed_work_has_the_right_at_once_that_a_broken_promise_gives_back() {
+    let mut lab = Lab::hai(|config| config.borrow = true).with_devices(4);
+    lab.right_devices("u", Normal, 3);
+    lab.submit(task("v0").user("v").prio(Low).devices(3).grace(0, 100));
+    lab.settle();
+    lab.submit(task("u1").devices(3));
+    assert_eq!(lab.round(), ["promise u1", "suspend v0 for u1"]);
+    lab.submit(task("u2"));
+    assert_eq!(lab.round(), ["start u2 borrowed"]);
+    lab.submit(task("w0").user("w").prio(High).devices(3));
+    assert_eq!(lab.round(), ["promise w0", "recharge u2 NORMAL", "withdraw u1"]);
+}

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use hai_core::engine::EngineConfig;
 use hai_core::model::*;
 
+use super::kept::Kept;
+use super::rights::Bill;
+
 /// An unfinished task.
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
@@ -23,6 +26,8 @@ pub(crate) struct Task {
     pub(crate) runs: u32,
     /// Unfinished tasks that it waits for.
     pub(crate) awaits: BTreeMap<TaskId, DependsOn>,
+    /// Since when it waits, timers left aside.
+    pub(crate) waits_since: Time,
     /// How often it was suspended for others.
     pub(crate) suspensions: u32,
     /// What its last suspension and its last start took together.
@@ -34,6 +39,8 @@ pub(crate) struct Task {
 pub(crate) struct Run {
     pub(crate) task: TaskId,
     pub(crate) placement: Placement,
+    /// What each worker uses of rights, by the cards that it got.
+    pub(crate) bills: Vec<Bill>,
     pub(crate) level: Priority,
     pub(crate) entitled: bool,
     pub(crate) decided_at: Time,
@@ -66,6 +73,7 @@ pub(crate) enum Loss {
 pub(crate) struct Promise {
     pub(crate) run: RunId,
     pub(crate) placement: Placement,
+    pub(crate) bills: Vec<Bill>,
     pub(crate) level: Priority,
     pub(crate) entitled: bool,
 }
@@ -77,16 +85,15 @@ pub(crate) enum Holder {
     Promise(TaskId),
 }
 
-/// User, group and level whose use is counted together.
-pub(crate) type Bucket = (UserName, GroupName, Priority);
-
 /// All that is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Books {
     pub(crate) config: EngineConfig,
     pub(crate) now: Time,
     pub(crate) nodes: BTreeMap<NodeName, NodeSpec>,
-    pub(crate) rights: BTreeMap<RightKey, Allowance>,
+    /// By key; from when on they count no more.
+    pub(crate) rights: BTreeMap<RightKey, (Allowance, Option<Time>)>,
+    pub(crate) teams: BTreeMap<TeamName, Team>,
     pub(crate) tasks: BTreeMap<TaskId, Task>,
     pub(crate) runs: BTreeMap<RunId, Run>,
     pub(crate) promises: BTreeMap<TaskId, Promise>,
@@ -96,6 +103,12 @@ pub(crate) struct Books {
     pub(crate) failed: BTreeSet<TaskId>,
     /// Nodes that refused starts through no fault of the tasks: how often in a row, and until when they get no other.
     pub(crate) cooling: BTreeMap<NodeName, (u32, Time)>,
+    /// Nodes that are kept for tasks.
+    pub(crate) kept: BTreeMap<TaskId, Kept>,
+    /// The same, with what was kept when this round began.
+    pub(crate) kept_lately: BTreeMap<TaskId, Kept>,
+    /// Since when nothing more comes from outside.
+    pub(crate) resting_since: Option<Time>,
     /// Tasks that finished since they were last asked for, and how.
     pub(crate) finished: BTreeMap<TaskId, &'static str>,
 }
@@ -135,7 +148,7 @@ impl Run {
     }
 
     /// No worker is still to begin.
-    fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         (0..self.placement.workers.len() as u32)
             .all(|rank| self.started.contains(&rank) || self.ended.contains_key(&rank))
     }
@@ -145,22 +158,6 @@ impl Run {
     }
 }
 
-fn charge_of(spec: &TaskSpec, workers: u32) -> Charge {
-    match spec.request.devices {
-        Devices::WholeNode => Charge { nodes: Amount::whole(workers), ..Charge::NOTHING },
-        Devices::Count(count) => Charge { devices: Amount::whole(count * workers), ..Charge::NOTHING },
-        Devices::Share(_) | Devices::Memory(_) => unreachable!("no story asks for a part of a device"),
-    }
-}
-
-pub(crate) fn plus(a: Charge, b: Charge) -> Charge {
-    Charge { nodes: a.nodes + b.nodes, devices: a.devices + b.devices }
-}
-
-pub(crate) fn allows(allowance: Allowance, charge: Charge) -> bool {
-    allowance.nodes.allows(charge.nodes) && allowance.devices.allows(charge.devices)
-}
-
 impl Books {
     pub(crate) fn new(config: EngineConfig) -> Self {
         Books {
@@ -168,6 +165,7 @@ impl Books {
             now: Time::ZERO,
             nodes: BTreeMap::new(),
             rights: BTreeMap::new(),
+            teams: BTreeMap::new(),
             tasks: BTreeMap::new(),
             runs: BTreeMap::new(),
             promises: BTreeMap::new(),
@@ -175,6 +173,9 @@ impl Books {
             last_run: RunId(0),
             failed: BTreeSet::new(),
             cooling: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            kept_lately: BTreeMap::new(),
+            resting_since: None,
             finished: BTreeMap::new(),
         }
     }
@@ -198,8 +199,12 @@ impl Books {
                 self.tasks.contains_key(task)
             }
             Fact::Released { task } => self.tasks.get(task).is_some_and(|task| task.held),
-            Fact::RightSet { right } => right.key.priority != Some(Priority::Auto),
+            Fact::RightSet { right: RightRow { key, .. } } => {
+                key.priority != Some(Priority::Auto) && (key.user.is_none() || key.team.is_none())
+            }
             Fact::RightRemoved { key } => self.rights.contains_key(key),
+            Fact::TeamSet { team } => self.can_be_team(team),
+            Fact::TeamRemoved { team } => self.teams.contains_key(team),
             Fact::NodeSet { node } => node.check().is_ok(),
             Fact::NodeRemoved { node } => self.nodes.contains_key(node),
             Fact::DeviceChanged { node, device, .. } => {
@@ -231,6 +236,7 @@ impl Books {
                     back_off: None,
                     runs: 0,
                     awaits: BTreeMap::new(),
+                    waits_since: self.now,
                     suspensions: 0,
                     swap_cost: Span::ZERO,
                 };
@@ -243,6 +249,7 @@ impl Books {
                 if !more.is_empty() {
                     spec.after.extend(&more);
                     self.promises.remove(task);
+                    self.kept.remove(task);
                     self.follow(*task, &more);
                 }
             }
@@ -274,7 +281,9 @@ impl Books {
                 task.back_off = None;
             }
             Fact::Released { task } => {
-                self.tasks.get_mut(task).unwrap().held = false;
+                let now = self.now;
+                let released = self.tasks.get_mut(task).unwrap();
+                (released.held, released.waits_since) = (false, now);
                 // Who released it has seen that it is idle.
                 let now = self.now;
                 for run in self.runs.values_mut().filter(|run| run.task == *task && run.stays()) {
@@ -286,15 +295,22 @@ impl Books {
                 if (old.priority, old.custom_rank) != (*priority, *custom_rank) {
                     // It was made to the old claim.
                     self.promises.remove(task);
+                    self.kept.remove(task);
                 }
                 let spec = &mut self.tasks.get_mut(task).unwrap().spec;
                 (spec.priority, spec.custom_rank) = (*priority, *custom_rank);
             }
             Fact::RightSet { right } => {
-                self.rights.insert(right.key.clone(), right.allowance);
+                self.rights.insert(right.key.clone(), (right.allowance, right.expires));
             }
             Fact::RightRemoved { key } => {
                 self.rights.remove(key);
+            }
+            Fact::TeamSet { team } => {
+                self.teams.insert(team.name.clone(), team.clone());
+            }
+            Fact::TeamRemoved { team } => {
+                self.teams.remove(team);
             }
             Fact::NodeSet { node } => {
                 self.nodes.insert(node.name.clone(), node.clone());
@@ -314,6 +330,7 @@ impl Books {
             }
             other => panic!("an unknown fact: {other:?}"),
         }
+        self.forget_kept();
     }
 
     /// Whether a task can wait for all of these.
@@ -335,155 +352,6 @@ impl Books {
         for one in after.iter().filter(|one| self.tasks.contains_key(&one.task)).copied().collect::<Vec<_>>() {
             let ended = self.tasks.get_mut(&task).unwrap().awaits.entry(one.task).or_insert(one.ended);
             *ended = (*ended).min(one.ended);
-        }
-    }
-
-    /// What time alone brings about up to now.
-    pub(crate) fn pass_time(&mut self) {
-        let now = self.now;
-        for run in self.runs.values_mut() {
-            let task = self.tasks.get_mut(&run.task).unwrap();
-            let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
-            run.over_limit |= due(limit_of(task, run));
-            task.cancelled |= due(lease_of(task, run));
-            if due(idle_of(task, run)) {
-                task.held = true;
-            }
-        }
-    }
-
-    /// When time alone will change something that the engine must not miss.
-    pub(crate) fn next_due(&self) -> Option<Time> {
-        let of_runs = self.runs.values().flat_map(|run| {
-            let task = &self.tasks[&run.task];
-            [limit_of(task, run), lease_of(task, run), idle_of(task, run), run.notice.filter(|_| run.stays())]
-        });
-        let of_tasks = self.tasks.iter().filter(|(id, task)| !task.held && self.run_of(**id).is_none());
-        let of_tasks = of_tasks.map(|(_, task)| match () {
-            () if !task.awaits.is_empty() => None,
-            () => task.back_off.filter(|at| *at > self.now).or(task.spec.not_before),
-        });
-        let of_nodes = self.cooling.iter().filter(|(name, _)| self.nodes.contains_key(*name));
-        let of_nodes = of_nodes.map(|(_, (_, until))| Some(*until));
-        of_runs.chain(of_tasks).chain(of_nodes).flatten().filter(|at| *at > self.now).min()
-    }
-
-    fn worker_started(&mut self, id: RunId, rank: u32) {
-        let run = self.runs.get_mut(&id).unwrap();
-        if run.ended.contains_key(&rank) || !run.started.insert(rank) {
-            return;
-        }
-        if run.is_complete() {
-            self.run_started(id);
-        }
-    }
-
-    fn run_started(&mut self, id: RunId) {
-        let now = self.now;
-        let run = self.runs.get_mut(&id).unwrap();
-        run.started_at.get_or_insert(now);
-        run.leased_at.get_or_insert(now);
-        let task = self.tasks.get_mut(&run.task).unwrap();
-        task.refusals = 0;
-        task.swap_cost = task.swap_cost + now.since(run.decided_at);
-        for place in &run.placement.workers {
-            if self.cooling.get(&place.node).is_some_and(|(_, until)| *until <= now) {
-                self.cooling.remove(&place.node);
-            }
-        }
-    }
-
-    fn worker_ended(&mut self, id: RunId, rank: u32, exit: &WorkerExit) {
-        let run = self.runs.get_mut(&id).unwrap();
-        if run.ended.contains_key(&rank) {
-            return;
-        }
-        let loss = match exit.fate {
-            WorkerFate::Refused { cause: RefusalCause::Task, .. } => Some(Loss::RefusedByTask),
-            WorkerFate::Refused { cause: RefusalCause::Node, .. } => Some(Loss::RefusedByNode),
-            WorkerFate::Lost { .. } => Some(Loss::Gone),
-            _ => None,
-        };
-        run.first_loss = run.first_loss.or(loss);
-        run.ended.insert(rank, exit.clone());
-        let over = run.alive().next().is_none();
-        let node = run.placement.workers[rank as usize].node.clone();
-        if !over && run.stays() && run.started_at.is_none() && run.is_complete() {
-            self.run_started(id);
-        }
-        if loss == Some(Loss::RefusedByNode) {
-            let times = self.cooling.get(&node).map_or(0, |(times, _)| *times);
-            let until = self.now + doubled(self.config.cool_down, times).min(self.config.cool_down_max);
-            self.cooling.insert(node, (times + 1, until));
-        }
-        if over {
-            self.run_ended(id);
-        }
-    }
-
-    fn run_ended(&mut self, id: RunId) {
-        let run = self.runs.remove(&id).unwrap();
-        let now = self.now;
-        let task = self.tasks.get_mut(&run.task).unwrap();
-        let ran = run.elapsed(now);
-        task.ran = task.ran + ran;
-        task.swap_cost = run.leaving_since.map_or(Span::ZERO, |since| now.since(since));
-        let signalled = run.ended.values().any(|exit| exit.signalled);
-        let failed = run.failed() || run.over_limit;
-        if !run.lost() || failed || ran >= self.config.back_off_max {
-            task.losses = 0;
-        }
-        let retries = task.spec.retries.filter(|retries| task.retried < retries.limit);
-        if run.done() {
-            self.finish(run.task, "succeeded");
-        } else if failed {
-            match retries {
-                Some(retries) if !run.over_limit && !task.cancelled => {
-                    let longest = self.config.back_off_max.max(retries.back_off);
-                    let wait = doubled(retries.back_off, task.retried).min(longest);
-                    task.back_off = (!task.held).then_some(now + wait);
-                    task.retried += 1;
-                }
-                _ => self.finish(run.task, "failed"),
-            }
-        } else if !run.lost() && !signalled {
-            self.finish(run.task, "succeeded");
-        } else if task.cancelled {
-            self.finish(run.task, "stopped");
-        } else if !task.held {
-            let before = match run.first_loss {
-                None => None,
-                // The node has to wait, unless the task met too many that refused it.
-                Some(Loss::RefusedByNode) if task.refusals + 1 < 3 => None,
-                Some(Loss::RefusedByTask | Loss::RefusedByNode) => Some(task.refusals),
-                // The first loss is forgiven.
-                Some(Loss::Gone) => task.losses.checked_sub(1),
-            };
-            match run.first_loss {
-                None => {}
-                Some(Loss::Gone) => task.losses += 1,
-                Some(_) => task.refusals += 1,
-            }
-            let wait = |before| doubled(self.config.back_off, before).min(self.config.back_off_max);
-            task.back_off = before.map(|before| now + wait(before));
-        }
-    }
-
-    /// A task is over, and so are those that had to follow its success if it had none.
-    fn finish(&mut self, task: TaskId, outcome: &'static str) {
-        self.tasks.remove(&task);
-        self.finished.insert(task, outcome);
-        let succeeded = outcome == "succeeded";
-        if !succeeded {
-            self.failed.insert(task);
-        }
-        let followers: Vec<TaskId> =
-            self.tasks.iter().filter(|(_, other)| other.awaits.contains_key(&task)).map(|(id, _)| *id).collect();
-        for follower in followers {
-            let Some(other) = self.tasks.get_mut(&follower) else { continue };
-            if other.awaits.remove(&task) == Some(DependsOn::Success) && !succeeded {
-                self.finish(follower, "failed");
-            }
         }
     }
 
@@ -517,87 +385,11 @@ impl Books {
         run.leaving_since.map(|since| since + self.spec(run.task).grace.total())
     }
 
-    pub(crate) fn allowance(&self, user: &UserName, group: &GroupName, level: Priority) -> Allowance {
-        let matching = self.rights.iter().filter(|(key, _)| {
-            key.user.as_ref().is_none_or(|name| name == user)
-                && key.group.as_ref().is_none_or(|name| name == group)
-                && key.priority.is_none_or(|only| only == level)
-        });
-        let best = matching.max_by_key(|(key, _)| (key.user.is_some(), key.group.is_some(), key.priority.is_some()));
-        best.map_or(Allowance::NOTHING, |(_, allowance)| *allowance)
-    }
-
-    pub(crate) fn allowance_of(&self, bucket: &Bucket) -> Allowance {
-        self.allowance(&bucket.0, &bucket.1, bucket.2)
-    }
-
-    pub(crate) fn bucket(&self, task: TaskId, level: Priority) -> Bucket {
-        let spec = self.spec(task);
-        (spec.user.clone(), spec.group.clone(), level)
-    }
-
-    pub(crate) fn charge(&self, holder: Holder) -> Charge {
-        match holder {
-            Holder::Run(run) => {
-                let run = &self.runs[&run];
-                charge_of(self.spec(run.task), run.alive().count() as u32)
-            }
-            Holder::Promise(task) => Charge::of(self.spec(task)),
-        }
-    }
-
-    /// Everybody within a right, by bucket.
-    pub(crate) fn entitled(&self) -> impl Iterator<Item = (Holder, Bucket)> + '_ {
-        let running = self.runs.iter().filter(|(_, run)| run.entitled);
-        let running = running.map(|(id, run)| (Holder::Run(*id), self.bucket(run.task, run.level)));
-        let promised = self.promises.iter().filter(|(_, promise)| promise.entitled);
-        let promised = promised.map(|(task, promise)| (Holder::Promise(*task), self.bucket(*task, promise.level)));
-        running.chain(promised)
-    }
-
-    /// What is used of a bucket by those for whom `counts` is true.
-    pub(crate) fn used(&self, bucket: &Bucket, counts: impl Fn(Holder) -> bool) -> Charge {
-        self.entitled()
-            .filter(|(holder, theirs)| theirs == bucket && counts(*holder))
-            .fold(Charge::default(), |sum, (holder, _)| plus(sum, self.charge(holder)))
-    }
-
-    pub(crate) fn buckets(&self) -> BTreeSet<Bucket> {
-        self.entitled().map(|(_, bucket)| bucket).collect()
-    }
-
     /// Levels that a task can be charged to.
     pub(crate) fn levels(spec: &TaskSpec) -> Vec<Priority> {
         match spec.priority {
             Priority::Auto => Priority::LEVELS.to_vec(),
             level => vec![level],
         }
-    }
-}
-
-/// `span`, doubled so many times.
-fn doubled(span: Span, times: u32) -> Span {
-    Span::from_ms(span.as_ms() << times.min(20))
-}
-
-/// When a run will have run for as long as its task may.
-fn limit_of(task: &Task, run: &Run) -> Option<Time> {
-    let limit = task.spec.limit.filter(|_| run.runs())?;
-    Some(run.started_at? + (limit - task.ran))
-}
-
-/// When a run's lease is over.
-fn lease_of(task: &Task, run: &Run) -> Option<Time> {
-    match task.spec.kind {
-        TaskKind::Interactive { lease, .. } if run.runs() => Some(run.leased_at? + lease),
-        _ => None,
-    }
-}
-
-/// When a run's devices will have been idle for too long.
-pub(crate) fn idle_of(task: &Task, run: &Run) -> Option<Time> {
-    match task.spec.kind {
-        TaskKind::Interactive { idle_after: Some(longest), .. } if run.stays() => Some(run.idle_since? + longest),
-        _ => None,
     }
 }

@@ -146,7 +146,7 @@ impl Stage {
             Op::Reprioritise(pick, priority, _) => {
                 self.tell_of_task(*pick, |task| Fact::Reprioritised { task, priority: *priority, custom_rank: None });
             }
-            Op::Right(right) => self.tell(Fact::RightSet { right: right.clone() }),
+            Op::Right(right, _) => self.tell(Fact::RightSet { right: right.clone() }),
             Op::Ready(pick, ready) => self.change_node(*pick, |node| node.ready = *ready),
             Op::Cordon(pick, cordoned) => self.change_node(*pick, |node| node.cordoned = *cordoned),
             Op::Pass(secs, _) => self.pass(Span::from_secs((*secs).into())),
@@ -311,6 +311,11 @@ impl Stage {
             Decision::Withdraw { task } => is_own(*task).then(|| format!("withdraw {task}")),
             Decision::Recharge { run, level, entitled } => {
                 is_own(self.runs[run].task).then(|| format!("recharge {:?} {level} {entitled}", attempt(run)))
+            }
+            Decision::Reserve { task, nodes, by } => is_own(*task).then(|| format!("reserve {task} {nodes:?} {by:?}")),
+            Decision::Unreserve { task } => is_own(*task).then(|| format!("unreserve {task}")),
+            Decision::Notice { run, until } => {
+                is_own(self.runs[run].task).then(|| format!("notice {:?} {until:?}", attempt(run)))
             }
             other => panic!("an unknown decision: {other:?}"),
         }

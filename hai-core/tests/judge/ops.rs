@@ -3,12 +3,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use hai_core::engine::{Churn, EngineConfig, Policy, Timing};
+use hai_core::engine::{EngineConfig, Policy};
 use hai_core::model::*;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+
+use super::asks::{priority, task};
+use super::rules::{config, right, rights, team, teams};
 
 /// One thing that happens. Numbers pick among what there is, modulo its count.
 #[derive(Clone, Debug)]
@@ -22,8 +25,11 @@ pub(crate) enum Op {
     Hold(u8),
     Release(u8),
     Reprioritise(u8, Priority, Option<i8>),
-    Right(RightRow),
+    /// Expires after so many seconds.
+    Right(RightRow, Option<u8>),
     RemoveRight(u8),
+    Team(Team),
+    RemoveTeam(u8),
     Node(Box<NodeSpec>),
     Ready(u8, bool),
     Cordon(u8, bool),
@@ -65,6 +71,7 @@ pub(crate) enum End {
 pub(crate) struct Story {
     pub(crate) config: EngineConfig,
     pub(crate) nodes: Vec<NodeSpec>,
+    pub(crate) teams: Vec<Team>,
     pub(crate) rights: Vec<RightRow>,
     pub(crate) ops: Vec<(Op, bool)>,
 }
@@ -75,6 +82,9 @@ impl std::fmt::Debug for Story {
         writeln!(f, "{}", serde_json::to_string(&self.config).unwrap())?;
         for node in &self.nodes {
             writeln!(f, "  {}", serde_json::to_string(node).unwrap())?;
+        }
+        for team in &self.teams {
+            writeln!(f, "  {}", serde_json::to_string(team).unwrap())?;
         }
         for right in &self.rights {
             writeln!(f, "  {}", serde_json::to_string(right).unwrap())?;
@@ -87,7 +97,10 @@ impl std::fmt::Debug for Story {
                     writeln!(f, "  Submit {spec} after {after:?}, not before {wait:?}{ask}")?;
                 }
                 Op::Node(node) => writeln!(f, "  Node {}{ask}", serde_json::to_string(node).unwrap())?,
-                Op::Right(right) => writeln!(f, "  Right {}{ask}", serde_json::to_string(right).unwrap())?,
+                Op::Right(right, after) => {
+                    writeln!(f, "  Right {} until {after:?}{ask}", serde_json::to_string(right).unwrap())?;
+                }
+                Op::Team(team) => writeln!(f, "  Team {}{ask}", serde_json::to_string(team).unwrap())?,
                 op => writeln!(f, "  {op:?}{ask}")?,
             }
         }
@@ -100,55 +113,8 @@ pub(crate) const USERS: [&str; 3] = ["u0", "u1", "u2"];
 
 pub(crate) fn story(policy: Policy, length: Range<usize>) -> impl Strategy<Value = Story> {
     let first = (0..6_u8).prop_flat_map(|count| (0..=count).map(|index| node(Just(index))).collect::<Vec<_>>());
-    (config(policy), first, rights(), vec((op(policy), prop::bool::weighted(0.8)), length))
-        .prop_map(|(config, nodes, rights, ops)| Story { config, nodes, rights, ops })
-}
-
-fn config(policy: Policy) -> impl Strategy<Value = EngineConfig> {
-    let churn = option::weighted(0.3, Just(Churn { free: 1, every: Span::from_secs(30) }));
-    (any::<bool>(), select(vec![0_u64, 20]), select(vec![0_u32, 0, 3]), churn).prop_map(
-        move |(borrow, protected, slice_swaps, churn)| EngineConfig {
-            policy,
-            borrow: borrow && policy == Policy::Hai,
-            timing: Timing {
-                protected: Span::from_secs(protected),
-                slice: Span::from_secs(60),
-                demote_after: Span::from_secs(120),
-            },
-            slice_swaps,
-            churn: churn.filter(|_| policy == Policy::Hai),
-            ..EngineConfig::default()
-        },
-    )
-}
-
-fn rights() -> impl Strategy<Value = Vec<RightRow>> {
-    let everything = RightRow::new(RightKey::default(), Allowance::UNLIMITED);
-    let alike = (1..5_u32, 1..5_u32).prop_map(|(nodes, devices)| {
-        let (nodes, devices) = (Limit::at_most(nodes), Limit::at_most(devices));
-        vec![RightRow::new(RightKey::default(), Allowance { nodes, devices })]
-    });
-    prop_oneof![
-        2 => Just(vec![everything]),
-        2 => alike,
-        1 => vec(right(), 1..5),
-    ]
-}
-
-fn right() -> impl Strategy<Value = RightRow> {
-    let limit = || prop_oneof![3 => (0..5_u32).prop_map(Limit::at_most), 1 => Just(Limit::Unlimited)];
-    let user = option::weighted(0.7, select(USERS.to_vec()));
-    let group = option::weighted(0.5, select(GROUPS[..2].to_vec()));
-    let level = option::weighted(0.4, select(Priority::LEVELS.to_vec()));
-    (user, group, level, limit(), limit()).prop_map(|(user, group, priority, nodes, devices)| {
-        let key = RightKey {
-            user: user.map(|name| UserName::new(name).unwrap()),
-            group: group.map(|name| GroupName::new(name).unwrap()),
-            priority,
-            ..RightKey::default()
-        };
-        RightRow::new(key, Allowance { nodes, devices })
-    })
+    (config(policy), first, teams(policy), rights(policy), vec((op(policy), prop::bool::weighted(0.8)), length))
+        .prop_map(|(config, nodes, teams, rights, ops)| Story { config, nodes, teams, rights, ops })
 }
 
 fn node(index: impl Strategy<Value = u8>) -> impl Strategy<Value = NodeSpec> {
@@ -173,89 +139,6 @@ fn node(index: impl Strategy<Value = u8>) -> impl Strategy<Value = NodeSpec> {
             )
         },
     )
-}
-
-fn priority() -> impl Strategy<Value = Priority> {
-    use Priority::*;
-    select(vec![Normal, Normal, Normal, High, High, AboveNormal, AboveNormal, Low, ExtremeHigh, Auto])
-}
-
-fn request() -> impl Strategy<Value = WorkerRequest> {
-    let devices = prop_oneof![
-        2 => Just(Devices::WholeNode),
-        3 => (0..4_u32).prop_map(Devices::Count),
-    ];
-    let kind = prop_oneof![4 => Just((None, 0)), 1 => Just((Some("A"), 0)), 1 => Just((None, 40))];
-    (devices, kind, 0..5_u32, 0..5_u64).prop_map(|(devices, (model, device_gib), cores, gib)| WorkerRequest {
-        models: model.into_iter().map(|name| ModelName::new(name).unwrap()).collect(),
-        device_memory_mib: device_gib * 1024,
-        cpu_milli: cores * 1000,
-        memory_mib: gib * 1024,
-        ..WorkerRequest::of(devices)
-    })
-}
-
-/// What is not asked of most tasks.
-#[derive(Clone, Debug)]
-enum Wish {
-    Interactive(u64, Option<u64>),
-    Background,
-    NotSuspendable,
-    Limit(u64),
-    Retries(u32, u64),
-}
-
-fn wish(policy: Policy) -> impl Strategy<Value = Wish> {
-    // Strict order knows no work that only takes what nobody else wants.
-    let background = if policy == Policy::Hai { Wish::Background } else { Wish::NotSuspendable };
-    let idle = option::of(select(vec![5_u64, 30]));
-    prop_oneof![
-        3 => (select(vec![10_u64, 40, 100]), idle).prop_map(|(lease, idle)| Wish::Interactive(lease, idle)),
-        3 => Just(background),
-        2 => Just(Wish::NotSuspendable),
-        2 => select(vec![5_u64, 30, 60]).prop_map(Wish::Limit),
-        2 => (0..3_u32, select(vec![0_u64, 1, 10])).prop_map(|(limit, wait)| Wish::Retries(limit, wait)),
-    ]
-}
-
-fn task(policy: Policy) -> impl Strategy<Value = TaskSpec> {
-    let group = select(vec![0, 0, 0, 0, 0, 0, 1, 1, 1, 2]);
-    let workers = select(vec![1, 1, 1, 2, 2, 3]);
-    let rank = option::weighted(0.1, -5..50_i8);
-    let wishes = prop_oneof![3 => Just(Vec::new()), 2 => vec(wish(policy), 1..3)];
-    let plain = (select(USERS.to_vec()), group, priority(), rank, workers, request(), any::<u8>(), 0..4_u64).prop_map(
-        |(user, group, priority, rank, workers, request, luck, grace)| TaskSpec {
-            custom_rank: rank.and_then(|rank| Rank::new(f64::from(rank))),
-            workers,
-            distinct_nodes: luck % 4 == 0,
-            tolerates: if luck % 8 == 1 { ["spot".to_owned()].into() } else { Default::default() },
-            grace: Grace { answer: Span::from_secs(grace), finish: Span::from_secs(2 * grace) },
-            ..TaskSpec::new(
-                "task",
-                UserName::new(user).unwrap(),
-                GroupName::new(GROUPS[group]).unwrap(),
-                priority,
-                request,
-            )
-        },
-    );
-    (plain, wishes).prop_map(|(mut task, wishes)| {
-        for wish in wishes {
-            match wish {
-                Wish::Interactive(lease, idle) => {
-                    let (lease, idle_after) = (Span::from_secs(lease), idle.map(Span::from_secs));
-                    task.kind = TaskKind::Interactive { lease, idle_after };
-                }
-                Wish::Background => task.kind = TaskKind::Background,
-                Wish::NotSuspendable => task.suspendable = false,
-                Wish::Limit(secs) => task.limit = Some(Span::from_secs(secs)),
-                Wish::Retries(limit, wait) => {
-                    task.retries = Some(Retries { limit, back_off: Span::from_secs(wait), avoid_nodes: false });
-                }
-            }
-        }
-        task
-    })
 }
 
 fn ended() -> impl Strategy<Value = DependsOn> {
@@ -299,8 +182,10 @@ fn op(policy: Policy) -> impl Strategy<Value = Op> {
         2 => any::<u8>().prop_map(Op::Hold),
         3 => any::<u8>().prop_map(Op::Release),
         2 => (any::<u8>(), priority(), option::of(-5..50_i8)).prop_map(|(pick, level, rank)| Op::Reprioritise(pick, level, rank)),
-        2 => right().prop_map(Op::Right),
+        2 => (right(policy), option::weighted(0.2, select(vec![5_u8, 60]))).prop_map(|(row, after)| Op::Right(row, after)),
         1 => any::<u8>().prop_map(Op::RemoveRight),
+        2 => team().prop_map(move |team| if policy == Policy::Hai { Op::Team(team) } else { Op::Repeat }),
+        1 => any::<u8>().prop_map(Op::RemoveTeam),
         2 => node(0..6_u8).prop_map(|spec| Op::Node(Box::new(spec))),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(pick, ready)| Op::Ready(pick, ready)),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(pick, cordoned)| Op::Cordon(pick, cordoned)),

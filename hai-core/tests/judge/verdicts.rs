@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use hai_core::engine::{Engine, Policy};
 use hai_core::model::*;
 
-use super::books::{Books, Holder, Run, allows, plus};
+use super::books::{Books, Holder, Run};
+use super::rights::{allows, plus};
+use super::stand::Kinds;
 
 impl Books {
     /// Holds what the engine says of every unfinished task against the books.
@@ -25,8 +27,14 @@ impl Books {
     pub(crate) fn judge_left_over(&self, engine: &Engine) {
         for (&id, task) in &self.tasks {
             let spec = &task.spec;
-            let may = |level| allows(self.allowance(&spec.user, &spec.group, level), Charge::of(spec));
-            let allowed = spec.kind.is_background() || self.config.borrow || Self::levels(spec).into_iter().any(may);
+            // Alone it could have these, in one way or another.
+            let mut kinds: Vec<Kinds> =
+                Self::levels(spec).into_iter().filter_map(|level| self.stands(id, level, |_| false)).collect();
+            if spec.kind.is_background() {
+                kinds.push(None);
+            } else if self.config.borrow {
+                kinds.extend(self.stands_borrowed(id, |_| false));
+            }
             let free = !task.held && task.awaits.is_empty();
             // Strict order keeps even those waiting that stand behind one that can not
             // start, and deals a right to the first in rank even if that can not start.
@@ -35,7 +43,7 @@ impl Books {
                 Some(Verdict::RightUsed { .. }) => self.config.policy == Policy::HaiFifo,
                 _ => false,
             };
-            let starved = free && allowed && !blocked && self.fits(spec, |_| false);
+            let starved = free && !blocked && kinds.iter().any(|kinds| self.fits(spec, kinds, |_| false));
             assert!(!starved, "I-10: task {id} never starts: {:?}", engine.verdict(id));
         }
     }
@@ -65,8 +73,11 @@ impl Books {
             assert!(told, "task {id} backs off until {until}, and its verdict is {verdict:?}");
         } else {
             self.judge_waiting(id, &verdict, engine);
+            let reserved = matches!(verdict, Verdict::Reserved { .. });
+            assert!(reserved || !self.kept.contains_key(&id), "nodes are kept for task {id}: {verdict:?}");
             if self.config.policy == Policy::Hai {
-                self.judge_in_vain(id, &verdict);
+                let books = self.without_kept(id);
+                books.as_ref().unwrap_or(self).judge_in_vain(id, &verdict);
             }
         }
     }
@@ -89,7 +100,8 @@ impl Books {
         let spec = self.spec(id);
         let asked = Charge::of(spec);
         let allowances: Vec<Allowance> =
-            Self::levels(spec).into_iter().map(|level| self.allowance(&spec.user, &spec.group, level)).collect();
+            Self::levels(spec).into_iter().map(|level| self.allowance_of(&self.bucket(id, level))).collect();
+        let stays = |holder| !self.leaves(holder);
         let whose = |user: &UserName, group: &GroupName, priority: Priority, theirs: Charge| {
             assert_eq!((user, group, priority, theirs), (&spec.user, &spec.group, spec.priority, asked), "task {id}");
         };
@@ -100,23 +112,33 @@ impl Books {
             }
             Verdict::NoRight { user, group, priority, asked, allowed } => {
                 whose(user, group, *priority, *asked);
-                assert!(allowances.iter().all(|right| !allows(*right, *asked)), "task {id} has a right: {verdict:?}");
+                assert!(!self.has_right(id), "task {id} has a right: {verdict:?}");
                 if spec.priority != Priority::Auto {
                     assert_eq!(*allowed, allowances[0], "task {id}");
                 }
             }
             Verdict::RightUsed { user, group, priority, asked, used, allowed } => {
                 whose(user, group, *priority, *asked);
-                assert!(allowances.iter().any(|right| allows(*right, *asked)), "task {id} has no right: {verdict:?}");
+                assert!(self.has_right(id), "task {id} has no right: {verdict:?}");
                 if spec.priority != Priority::Auto {
                     assert_eq!(*allowed, allowances[0], "task {id}");
-                    let sum = plus(*used, *asked);
-                    assert!(!allows(*allowed, sum), "task {id}'s right is not used: {verdict:?}");
-                    let bucket = self.bucket(id, spec.priority);
                     if self.config.policy == Policy::Hai {
-                        assert_eq!(*used, self.used(&bucket, |holder| !self.leaves(holder)), "task {id}");
+                        let free = self.stands(id, spec.priority, stays);
+                        assert!(free.is_none(), "task {id}'s right is not used: {verdict:?}");
+                        let bucket = self.bucket(id, spec.priority);
+                        assert_eq!(*used, self.used(&bucket, stays).charge, "task {id}");
+                    } else {
+                        assert!(!allows(*allowed, plus(*used, *asked)), "task {id}'s right is not used: {verdict:?}");
                     }
                 }
+            }
+            Verdict::TeamUsed { team, group, asked: theirs, used, allowed } => {
+                assert_eq!((group, theirs), (&spec.group, &asked), "task {id}");
+                let bucket = self.bucket(id, spec.priority);
+                assert!(self.is_charged(&bucket, team), "task {id} is not charged to {team}");
+                self.judge_pool(team, group, *allowed, *used);
+                let free = Self::levels(spec).into_iter().any(|level| self.stands(id, level, stays).is_some());
+                assert!(!free, "task {id} is within right: {verdict:?}");
             }
             Verdict::NoSuchGroup { group } => {
                 assert_eq!(*group, spec.group);
@@ -127,9 +149,26 @@ impl Books {
                 assert_eq!(*lack, self.lack(spec), "task {id}");
             }
             Verdict::NoRoom { lack } => {
-                assert!(!self.fits_idle(spec), "task {id} has room");
+                let kinds = Self::levels(spec).into_iter().filter_map(|level| self.stands(id, level, stays));
+                let books = self.without_kept(id);
+                let books = books.as_ref().unwrap_or(self);
+                let fits = kinds.into_iter().any(|kinds| books.fits_idle(spec, &kinds));
+                assert!(!fits, "task {id} has room");
                 assert!(self.ever_fits(spec, true), "task {id} can never fit, but is told that there is no room now");
                 assert_eq!(*lack, self.lack(spec), "task {id}");
+            }
+            Verdict::Reserved { nodes, by } => {
+                let kept = self.kept.get(&id).unwrap_or_else(|| panic!("nothing is kept for task {id}"));
+                let known = kept.nodes.iter().filter(|node| self.nodes.contains_key(*node));
+                assert!(
+                    nodes.iter().collect::<BTreeSet<_>>() == known.collect() && *by == kept.by,
+                    "task {id}: {kept:?}"
+                );
+            }
+            Verdict::WouldDelay { task } => {
+                let books = self.without_kept(id);
+                assert!(self.kept.contains_key(task), "nothing is kept for task {task}, which task {id} would delay");
+                assert!(books.is_some(), "task {id} gives way to task {task}, and leaves nodes to it");
             }
             Verdict::Behind { head } => self.judge_behind(id, *head, engine),
             Verdict::Blocked { by } => self.judge_blocked(id, *by, engine),
@@ -155,6 +194,9 @@ impl Books {
                     | Verdict::NoSuchGroup { .. }
                     | Verdict::NeverFits { .. }
                     | Verdict::NoRoom { .. }
+                    | Verdict::TeamUsed { .. }
+                    | Verdict::Reserved { .. }
+                    | Verdict::WouldDelay { .. }
             )
         );
         assert!(lacks, "task {id} waits behind {head}, whose verdict is {:?}", engine.verdict(head));
@@ -180,27 +222,30 @@ impl Books {
     fn judge_in_vain(&self, id: TaskId, verdict: &Verdict) {
         let spec = self.spec(id);
         let within = |counts: &dyn Fn(Holder) -> bool| {
-            Self::levels(spec).into_iter().find(|level| {
-                let bucket = self.bucket(id, *level);
-                allows(self.allowance_of(&bucket), plus(self.used(&bucket, counts), Charge::of(spec)))
-            })
+            Self::levels(spec).into_iter().find_map(|level| Some((level, self.stands(id, level, counts)?)))
         };
         let stays = |holder| !self.leaves(holder);
-        let background = spec.kind.is_background();
-        if background || self.config.borrow || within(&|_| true).is_some() {
-            assert!(!self.fits_idle(spec), "task {id} waits ({verdict:?}), and what it needs is idle");
+        let mut kinds: Vec<Kinds> =
+            Self::levels(spec).into_iter().filter_map(|level| self.stands(id, level, |_| true)).collect();
+        if spec.kind.is_background() {
+            kinds.push(None);
+        } else if self.config.borrow {
+            kinds.extend(self.stands_borrowed(id, |_| true));
         }
-        if background {
+        let idle = kinds.iter().any(|kinds| self.fits_idle(spec, kinds));
+        assert!(!idle, "task {id} waits ({verdict:?}), and what it needs is idle");
+        if spec.kind.is_background() {
             return;
         }
-        let Some(level) = within(&stays) else { return };
-        assert!(!self.fits(spec, stays), "task {id} waits ({verdict:?}), and what it needs is being left");
+        let Some((level, kinds)) = within(&stays) else { return };
+        assert!(!self.fits(spec, &kinds, stays), "task {id} waits ({verdict:?}), and what it needs is being left");
         let mut mine = level;
         if spec.priority == Priority::AboveNormal && self.tasks[&id].ran >= self.config.timing.demote_after {
             mine = Priority::Normal;
         }
         let firm = |holder| stays(holder) && !self.must_yield(holder, id, mine);
-        assert!(!self.fits(spec, firm), "task {id} at {mine} waits ({verdict:?}), and others would have to make room");
+        let made = self.fits(spec, &kinds, firm);
+        assert!(!made, "task {id} at {mine} waits ({verdict:?}), and others would have to make room");
     }
 
     /// Whether the holder certainly has to make room for the task, which counts as `level`.

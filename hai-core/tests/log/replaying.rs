@@ -1,9 +1,12 @@
 //! A log decides the same again; what was altered is named.
 
+use std::convert::Infallible;
+
 use hai_core::backend::{Chain, Entry, Follower, Opening, Record};
 use hai_core::engine::{EngineConfig, Policies};
-use hai_core::log::{FileError, Header, Names, ReplayError, What};
+use hai_core::log::{FileError, Header, LogReader, Names, ReplayError, What, header_line, record_line};
 use hai_core::model::*;
+use serde_json::{Value, json};
 
 use super::stories::{config, decide_anew, lines, records, reseal};
 use crate::sim::Sim;
@@ -280,4 +283,33 @@ fn what_is_no_log_is_refused_with_the_line() {
         let error = decide_anew(&lines).expect_err(expected).to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+/// A state from outside that does not hang together is refused with the line, and nothing is restored from it.
+#[test]
+fn a_state_that_can_not_be_is_refused() {
+    let records = records(0, TURNS);
+    let mut follower = Follower::new(config(0), Policies::default());
+    let begins = records.iter().position(|record| {
+        follower.take(record).unwrap();
+        record.digest.is_some() && follower.engine().runs().next().is_some()
+    });
+    let header = header_line(&Header::after(follower.snapshot(), EngineConfig::default()));
+    let rest: Vec<String> = records[begins.unwrap() + 1..].iter().map(record_line).collect();
+    let open = |header: String| {
+        let lines: Vec<_> = std::iter::once(header).chain(rest.iter().cloned()).map(Ok::<_, Infallible>).collect();
+        LogReader::open(lines.into_iter()).map(drop)
+    };
+    open(header.clone()).expect("as it was written");
+    let altered = |change: &dyn Fn(&mut Value)| {
+        let mut header: Value = serde_json::from_str(&header).unwrap();
+        change(&mut header["state"]);
+        open(header.to_string()).expect_err("it can not be").to_string()
+    };
+    let without_tasks = altered(&|state| state["tasks"] = json!([]));
+    assert!(without_tasks.contains("its state can not be: run "), "{without_tasks}");
+    let without_runs = altered(&|state| state["runs"] = json!([]));
+    assert!(without_runs.contains("which is not there or another task's"), "{without_runs}");
+    let without_nodes = altered(&|state| state["nodes"] = json!([]));
+    assert!(without_nodes.contains("which is not there"), "{without_nodes}");
 }

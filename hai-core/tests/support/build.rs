@@ -67,6 +67,11 @@ impl NodeBuilder {
         self
     }
 
+    pub(crate) fn draining(mut self) -> Self {
+        self.0.draining = true;
+        self
+    }
+
     pub(crate) fn not_ready(mut self) -> Self {
         self.0.ready = false;
         self
@@ -74,6 +79,12 @@ impl NodeBuilder {
 
     pub(crate) fn taint(mut self, taint: &str) -> Self {
         self.0.taints.insert(taint.to_owned());
+        self
+    }
+
+    /// What no other method here says.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut NodeSpec)) -> Self {
+        change(&mut self.0);
         self
     }
 

@@ -4,6 +4,10 @@
 mod build;
 mod lab;
 mod look;
+mod sim;
+mod stories;
 
 pub(crate) use build::{NodeBuilder, TaskBuilder, group, node, secs, task, user};
 pub(crate) use lab::Lab;
+pub(crate) use sim::{Displaced, Sim, SimRun};
+pub(crate) use stories::stories;

@@ -26,7 +26,7 @@ pub(super) async fn audit(
     Query(query): Query<AuditQuery>,
 ) -> Result<Json<wire::Audit>, ApiError> {
     let (window, only) = asked(&caller, &query)?;
-    let walk = Walk::begin(&state).await?;
+    let walk = Walk::begin(&state, &caller).await?;
     let audit = tokio::task::spawn_blocking(move || {
         let mut auditor = begin(&walk, window)?;
         for record in walk.after(auditor.follower().chain().seq()) {
@@ -45,7 +45,7 @@ pub(super) async fn audit(
 /// What was done and decided, by whom, to whom and why
 ///
 /// One `AuditEntry` a line, oldest first. Users are told of their own tasks and rights and of what they did, operators of
-/// everything.
+/// everything. It is broken off if nothing of it is taken for 30 s; each user reads one at a time.
 #[utoipa::path(get, path = "/v1/audit/entries", tag = "cluster", operation_id = "audit_entries", params(AuditQuery),
     responses((status = 200, description = "The entries.", body = wire::AuditEntry,
                content_type = "application/x-ndjson")))]
@@ -55,8 +55,8 @@ pub(super) async fn entries(
     Query(query): Query<AuditQuery>,
 ) -> Result<Response, ApiError> {
     let (window, only) = asked(&caller, &query)?;
-    let walk = Walk::begin(&state).await?;
-    lines::respond(move |lines| {
+    let walk = Walk::begin(&state, &caller).await?;
+    lines::respond(state.stall, move |lines| {
         let mut auditor = begin(&walk, window)?;
         let mut told = Vec::new();
         for record in walk.after(auditor.follower().chain().seq()) {

@@ -19,12 +19,13 @@ use super::wire::ExportQuery;
 /// One JSON object a line: a header, then every fact and every round of decisions, in a chain of digests; `hai replay`
 /// decides it anew. A window that begins in the middle begins with the engine's state of then. It ends with what was
 /// stored when it was asked for. Commands and environments are in no log; with `pseudonyms` no names are either, and the
-/// decisions stay the same. Operators only.
+/// decisions stay the same. It is broken off if nothing of it is taken for 30 s; each user reads one at a time. Operators
+/// only.
 #[utoipa::path(get, path = "/v1/log", tag = "cluster", operation_id = "export_log", params(ExportQuery),
     responses((status = 200, description = "The log.", body = String, content_type = "application/x-ndjson")))]
 pub(super) async fn export(
     State(state): State<ApiState>,
-    _: Operator,
+    Operator(caller): Operator,
     Query(query): Query<ExportQuery>,
 ) -> Result<Response, ApiError> {
     if let (Some(from), Some(to)) = (query.from, query.to)
@@ -32,8 +33,8 @@ pub(super) async fn export(
     {
         return Err(ApiError::new(Kind::InvalidParameter, "from: is later than `to`").at("from"));
     }
-    let walk = Walk::begin(&state).await?;
-    lines::respond(move |lines| write(&walk, &query, lines)).await
+    let walk = Walk::begin(&state, &caller).await?;
+    lines::respond(state.stall, move |lines| write(&walk, &query, lines)).await
 }
 
 fn write(walk: &Walk, query: &ExportQuery, lines: &mut Lines) -> Result<(), WalkError> {

@@ -23,6 +23,8 @@ pub(super) struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     submissions: Family<ResultLabels, Counter>,
+    /// Records of the log that were read for those who asked.
+    pub(super) records: Counter,
     tasks: Family<TaskLabels, Gauge>,
     outcomes: Family<OutcomeLabels, Gauge>,
     devices: Family<DeviceLabels, Gauge>,
@@ -85,6 +87,7 @@ impl Metrics {
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(seconds),
             submissions: Family::default(),
+            records: Counter::default(),
             tasks: Family::default(),
             outcomes: Family::default(),
             devices: Family::default(),
@@ -104,6 +107,7 @@ impl Metrics {
             self.request_seconds.clone(),
         );
         registry.register("submissions", "Submissions, by whether they were taken", self.submissions.clone());
+        registry.register("log_records_read", "Records of the log read for those who asked", self.records.clone());
         registry.register("tasks", "Tasks, by state; finished ones are those that ever were", self.tasks.clone());
         registry.register("tasks_finished", "Finished tasks, by outcome", self.outcomes.clone());
         registry.register("devices", "Devices, by group and state", self.devices.clone());

@@ -7,7 +7,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{ApiState, audit, events, export, health, logs, nodes, preview, rights, tasks, users, wire};
+use super::{ApiState, audit, events, export, health, logs, nodes, preview, rights, tasks, teams, users, wire};
 
 const SECURITY: &str = "token";
 
@@ -49,6 +49,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(preview::try_submission))
         .routes(routes!(preview::config))
         .routes(routes!(rights::list, rights::set, rights::remove))
+        .routes(routes!(teams::list, teams::set))
+        .routes(routes!(teams::remove))
         .routes(routes!(export::export))
         .routes(routes!(audit::audit))
         .routes(routes!(audit::entries))

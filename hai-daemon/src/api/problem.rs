@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hai_core::engine::FactError;
 use hai_core::model::SpecError;
-use hai_core::rights::RightError;
+use hai_core::rights::{RightError, TeamError};
 
 use super::wire::Problem;
 use crate::scheduler::RequestError;
@@ -273,10 +273,14 @@ impl From<FactError> for ApiError {
             FactError::Spec(error) => error.into(),
             FactError::Right(RightError::Auto) => invalid("priority", &error),
             FactError::Right(RightError::UserAndTeam) => invalid("team", &error),
+            FactError::TeamSpec(TeamError::Cycle { .. }) => invalid("parent", &error),
+            FactError::TeamSpec(TeamError::TwoPools { .. }) => invalid("pools", &error),
             FactError::DependencyCycle { .. }
             | FactError::UnknownDependency { .. }
             | FactError::DependencyFailed { .. } => invalid("after", &error),
-            FactError::UnknownRight | FactError::UnknownNode { .. } => ApiError::new(Kind::NotFound, error.to_string()),
+            FactError::UnknownRight | FactError::UnknownNode { .. } | FactError::UnknownTeam { .. } => {
+                ApiError::new(Kind::NotFound, error.to_string())
+            }
             _ => ApiError::new(Kind::Conflict, error.to_string()),
         }
     }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::{ApiError, Kind};
+use super::stall::Stalling;
 use super::{ApiState, layers, openapi, root};
 
 /// How long requests that are under way may go on once the server stops.
@@ -30,8 +31,8 @@ pub fn router(state: ApiState) -> Router {
         .with_state(state)
 }
 
-/// Serves the API until `stop`, and learns meanwhile from the tasks that come and end; then no new connection is taken, event streams and followed logs end, and what is
-/// under way has ten seconds.
+/// Serves the API until `stop`, and learns meanwhile from the tasks that come and end; then no new connection is taken,
+/// event streams and followed logs end, and what is under way has ten seconds.
 ///
 /// # Errors
 /// What the listener says.
@@ -43,6 +44,7 @@ pub async fn serve(listener: TcpListener, state: ApiState, stop: CancellationTok
             tracing::debug!(%error, "a connection can not be told to send at once");
         }
     });
+    let listener = Stalling::new(listener, state.stall);
     let learning = state.learned.clone().learn(state.scheduler.clone(), state.reader.clone(), stop.clone());
     tokio::spawn(learning);
     let stopping = stop.clone();

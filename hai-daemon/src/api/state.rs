@@ -1,19 +1,23 @@
 //! What the handlers share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hai_core::model::{GroupName, Priority};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::LogSource;
 use super::learned::Learned;
+use super::looks::Looks;
 use super::metrics::Metrics;
+use super::places::Places;
 use crate::scheduler::Scheduler;
 use crate::store::{Accounts, Reader};
 
-/// How many may read the whole log at a time; others wait.
+/// How many may read the log at a time; others wait.
 const WALKS_MAX: usize = 2;
+/// How long a client may take nothing of what is sent to it.
+const STALL_MAX: Duration = Duration::from_secs(30);
 
 /// Everything that the API speaks to; cheap to clone.
 #[derive(Clone, Debug)]
@@ -26,8 +30,12 @@ pub struct ApiState {
     pub(super) metrics: Arc<Metrics>,
     /// What forecasts are made from.
     pub(super) learned: Learned,
+    /// Places for those who look at the engine for longer than a moment.
+    pub(super) looks: Looks,
     /// Places for those who read the whole log, which takes a while and a processor.
-    pub(super) walks: Arc<Semaphore>,
+    pub(super) walks: Places,
+    /// Who takes nothing of an answer for so long is hung up on.
+    pub(super) stall: Duration,
     /// Answers that go on for as long as somebody listens end when this is cancelled.
     pub(super) closing: CancellationToken,
 }
@@ -64,7 +72,13 @@ impl ApiState {
         let metrics = Arc::new(Metrics::new(scheduler.stats()));
         let closing = CancellationToken::new();
         let learned = Learned::new();
-        let walks = Arc::new(Semaphore::new(WALKS_MAX));
-        ApiState { scheduler, reader, accounts, logs, defaults: Arc::new(defaults), metrics, learned, walks, closing }
+        let (defaults, looks, walks, stall) = (Arc::new(defaults), Looks::new(), Places::new(WALKS_MAX), STALL_MAX);
+        ApiState { scheduler, reader, accounts, logs, defaults, metrics, learned, looks, walks, stall, closing }
+    }
+
+    /// The same, but who takes nothing of an answer for `stall` is hung up on; 30 seconds otherwise.
+    #[must_use]
+    pub fn with_stall(self, stall: Duration) -> Self {
+        ApiState { stall, ..self }
     }
 }

@@ -3,17 +3,18 @@
 use hai_core::backend::{FollowError, Follower, Record};
 use hai_core::engine::{EngineConfig, Policies};
 use hai_core::model::Time;
+use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::ApiState;
+use super::auth::Caller;
+use super::places::Place;
 use super::problem::{ApiError, Kind};
 use crate::store::{Reader, SqliteError};
 
 /// Records read at a time.
 const PAGE_MAX: u32 = 500;
-
 /// A log as it was when somebody asked. Holds one of the few places of those who read logs, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Walk {
@@ -23,7 +24,9 @@ pub(super) struct Walk {
     /// How the engine decides now: counts for logs of versions that did not write that down.
     pub(super) config: EngineConfig,
     newest: u64,
-    _place: OwnedSemaphorePermit,
+    /// Records read for all who ever did.
+    read: Counter,
+    _place: Place,
 }
 
 /// Why reading ended early.
@@ -37,6 +40,8 @@ pub(super) enum WalkError {
     Closing,
     #[error("the reader went away")]
     Gone,
+    #[error("the reader took nothing for {0:?}")]
+    Stalled(std::time::Duration),
 }
 
 impl From<FollowError> for WalkError {
@@ -57,26 +62,30 @@ impl From<WalkError> for ApiError {
 
 impl Walk {
     /// Waits for a place, and takes note of how far the log goes.
-    pub(super) async fn begin(state: &ApiState) -> Result<Self, ApiError> {
-        let place = state.walks.clone().acquire_owned().await;
-        let place = place.map_err(|error| ApiError::internal("nobody may read the log", &error))?;
+    pub(super) async fn begin(state: &ApiState, caller: &Caller) -> Result<Self, ApiError> {
+        let place = state.walks.take(&caller.user.name).await;
+        let place = place.ok_or_else(|| WalkError::Closing)?;
         Ok(Walk {
             reader: state.reader.clone(),
             runtime: Handle::current(),
             closing: state.closing.clone(),
             config: state.scheduler.inspect(|engine| engine.config().clone()).await?,
             newest: state.reader.last_record().await?,
+            read: state.metrics.records.clone(),
             _place: place,
         })
     }
 
-    /// An engine from which the log can be followed up to `time` and beyond: from the last snapshot if that is early
-    /// enough, else from the beginning.
+    /// An engine from which the log can be followed up to `time` and beyond: from the last snapshot that is early enough,
+    /// else from the beginning.
     pub(super) fn follower(&self, time: Option<Time>) -> Result<Follower, WalkError> {
-        if let Some(time) = time
-            && let Some(snapshot) = self.runtime.block_on(self.reader.snapshot())?
+        let mut before = u64::MAX;
+        while let Some(time) = time
+            && let Some(snapshot) = self.runtime.block_on(self.reader.snapshot_at(time, before))?
         {
+            before = snapshot.seq;
             let follower = Follower::after(snapshot, self.config.clone(), Policies::default());
+            // An engine may have looked again after its last record, and found nothing to do.
             if follower.engine().now() <= time {
                 return Ok(follower);
             }
@@ -105,6 +114,7 @@ impl Records<'_> {
                 return Err(WalkError::Closing);
             }
             let page = self.walk.runtime.block_on(self.walk.reader.log_after(self.last, PAGE_MAX))?;
+            self.walk.read.inc_by(page.len() as u64);
             self.page = page.into_iter();
         }
         let record = self.page.next().filter(|record| record.seq <= self.walk.newest);

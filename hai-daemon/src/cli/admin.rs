@@ -114,7 +114,17 @@ pub(super) fn rights(command: &RightsCommand, client: &Client, printer: &Printer
         RightsCommand::Set { key, nodes, devices, expires } => {
             let RightKey { user, group, priority, team, model, cap } = right_key(key);
             let expires = expires.map(|when| when.from(Utc::now()));
-            let right = Right { user, group, priority, team, model, cap, nodes: *nodes, devices: *devices, expires };
+            let right = Right {
+                user,
+                group,
+                priority,
+                team,
+                model,
+                cap,
+                nodes: nodes.unwrap_or_default(),
+                devices: devices.unwrap_or_default(),
+                expires,
+            };
             let answer = client.send(&Method::PUT, "/v1/rights", Some(&right))?;
             if printer.json {
                 return printer.answer(&answer);

@@ -9,6 +9,7 @@ use super::ask::{When, when};
 use super::history::{AuditArgs, LogCommand};
 use super::replay::ReplayArgs;
 use super::submit::SubmitArgs;
+use super::teams::TeamsCommand;
 use crate::api::wire::{Limit, OutcomeWord, Role};
 
 /// The command line of `hai`.
@@ -122,6 +123,12 @@ pub enum Command {
         /// What to do; `ls` when left out.
         #[command(subcommand)]
         command: Option<RightsCommand>,
+    },
+    /// List or change who shares rights with whom (operators)
+    Teams {
+        /// What to do; `ls` when left out.
+        #[command(subcommand)]
+        command: Option<TeamsCommand>,
     },
     /// List or change who may use the daemon (operators)
     Users {
@@ -246,12 +253,12 @@ pub enum RightsCommand {
         /// Which.
         #[command(flatten)]
         key: RightKeyArgs,
-        /// Nodes at once, for tasks that take whole nodes: a number or `unlimited`
-        #[arg(long, value_name = "LIMIT", default_value = "0")]
-        nodes: Limit,
-        /// Devices at once, for tasks that take single devices or parts of them: a number, e.g. 2.5, or `unlimited`
-        #[arg(long, value_name = "LIMIT", default_value = "0")]
-        devices: Limit,
+        /// Nodes at once, for tasks that take whole nodes: a number or `unlimited`; 0 when left out
+        #[arg(long, value_name = "LIMIT", required_unless_present = "devices")]
+        nodes: Option<Limit>,
+        /// Devices at once, for tasks that take single devices or parts of them: a number, e.g. 2.5, or `unlimited`; 0 when left out
+        #[arg(long, value_name = "LIMIT", required_unless_present = "nodes")]
+        devices: Option<Limit>,
         /// From when on it counts no more: a time, or how long from now
         #[arg(long, value_name = "WHEN", value_parser = when)]
         expires: Option<When>,

@@ -5,6 +5,7 @@
 
 pub mod access;
 mod admin;
+mod again;
 pub mod args;
 pub mod ask;
 pub mod client;
@@ -19,6 +20,7 @@ pub mod preview;
 pub mod replay;
 pub mod submit;
 mod tasks;
+mod teams;
 pub mod wait;
 pub mod welcome;
 mod when;
@@ -35,6 +37,7 @@ use self::client::Client;
 use self::error::CliError;
 use self::history::LogCommand;
 use self::output::{Printer, Tone};
+use self::teams::TeamsCommand;
 use crate::config::Environment;
 
 /// Does what the command line says; returns the exit status that [`HaiArgs`] documents.
@@ -98,6 +101,7 @@ fn ask(command: &Command, client: &Client, printer: &Printer) -> Result<ExitCode
             let list = RightsCommand::Ls(RightKeyArgs::default());
             admin::rights(command.as_ref().unwrap_or(&list), client, printer)?;
         }
+        Command::Teams { command } => teams::teams(command.as_ref().unwrap_or(&TeamsCommand::Ls), client, printer)?,
         Command::Users { command } => {
             admin::users(command.as_ref().unwrap_or(&UsersCommand::Ls), client, printer)?;
         }

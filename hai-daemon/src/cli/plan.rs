@@ -127,23 +127,25 @@ fn answer(text: &str, args: &PlanArgs) -> Result<Answer, String> {
 }
 
 fn lines(args: &PlanArgs, mut input: Box<dyn BufRead>, printer: &Printer) -> Result<(), CliError> {
-    let (mut all, mut failed) = (0, 0);
-    let mut line = String::new();
+    let (mut all, mut failed, mut number) = (0, 0, 0);
+    let mut line = Vec::new();
     loop {
         line.clear();
-        let read = input.read_line(&mut line);
+        let read = input.read_until(b'\n', &mut line);
         if read.map_err(|source| CliError::File { what: "the documents can not be read".to_owned(), source })? == 0 {
             break;
         }
-        if line.trim().is_empty() {
+        number += 1;
+        if line.trim_ascii().is_empty() {
             continue;
         }
         all += 1;
-        let told = match answer(&line, args) {
+        let text = std::str::from_utf8(&line).map_err(|error| format!("it is not UTF-8: {error}"));
+        let told = match text.and_then(|text| answer(text, args)) {
             Ok(answer) => serde_json::to_string(&answer),
             Err(error) => {
                 failed += 1;
-                serde_json::to_string(&Wrong { line: all, error })
+                serde_json::to_string(&Wrong { line: number, error })
             }
         };
         printer.line(told.map_err(|error| CliError::Usage(error.to_string()))?)?;

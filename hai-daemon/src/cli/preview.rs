@@ -2,12 +2,13 @@
 
 use std::io::{BufRead as _, IsTerminal as _};
 
-use chrono::Utc;
+use chrono::{DateTime, SubsecRound as _, Utc};
 use clap::{Args, Subcommand};
 use hai_core::model::{NodeName, Priority, TaskId};
 use ureq::http::Method;
 
 use super::admin;
+use super::again;
 use super::args::RightKeyArgs;
 use super::ask::{When, when};
 use super::client::Client;
@@ -134,12 +135,13 @@ pub enum ChangeCommand {
 }
 
 impl ChangeCommand {
-    fn changes(&self) -> Result<Vec<PlannedChange>, CliError> {
+    /// What is to be done. Times that are so long from now count from `now`.
+    pub(super) fn changes(&self, now: DateTime<Utc>) -> Result<Vec<PlannedChange>, CliError> {
         let each = |tasks: &[u64], change: fn(TaskId) -> PlannedChange| {
             tasks.iter().map(|task| change(TaskId(*task))).collect::<Vec<_>>()
         };
         Ok(match self {
-            ChangeCommand::Submit(args) => vec![PlannedChange::Submit(Box::new(args.request()?))],
+            ChangeCommand::Submit(args) => vec![PlannedChange::Submit(Box::new(args.request_at(now)?))],
             ChangeCommand::Stop { tasks } => each(tasks, PlannedChange::Stop),
             ChangeCommand::Suspend { tasks } => each(tasks, PlannedChange::Suspend),
             ChangeCommand::Resume { tasks } => each(tasks, PlannedChange::Resume),
@@ -150,7 +152,7 @@ impl ChangeCommand {
             }
             ChangeCommand::Right { key, nodes, devices, expires } => {
                 let PlannedKey { user, group, priority, team, model, cap } = planned_key(key);
-                let expires = expires.map(|when| when.from(Utc::now()));
+                let expires = expires.map(|when| when.from(now));
                 let right =
                     Right { user, group, priority, team, model, cap, nodes: *nodes, devices: *devices, expires };
                 vec![PlannedChange::Right(right)]
@@ -188,7 +190,9 @@ fn planned_key(args: &RightKeyArgs) -> PlannedKey {
 /// # Errors
 /// [`CliError`].
 pub(super) fn run(args: &PreviewArgs, client: &Client, printer: &Printer) -> Result<(), CliError> {
-    let changes = args.change.changes()?;
+    // Whole seconds, since people read them when they are told how to do it.
+    let now = Utc::now().trunc_subsecs(0);
+    let changes = args.change.changes(now)?;
     let stamp = match &args.stamp {
         Some(stamp) => stamp.clone(),
         None => {
@@ -203,7 +207,14 @@ pub(super) fn run(args: &PreviewArgs, client: &Client, printer: &Printer) -> Res
             }
             if !args.apply {
                 if preview.can_be_applied {
-                    printer.remark(format!("nothing was changed; to do it: add --apply --stamp {}", preview.stamp));
+                    let words: Option<Vec<String>> = std::env::args_os().map(|word| word.into_string().ok()).collect();
+                    let command = words.and_then(|words| again::command(&words, &args.change, now, &preview.stamp));
+                    printer.remark(match command {
+                        Some(command) => format!("nothing was changed; to do just that: {command}"),
+                        None => {
+                            "nothing was changed; `hai preview --apply …` shows it again, asks, and does it".to_owned()
+                        }
+                    });
                 }
                 return Ok(());
             }
@@ -256,6 +267,9 @@ pub(super) fn dry_run(request: &SubmitRequest, client: &Client, printer: &Printe
 }
 
 fn show(preview: &Preview, printer: &Printer) -> Result<(), CliError> {
+    if !preview.at_rest {
+        printer.line("this is only how it begins: more was still being decided when the looking ended")?;
+    }
     for outlook in &preview.outlooks {
         let tone = match outlook.outlook.as_str() {
             "starts" => Tone::Good,

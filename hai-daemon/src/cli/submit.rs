@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use clap::{Args, ValueHint};
 use hai_core::model::{GroupName, Priority, Rank, UserName};
 use ureq::http::Method;
@@ -90,6 +90,14 @@ impl SubmitArgs {
     /// # Errors
     /// [`CliError::Usage`] for a variable that is not set here, or a directory that can not be named.
     pub fn request(&self) -> Result<SubmitRequest, CliError> {
+        self.request_at(Utc::now())
+    }
+
+    /// The same, where times that are so long from now count from `now`.
+    ///
+    /// # Errors
+    /// As from [`SubmitArgs::request`].
+    pub fn request_at(&self, now: DateTime<Utc>) -> Result<SubmitRequest, CliError> {
         let mut request = SubmitRequest {
             command: self.command.clone(),
             name: self.name.clone(),
@@ -103,7 +111,7 @@ impl SubmitArgs {
         };
         self.devices.fill(&mut request);
         self.place.fill(&mut request);
-        self.life.fill(&mut request, Utc::now());
+        self.life.fill(&mut request, now);
         Ok(request)
     }
 

@@ -378,7 +378,13 @@ pub(super) fn why(task: TaskId, client: &Client, printer: &Printer) -> Result<()
     let tone = if why.waits { Tone::Waiting } else { Tone::Plain };
     let state = printer.toned(why.state.word(), tone);
     let reason = why.reason.as_ref().unwrap_or(&why.sentence);
-    printer.line(format!("task {task} is {state}: {}", humane(&clean(reason), Utc::now())))?;
+    let told = humane(&clean(reason), Utc::now());
+    // "task 7 is held: it is held; …" says one thing twice.
+    let twice = format!("it is {}", why.state.word());
+    match told.strip_prefix("it ").filter(|_| told.starts_with(&twice)) {
+        Some(rest) => printer.line(format!("task {task} {}", rest.replacen(why.state.word(), &state, 1)))?,
+        None => printer.line(format!("task {task} is {state}: {told}"))?,
+    }
     if let Some(yielded) = why.yielded.as_ref().filter(|yielded| !reason.contains(&yielded.sentence)) {
         printer.line(format!("it last had to give way {}: {}", ago(yielded.at), clean(&yielded.sentence)))?;
     }

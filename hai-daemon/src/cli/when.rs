@@ -1,6 +1,7 @@
 //! `hai when`: by when a task will likely start.
 
 use chrono::{DateTime, Local, Utc};
+use hai_core::explain::forecast::{P90_ROLLOUTS_MIN, UNTOLD};
 use hai_core::model::TaskId;
 
 use super::client::Client;
@@ -31,12 +32,25 @@ pub(super) fn when(task: TaskId, client: &Client, printer: &Printer) -> Result<(
 fn sentence(said: &Forecast, now: DateTime<Utc>) -> String {
     let horizon = moment(said.horizon, now);
     let by = match (said.running_since, said.p50, said.p90) {
-        (Some(since), ..) => return format!("it has its place since {} ({})", moment(since, now), ago(since)),
+        // The minute in which that was, not the one in which it is over.
+        (Some(since), ..) => {
+            let minute = since - chrono::TimeDelta::milliseconds(since.timestamp_millis().rem_euclid(60_000));
+            return format!("it has its place since {} ({})", moment(minute, now), ago(since));
+        }
+        (None, Some(p50), Some(p90)) if !said.tried => {
+            let (p50, p90) = (moment(p50.max(now), now), moment(p90.max(now), now));
+            format!("probably by {p50}, in nine of ten rollouts by {p90}")
+        }
         (None, Some(p50), Some(p90)) => {
             format!("likely by {}, nearly surely by {}", moment(p50.max(now), now), moment(p90.max(now), now))
         }
+        (None, Some(p50), None) if said.rollouts < P90_ROLLOUTS_MIN => {
+            let by = moment(p50.max(now), now);
+            format!("likely by {by}; more can not be told, as too few rollouts were made")
+        }
         (None, Some(p50), None) => format!("likely by {}, but maybe not by {horizon}", moment(p50.max(now), now)),
         _ if said.never.is_some() => return humane(&clean(&said.sentence), now),
+        _ if said.rollouts == 0 => return UNTOLD.to_owned(),
         _ => format!("probably not by {horizon}"),
     };
     let sources = &said.durations;
@@ -104,6 +118,10 @@ mod tests {
         );
         assert!(told(&said(Some(65), None)).contains(", but maybe not by 20"));
         assert!(told(&said(None, None)).starts_with("probably not by 20"));
+        let few = core::Forecast { rollouts: 3, started_in: 3, ..said(Some(65), None) };
+        assert!(told(&few).contains("; more can not be told"), "{}", told(&few));
+        let none = core::Forecast { rollouts: 0, started_in: 0, ..said(None, None) };
+        assert_eq!(told(&none), UNTOLD);
         let never = core::Forecast { never: Some(Verdict::Held), ..said(None, None) };
         assert!(told(&never).starts_with("never as things are: "), "{}", told(&never));
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hai_core::model::{DEVICES_PER_NODE_MAX, Priority, Span};
 
 use super::error::{Origin, Problem, did_you_mean};
-use super::{Bytes, Config};
+use super::{Bytes, Config, team};
 
 /// The smallest bound that still lets a submission through, or a useful piece of a log.
 const BYTES_MIN: u64 = 4096;
@@ -16,6 +16,8 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
     sizes(&mut found);
     timing(&mut found);
     defaults(&mut found);
+    scheduler(&mut found);
+    teams(&mut found);
     rights(&mut found);
     devices(&mut found);
     simulated(&mut found);
@@ -93,6 +95,27 @@ fn timing(found: &mut Found<'_>) {
             &["scheduler.back_off_max", "scheduler.back_off"],
             format!("back_off_max ({}) is shorter than back_off ({})", scheduler.back_off_max, scheduler.back_off),
         );
+    }
+}
+
+fn scheduler(found: &mut Found<'_>) {
+    let scheduler = &found.config.scheduler;
+    if scheduler.cool_down_max < scheduler.cool_down {
+        let (most, first) = (scheduler.cool_down_max, scheduler.cool_down);
+        found.add(
+            &["scheduler.cool_down_max", "scheduler.cool_down"],
+            format!("cool_down_max ({most}) is shorter than cool_down ({first})"),
+        );
+    }
+    if scheduler.order.half_life() == Some(Span::ZERO) {
+        let message = "order: half_life is zero, so nobody's use would count; write e.g. \"7d\"";
+        found.add(&["scheduler.order"], message.to_owned());
+    }
+}
+
+fn teams(found: &mut Found<'_>) {
+    for (index, message) in team::problems(&found.config.teams) {
+        found.add(&[&format!("team.{index}")], message);
     }
 }
 

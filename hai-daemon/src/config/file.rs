@@ -11,7 +11,10 @@ use toml::de::{DeTable, DeValue};
 use super::error::{Origin, Place, Problem, did_you_mean};
 use super::settings::{Entry, LEVEL_SETTINGS, SECTIONS, SETTINGS};
 use super::value::{Raw, Setting};
-use super::{Config, LevelTiming, node};
+use super::{Config, LevelTiming, node, scheduler, team};
+
+/// The lists of tables at the top of the file.
+const LISTS: [&str; 3] = ["node", "team", "right"];
 
 /// A file's name and text, to tell where in it something is.
 pub(crate) struct Source<'a> {
@@ -141,7 +144,7 @@ impl<'t> Table<'t> {
     }
 
     /// Takes over what the settings of `entries` say, and where each stands.
-    fn settings<T: 'static>(
+    pub(crate) fn settings<T: 'static>(
         &mut self,
         entries: impl Iterator<Item = &'static Entry<T>>,
         target: &mut T,
@@ -156,6 +159,21 @@ impl<'t> Table<'t> {
             }
         }
         set
+    }
+
+    /// All that is in it, for a table whose keys are names.
+    pub(crate) fn entries(&self) -> &'t DeTable<'t> {
+        self.entries
+    }
+
+    /// A key that only goes with the word `of`, beside another word, is a problem.
+    pub(crate) fn only_with(&mut self, key: &'static str, of: &str, word: &str, found: &mut Findings<'_>) {
+        let entry = self.entries.get_key_value(key);
+        self.asked.insert(key);
+        if let Some((key, _)) = entry.filter(|_| word != of) {
+            let message = format!("{} goes with policy = \"{of}\", not with \"{word}\"", key.get_ref());
+            found.add(key.span(), message);
+        }
     }
 
     /// Every key that nobody asked for is a problem.
@@ -187,12 +205,13 @@ fn read_document(document: &DeTable<'_>, config: &mut Config, found: &mut Findin
         let name: &str = key.get_ref();
         if let Some(section) = SECTIONS.into_iter().find(|section| *section == name) {
             read_section(section, value, config, found);
-        } else if !matches!(name, "node" | "right") {
+        } else if !LISTS.contains(&name) {
             found.add(key.span(), unknown_at_top(name, value.get_ref()));
         }
     }
     let mut top = Table { entries: document, head: "the file".to_owned(), span: 0..0, asked: BTreeSet::new() };
     read_rights(&mut top, config, found);
+    team::read_all(&mut top, config, found);
     node::read_all(&mut top, config, found);
 }
 
@@ -203,10 +222,13 @@ fn unknown_at_top(name: &str, value: &DeValue<'_>) -> String {
         }
         return format!("unknown key `{name}` outside of any table");
     }
-    match super::error::meant(name, SECTIONS.into_iter().chain(["node", "right"])) {
-        Some(list @ ("node" | "right")) => format!("unknown table `{name}`; did you mean [[{list}]]?"),
+    match super::error::meant(name, SECTIONS.into_iter().chain(LISTS)) {
+        Some(list) if LISTS.contains(&list) => format!("unknown table `{name}`; did you mean [[{list}]]?"),
         Some(section) => format!("unknown table `{name}`; did you mean [{section}]?"),
-        None => format!("unknown table `{name}`; there are [{}], [[node]] and [[right]]", SECTIONS.join("], [")),
+        None => {
+            let sections = SECTIONS.join("], [");
+            format!("unknown table `{name}`; there are [{sections}], [[node]], [[team]] and [[right]]")
+        }
     }
 }
 
@@ -217,7 +239,8 @@ fn read_section<'t>(
     found: &mut Findings<'_>,
 ) {
     let Some(mut table) = Table::of(value, format!("[{section}]"), found) else { return };
-    let entries = SETTINGS.iter().filter(|entry| entry.section == section);
+    let read = if section == "scheduler" { scheduler::read(&mut table, config, found) } else { Vec::new() };
+    let entries = SETTINGS.iter().filter(|entry| entry.section == section && !read.contains(&entry.key));
     for (key, origin) in table.settings(entries, config, found) {
         config.origins.insert(format!("{section}.{key}"), origin);
     }

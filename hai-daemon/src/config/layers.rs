@@ -9,6 +9,7 @@ use hai_core::model::Priority;
 use super::error::{ConfigErrors, Origin, Problem, did_you_mean};
 use super::file::{Source, read};
 use super::flags::ConfigFlags;
+use super::scheduler::{AGING, CHURN, Group};
 use super::settings::{Entry, LEVEL_SETTINGS, SECTIONS, SETTINGS};
 use super::value::Raw;
 use super::{Config, LevelTiming, check};
@@ -166,6 +167,8 @@ impl Layers {
                 known.push(name);
             }
         }
+        known.extend(self.group(&AGING, environment));
+        known.extend(self.group(&CHURN, environment));
         for name in environment.vars.keys() {
             let ours = SECTIONS.iter().any(|section| {
                 let rest = name.strip_prefix("HAI_").and_then(|rest| rest.strip_prefix(&*section.to_ascii_uppercase()));
@@ -176,6 +179,34 @@ impl Layers {
                 self.problem(Origin::Env(name.clone()), format!("there is no setting of this name{hint}"));
             }
         }
+    }
+
+    /// Takes over what the variables say of a table that is there as a whole or not at all; returns their names.
+    fn group<T: Copy>(&mut self, group: &Group<T>, environment: &Environment) -> Vec<String> {
+        let there = (group.get)(&self.config.scheduler);
+        let mut value = there.unwrap_or(group.example);
+        let (mut given, mut missing) = (None, Vec::new());
+        for entry in group.entries {
+            let Some((origin, text)) = self.variable(environment, &entry.variable()) else {
+                missing.push(entry);
+                continue;
+            };
+            match (entry.set)(&mut value, Raw::Text(&text)) {
+                Ok(()) => {
+                    self.config.origins.insert(entry.name(), origin.clone());
+                }
+                Err(message) => self.problem(origin.clone(), message),
+            }
+            given = Some(origin);
+        }
+        if let Some(origin) = given {
+            for entry in missing.into_iter().filter(|_| there.is_none()) {
+                let (name, key, variable) = (group.name, entry.key, entry.variable());
+                self.problem(origin.clone(), format!("{name} has no {key}; set {variable} too"));
+            }
+            (group.set)(&mut self.config.scheduler, value);
+        }
+        group.entries.iter().map(Entry::variable).collect()
     }
 
     fn variable(&mut self, environment: &Environment, name: &str) -> Option<(Origin, String)> {

@@ -8,10 +8,14 @@ mod error;
 mod file;
 pub mod flags;
 mod layers;
+mod listen;
 mod node;
+mod placement;
+mod scheduler;
 mod settings;
 mod show;
 mod size;
+mod team;
 mod value;
 
 use std::collections::BTreeMap;
@@ -19,13 +23,14 @@ use std::path::{Path, PathBuf};
 
 use hai_core::engine::{EngineConfig, Timing};
 use hai_core::model::{
-    Allowance, DeviceSpec, GroupName, ModelName, NodeName, NodeSpec, Priority, RightKey, RightRow, Span,
+    Allowance, DeviceSpec, GroupName, ModelName, NodeName, NodeSpec, Priority, RightKey, RightRow, Span, Team,
 };
 
 pub use error::{ConfigErrors, Origin, Place, Problem};
 pub use layers::Environment;
+pub use listen::Listen;
 pub use size::Bytes;
-pub use value::{Listen, LogFormat, LogLevel};
+pub use value::{LogFormat, LogLevel};
 
 pub(crate) use size::{Cores, Mib};
 pub(crate) use value::{Raw, Setting};
@@ -52,6 +57,8 @@ pub struct Config {
     pub tasks: Tasks,
     /// `[[right]]`: the rights of a store that has none yet.
     pub rights: Vec<RightRow>,
+    /// `[[team]]`: the teams of a store that has neither teams nor rights yet.
+    pub teams: Vec<Team>,
     /// `[[node]]`: the machines to pretend; none to find out what this machine has.
     pub nodes: Vec<NodeSpec>,
     /// The file that was read.
@@ -160,6 +167,7 @@ impl Default for Config {
             devices: Devices::default(),
             tasks: Tasks::default(),
             rights: default_rights(),
+            teams: Vec::new(),
             nodes: Vec::new(),
             file: None,
             origins: BTreeMap::new(),

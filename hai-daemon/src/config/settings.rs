@@ -1,5 +1,8 @@
 //! The table of all single-valued settings: what the file reader, the variables, the flags and `config show` go by.
 
+use hai_core::engine::Churn;
+use hai_core::queue::order::Aging;
+
 use super::value::{Raw, Setting};
 use super::{Config, LevelTiming};
 
@@ -44,6 +47,15 @@ pub(crate) const SETTINGS: &[Entry<Config>] = settings! {
     "scheduler" "restart_cost" => scheduler.restart_cost, "what suspending costs, per device";
     "scheduler" "back_off" => scheduler.back_off, "wait after a refused start; doubles each time";
     "scheduler" "back_off_max" => scheduler.back_off_max, "the longest such wait";
+    "scheduler" "cool_down" => scheduler.cool_down, "a node that refused rests; doubles each time";
+    "scheduler" "cool_down_max" => scheduler.cool_down_max, "the longest such time";
+    "scheduler" "cut_grace" => scheduler.cut_grace, "work beyond a right that was cut may stay";
+    "scheduler" "order" => scheduler.order, "in which order tasks of one level are tried";
+    "scheduler" "placement" => scheduler.placement, "which of the nodes that will do a task gets";
+    "scheduler" "cross_zone_tasks" => scheduler.cross_zone_tasks, "runs with workers in several zones at a time";
+    "scheduler" "reserve_after" => scheduler.reserve_after, "nodes are kept for a task that waited so long";
+    "scheduler" "reservations" => scheduler.reservations, "for so many tasks of a group at a time";
+    "scheduler" "slice_swaps" => scheduler.slice_swaps, "a slice is at least so many times a swap's cost";
     "devices" "simulated" => devices.simulated, "GPUs to pretend where there is none and no [[node]] is declared";
     "tasks" "default_group" => tasks.default_group, "the group of a task that names none";
     "tasks" "default_priority" => tasks.default_priority, "the priority of a task that names none";
@@ -69,10 +81,22 @@ pub(crate) const LEVEL_SETTINGS: &[Entry<LevelTiming>] = level_settings! {
     "demote_after" => demote_after, "as in [scheduler], for this level";
 };
 
+/// The settings of `[scheduler.aging]`.
+pub(crate) const AGING_SETTINGS: &[Entry<Aging>] = settings! {
+    "scheduler.aging" "every" => every, "a task rises a level each time that it has waited so long";
+    "scheduler.aging" "cap" => cap, "by so many levels at most; 0 for none";
+};
+
+/// The settings of `[scheduler.churn]`.
+pub(crate) const CHURN_SETTINGS: &[Entry<Churn>] = settings! {
+    "scheduler.churn" "free" => free, "suspensions of a task that are free";
+    "scheduler.churn" "every" => every, "what it runs between two of the others";
+};
+
 /// The tables that hold [`SETTINGS`], in the order in which they are shown.
 pub(crate) const SECTIONS: [&str; 6] = ["server", "data", "log", "scheduler", "devices", "tasks"];
 
-impl Entry<Config> {
+impl<T> Entry<T> {
     /// `server.listen`
     pub(crate) fn name(&self) -> String {
         format!("{}.{}", self.section, self.key)
@@ -80,7 +104,7 @@ impl Entry<Config> {
 
     /// `HAI_SERVER_LISTEN`
     pub(crate) fn variable(&self) -> String {
-        format!("HAI_{}_{}", self.section, self.key).to_ascii_uppercase()
+        format!("HAI_{}_{}", self.section, self.key).to_ascii_uppercase().replace('.', "_")
     }
 }
 

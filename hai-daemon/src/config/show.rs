@@ -4,10 +4,11 @@ use std::fmt::Write;
 
 use hai_core::model::NodeSpec;
 
+use super::scheduler::{AGING, CHURN, Group};
 use super::settings::{LEVEL_SETTINGS, SECTIONS, SETTINGS};
 use super::size::{Cores, Mib};
-use super::value::{Labels, Setting, Texts};
-use super::{Config, Origin};
+use super::value::{Labels, Setting, Texts, quoted_key};
+use super::{Config, Origin, team};
 
 /// Comments begin here, so that they stand under each other.
 const COMMENT_COLUMN: usize = 40;
@@ -33,9 +34,13 @@ impl Config {
                 }
             }
             if section == "scheduler" {
+                self.show_group(&mut out, &AGING);
+                self.show_group(&mut out, &CHURN);
+                self.show_weights(&mut out);
                 self.show_levels(&mut out);
             }
         }
+        self.show_teams(&mut out);
         self.show_rights(&mut out);
         self.show_nodes(&mut out);
         out
@@ -48,6 +53,26 @@ impl Config {
             origin => format!("{doc} (from {})", one_line(origin)),
         };
         line(out, &format!("{text:<COMMENT_COLUMN$} # {from}"));
+    }
+
+    fn show_group<T: Copy>(&self, out: &mut String, group: &Group<T>) {
+        let Some(value) = (group.get)(&self.scheduler) else { return };
+        line(out, &format!("\n[scheduler.{}]", group.name));
+        for entry in group.entries {
+            if let Some(text) = (entry.show)(&value) {
+                self.value(out, entry.key, &text, &entry.name(), entry.doc);
+            }
+        }
+    }
+
+    fn show_weights(&self, out: &mut String) {
+        if !self.scheduler.weights.is_empty() {
+            line(out, "\n[scheduler.weights]");
+        }
+        for (model, weight) in &self.scheduler.weights {
+            let name = format!("scheduler.weights.{model}");
+            self.value(out, &quoted_key(model.as_str()), &weight.show(), &name, "what a device of it counts in rights");
+        }
     }
 
     fn show_levels(&self, out: &mut String) {
@@ -82,6 +107,13 @@ impl Config {
                     line(out, &format!("{name} = {value}"));
                 }
             }
+        }
+    }
+
+    fn show_teams(&self, out: &mut String) {
+        for (index, team) in self.teams.iter().enumerate() {
+            self.head(out, "team", &format!("team.{index}"));
+            line(out, &team::show(team));
         }
     }
 

@@ -71,6 +71,19 @@ pub(crate) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
+/// Text as a key, which unlike a value may not be written in the way for several lines.
+pub(crate) fn quoted_key(text: &str) -> String {
+    let mut key = "\"".to_owned();
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => key.extend(['\\', c]),
+            c if c.is_control() => key += &format!("\\u{:04X}", u32::from(c)),
+            c => key.push(c),
+        }
+    }
+    key + "\""
+}
+
 impl Setting for bool {
     fn read(raw: Raw<'_>) -> Result<Self, String> {
         match raw {
@@ -85,15 +98,36 @@ impl Setting for bool {
     }
 }
 
-impl Setting for u32 {
+/// Whole numbers that are not negative.
+macro_rules! whole_numbers {
+    ($($type:ty),*) => {$(
+        impl Setting for $type {
+            fn read(raw: Raw<'_>) -> Result<Self, String> {
+                match raw.whole().map(<$type>::try_from) {
+                    Some(Ok(number)) => Ok(number),
+                    _ => raw.unexpected(&format!("a whole number from 0 to {}", <$type>::MAX)),
+                }
+            }
+            fn show(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+whole_numbers!(u8, u16, u32, u64);
+
+/// A number, or any number.
+impl Setting for Option<u32> {
     fn read(raw: Raw<'_>) -> Result<Self, String> {
-        match raw.whole().map(u32::try_from) {
-            Some(Ok(number)) => Ok(number),
-            _ => raw.unexpected(&format!("a whole number from 0 to {}", u32::MAX)),
+        match (raw, raw.whole().map(u32::try_from)) {
+            (Raw::Toml(DeValue::String(text)), _) if text == "unlimited" => Ok(None),
+            (Raw::Text("unlimited"), _) => Ok(None),
+            (_, Some(Ok(number))) => Ok(Some(number)),
+            _ => raw.unexpected(&format!("a whole number from 0 to {}, or \"unlimited\"", u32::MAX)),
         }
     }
     fn show(&self) -> String {
-        self.to_string()
+        self.map_or_else(|| quoted("unlimited"), |number| number.show())
     }
 }
 
@@ -126,6 +160,24 @@ impl Setting for Span {
     }
     fn show(&self) -> String {
         quoted(&self.to_string())
+    }
+}
+
+/// A length of time, or no end of it.
+impl Setting for Option<Span> {
+    fn read(raw: Raw<'_>) -> Result<Self, String> {
+        let text = raw.text("a length of time in quotes, e.g. \"30m\" or \"4h\", or \"never\"")?.trim();
+        if text == "never" {
+            return Ok(None);
+        }
+        let wrong = |error: hai_core::model::ParseSpanError| match did_you_mean(text, ["never"]) {
+            hint if hint.is_empty() => format!("{error}, or `never`"),
+            hint => format!("`{text}` is not a length of time{hint}"),
+        };
+        text.parse().map(Some).map_err(wrong)
+    }
+    fn show(&self) -> String {
+        self.map_or_else(|| quoted("never"), |span| span.show())
     }
 }
 
@@ -170,13 +222,10 @@ impl Setting for Limit {
     fn read(raw: Raw<'_>) -> Result<Self, String> {
         match raw {
             Raw::Toml(DeValue::String(text)) if text == "unlimited" => Ok(Limit::Unlimited),
-            Raw::Toml(DeValue::Integer(_)) if raw.whole().is_some_and(|most| u32::try_from(most).is_ok()) => {
-                u32::read(raw).map(Limit::at_most)
-            }
-            Raw::Toml(DeValue::Float(number)) if let Some(most) = thousandths(number.as_str()) => {
-                Ok(Limit::AtMost(most))
-            }
-            _ => raw.unexpected("a number that is not negative, to a thousandth, or \"unlimited\""),
+            raw => match amount(raw) {
+                Some(most) => Ok(Limit::AtMost(most)),
+                None => raw.unexpected("a number that is not negative, to a thousandth, or \"unlimited\""),
+            },
         }
     }
     fn show(&self) -> String {
@@ -187,10 +236,29 @@ impl Setting for Limit {
     }
 }
 
-/// A number with decimals, as JSON takes it.
-fn thousandths(text: &str) -> Option<Amount> {
-    let amount: Amount = serde_json::from_str(text).ok()?;
-    (amount <= Amount::whole(u32::MAX)).then_some(amount)
+impl Setting for Amount {
+    fn read(raw: Raw<'_>) -> Result<Self, String> {
+        match amount(raw) {
+            Some(amount) => Ok(amount),
+            None => raw.unexpected("a number that is not negative, to a thousandth"),
+        }
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// A number of the file, if it is one to a thousandth.
+fn amount(raw: Raw<'_>) -> Option<Amount> {
+    match raw {
+        Raw::Toml(DeValue::Integer(_)) => u32::try_from(raw.whole()?).ok().map(Amount::whole),
+        // With decimals as JSON takes it.
+        Raw::Toml(DeValue::Float(number)) => {
+            let amount: Amount = serde_json::from_str(number.as_str()).ok()?;
+            (amount <= Amount::whole(u32::MAX)).then_some(amount)
+        }
+        _ => None,
+    }
 }
 
 impl Setting for ComputeCapability {
@@ -216,6 +284,17 @@ impl Setting for Time {
     }
     fn show(&self) -> String {
         quoted(&self.to_string())
+    }
+}
+
+/// Several of one kind.
+impl<T: Setting> Setting for Vec<T> {
+    fn read(raw: Raw<'_>) -> Result<Self, String> {
+        let Raw::Toml(DeValue::Array(items)) = raw else { return raw.unexpected("a list in brackets") };
+        items.iter().map(|item| T::read(Raw::Toml(item.get_ref()))).collect()
+    }
+    fn show(&self) -> String {
+        format!("[{}]", self.iter().map(T::show).collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -253,9 +332,22 @@ impl Setting for Labels {
     }
     fn show(&self) -> String {
         let items: Vec<String> =
-            self.0.iter().map(|(name, text)| format!("{} = {}", quoted(name), quoted(text))).collect();
+            self.0.iter().map(|(name, text)| format!("{} = {}", quoted_key(name), quoted(text))).collect();
         format!("{{ {} }}", items.join(", "))
     }
+}
+
+/// What the word among `words` stands for.
+pub(crate) fn one_of<T: Clone>(raw: Raw<'_>, what: &str, words: &[(&str, T)]) -> Result<T, String> {
+    let list = || words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
+    let text = raw.text(&format!("{what} in quotes: one of {}", list()))?;
+    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+        return Ok(value.clone());
+    }
+    Err(match super::error::meant(text, words.iter().map(|(word, _)| *word)) {
+        Some(word) => format!("`{text}` is not {what}; did you mean `{word}`?"),
+        None => format!("`{text}` is not {what}; write one of {}", list()),
+    })
 }
 
 /// The words of a type whose values are a few words.
@@ -263,15 +355,7 @@ macro_rules! words {
     ($type:ty, $what:literal, $($word:literal => $value:path),* $(,)?) => {
         impl Setting for $type {
             fn read(raw: Raw<'_>) -> Result<Self, String> {
-                const WORDS: &[&str] = &[$($word),*];
-                let list = || WORDS.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
-                match raw.text(&format!("{} in quotes: one of {}", $what, list()))? {
-                    $($word => Ok($value),)*
-                    other => Err(match super::error::meant(other, WORDS.iter().copied()) {
-                        Some(word) => format!("`{other}` is not {}; did you mean `{word}`?", $what),
-                        None => format!("`{other}` is not {}; write one of {}", $what, list()),
-                    }),
-                }
+                one_of(raw, $what, &[$(($word, $value)),*])
             }
             fn show(&self) -> String {
                 quoted(match self { $($value => $word),* })
@@ -325,74 +409,5 @@ impl LogLevel {
             LogLevel::Debug => "debug",
             LogLevel::Trace => "trace",
         }
-    }
-}
-
-/// Where to listen: a host or address, and a port (0 for any that is free).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen(String);
-
-impl Listen {
-    /// The default: this machine alone.
-    pub const DEFAULT: &'static str = "127.0.0.1:8420";
-
-    /// As `host:port`.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        Listen(Self::DEFAULT.to_owned())
-    }
-}
-
-impl Setting for Listen {
-    fn read(raw: Raw<'_>) -> Result<Self, String> {
-        let text = raw.text("an address with a port in quotes, e.g. \"127.0.0.1:8420\"")?;
-        if text.parse::<std::net::SocketAddr>().is_ok() {
-            return Ok(Listen(text.to_owned()));
-        }
-        if text.parse::<std::net::Ipv6Addr>().is_ok() {
-            return Err(format!("`{text}` has no port; write e.g. `[{text}]:8420`"));
-        }
-        let Some((host, port)) = text.rsplit_once(':') else {
-            let host = if text.is_empty() { "127.0.0.1" } else { text };
-            return Err(format!("`{text}` has no port; write e.g. `{host}:8420`"));
-        };
-        if port.is_empty() || !port.bytes().all(|c| c.is_ascii_digit()) || port.parse::<u16>().is_err() {
-            return Err(format!("`{port}` is not a port; ports are numbers from 0 to 65535"));
-        }
-        let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        if host.is_empty() || !host.chars().all(named) {
-            return Err(format!("`{host}` is not an address or a host's name; write e.g. `127.0.0.1:{port}`"));
-        }
-        Ok(Listen(text.to_owned()))
-    }
-    fn show(&self) -> String {
-        quoted(&self.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listen(text: &str) -> Result<String, String> {
-        Listen::read(Raw::Text(text)).map(|listen| listen.0)
-    }
-
-    #[test]
-    fn an_address_needs_a_host_and_a_port() {
-        for good in ["127.0.0.1:0", "[::1]:8420", "localhost:80", "gpu-1.lab:8420", "0.0.0.0:65535"] {
-            assert_eq!(listen(good), Ok(good.to_owned()));
-        }
-        assert_eq!(listen("127.0.0.1").unwrap_err(), "`127.0.0.1` has no port; write e.g. `127.0.0.1:8420`");
-        assert_eq!(listen("::1").unwrap_err(), "`::1` has no port; write e.g. `[::1]:8420`");
-        assert_eq!(listen("host:99999").unwrap_err(), "`99999` is not a port; ports are numbers from 0 to 65535");
-        assert_eq!(listen("host:+80").unwrap_err(), "`+80` is not a port; ports are numbers from 0 to 65535");
-        assert!(listen(":80").is_err() && listen("").is_err() && listen("a b:1").is_err());
     }
 }

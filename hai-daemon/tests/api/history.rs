@@ -9,7 +9,7 @@ use hai_core::log::{Header, LogReader, Replayed, replay};
 use hai_core::model::{Fact, RunId, UserName, WorkerExit, WorkerFate};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, node, submit, wait};
+use crate::lab::{Lab, node, number, submit, wait};
 
 /// Alice has the one device, Bob's better task takes it, both end.
 async fn two_people() -> (Lab, MemoryCluster) {
@@ -135,5 +135,35 @@ async fn users_have_no_log_and_their_own_sums() {
     assert!(at.is_some());
     let everything = lab.root.get("/v1/audit/entries").await.text();
     assert!(everything.contains("in the place of task 1") && everything.contains("(by root)"), "{everything}");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_window_is_read_from_the_snapshot_before_it() {
+    let (lab, _cluster) = Lab::in_memory([node("n1", 1)]).await;
+    // Enough records for three snapshots, of which the engine takes one each thousand.
+    for step in 0..33 {
+        let rights = (1..=100).map(|user| json!({"right": {"user": format!("u{user}"), "devices": step}}));
+        let changes: Vec<Value> = rights.collect();
+        let shown = lab.root.post("/v1/preview", json!({"changes": changes})).await.ok(200);
+        lab.root.post("/v1/preview/apply", json!({"changes": changes, "stamp": shown["stamp"]})).await.ok(200);
+    }
+    let (_, records) = read(&lab.root.get("/v1/log").await.text());
+    let last = records.len() as u64;
+    assert!(last > 3300, "{last}");
+    for (from, most) in [(3200_u64, 500), (2300, 700), (1300, 900)] {
+        let at = records[from as usize].at;
+        let before = number(&lab, "hai_log_records_read_total").await;
+        lab.root.get(&format!("/v1/audit?since={at}")).await.ok(200);
+        let needed = last - from;
+        let count = number(&lab, "hai_log_records_read_total").await - before;
+        assert!((needed..needed + most).contains(&count), "{count} records for the last {needed}");
+    }
+    let text = lab.root.get(&format!("/v1/log?from={}", records[1300].at)).await.text();
+    let (header, window) = read(&text);
+    // That step, and what follows.
+    let length = window.len() as u64;
+    assert!(header.state.is_some() && length < last - 1300 + 110, "{length} of {last}");
+    decided_anew(&text);
     lab.close().await;
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hai_core::backend::{Cluster, Driver, MemoryCluster};
 use hai_core::engine::EngineConfig;
@@ -70,7 +70,17 @@ impl Lab {
     pub(crate) async fn in_memory(nodes: impl IntoIterator<Item = NodeSpec>) -> (Self, MemoryCluster) {
         let cluster = MemoryCluster::new(nodes);
         let directory = tempfile::tempdir().expect("a temporary directory");
-        (Self::over(cluster.clone(), directory).await, cluster)
+        (Self::over(cluster.clone(), directory, None).await, cluster)
+    }
+
+    /// The same, but who takes nothing of an answer for so long is hung up on.
+    pub(crate) async fn in_memory_with_stall(
+        nodes: impl IntoIterator<Item = NodeSpec>,
+        stall: Duration,
+    ) -> (Self, MemoryCluster) {
+        let cluster = MemoryCluster::new(nodes);
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        (Self::over(cluster.clone(), directory, Some(stall)).await, cluster)
     }
 
     /// A server whose workers are processes.
@@ -86,10 +96,10 @@ impl Lab {
             log_segments: 4,
         };
         let cluster = LocalCluster::open(config).await.expect("a cluster");
-        Self::over(cluster, directory).await
+        Self::over(cluster, directory, None).await
     }
 
-    async fn over<C: Cluster + 'static>(cluster: C, directory: tempfile::TempDir) -> Self {
+    async fn over<C: Cluster + 'static>(cluster: C, directory: tempfile::TempDir, stall: Option<Duration>) -> Self {
         let store = SqliteStore::open(directory.path().join("hai.sqlite")).await.expect("a store");
         let (reader, accounts) = (store.reader(), store.accounts());
         let root = accounts.ensure_operator(&user("root")).await.expect("stored").expect("a new token");
@@ -103,6 +113,10 @@ impl Lab {
         let logs = Arc::new(Logs(logs_of(directory.path())));
         let defaults = Defaults::of_group(GroupName::new("lab").expect("a name"));
         let state = ApiState::new(scheduler, reader, accounts, logs, defaults);
+        let state = match stall {
+            Some(stall) => state.with_stall(stall),
+            None => state,
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let served = tokio::spawn(api::serve(listener, state, stop.clone()));
@@ -136,6 +150,13 @@ impl Lab {
 
 fn logs_of(directory: &Path) -> std::path::PathBuf {
     directory.join("logs")
+}
+
+/// A number that the server counts.
+pub(crate) async fn number(lab: &Lab, name: &str) -> u64 {
+    let text = lab.anybody.get("/metrics").await.text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("there is no {name} in {text}"))
 }
 
 /// Submits as `client`; returns the task.

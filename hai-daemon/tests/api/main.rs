@@ -11,5 +11,7 @@ mod nodes;
 mod people;
 mod preview;
 mod rights;
+mod slow_readers;
 mod tasks;
+mod teams;
 mod when;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, node, submit, wait};
+use crate::lab::{Lab, node, number, submit, wait};
 
 fn tasks(list: &Value) -> Vec<Value> {
     list.as_array().expect("a list").iter().map(|entry| entry["task"].clone()).collect()
@@ -62,13 +62,45 @@ async fn what_was_shown_is_done_and_what_is_stale_is_refused() {
     // The one that would have started is gone by the time that somebody says yes.
     lab.bob.act(&format!("/v1/tasks/{}/stop", third["id"])).await.ok(200);
     let apply = |stamp: &Value| json!({"changes": change["changes"], "stamp": stamp});
+    let steps = number(&lab, "hai_scheduler_steps_total").await;
     let stale = lab.root.post("/v1/preview/apply", apply(&shown["stamp"])).await;
+    // Found beside the scheduler, which was not bothered.
+    assert_eq!(number(&lab, "hai_scheduler_steps_total").await, steps);
     assert_eq!(stale.problem(409, "conflict")["field"], "stamp");
     assert_eq!(lab.root.get(&format!("/v1/tasks/{}", first["id"])).await.ok(200)["state"], "running");
 
     let again = lab.root.post("/v1/preview", change.clone()).await.ok(200);
     assert_eq!(lab.root.post("/v1/preview/apply", apply(&again["stamp"])).await.ok(200), json!([null]));
+    // Nor did it have to work out again what had just been worked out.
+    assert_eq!(number(&lab, "hai_scheduler_checks_total").await, 0);
     wait(&lab.root, &first["id"], "finished").await;
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn many_who_look_share_what_they_look_at() {
+    let (lab, _cluster) = Lab::in_memory([node("one", 1)]).await;
+    let first = submit(&lab.alice, json!({"command": ["x"]})).await;
+    let second = submit(&lab.alice, json!({"command": ["x"]})).await;
+    wait(&lab.alice, &first["id"], "running").await;
+    let (steps, copies) = ("hai_scheduler_steps_total", "hai_scheduler_copies_total");
+    let before = (number(&lab, steps).await, number(&lab, copies).await);
+    let mut asked = tokio::task::JoinSet::new();
+    for at in 0..60 {
+        let (client, id) = (lab.alice.clone(), second["id"].clone());
+        asked.spawn(async move {
+            match at % 4 {
+                0 => client.get(&format!("/v1/tasks/{id}/why?help=true")).await.ok(200),
+                1 => client.get(&format!("/v1/tasks/{id}/when")).await.ok(200),
+                2 => client.post("/v1/preview", json!({"changes": [{"stop": id}]})).await.ok(200),
+                _ => client.get(&format!("/v1/tasks/{id}/why")).await.ok(200),
+            }
+        });
+    }
+    asked.join_all().await;
+    let steps = number(&lab, steps).await - before.0;
+    assert!(number(&lab, copies).await - before.1 <= steps + 1, "there were {steps} steps");
+    assert!(steps < 30, "this shows nothing");
     lab.close().await;
 }
 
@@ -107,6 +139,7 @@ async fn what_can_only_be_looked_at_is_not_done() {
     assert_eq!((tasks(&shown["starts"]), &shown["can_be_applied"]), (vec![second["id"].clone()], &json!(false)));
     let refused = lab.root.post("/v1/preview/apply", json!({"changes": changes, "stamp": shown["stamp"]})).await;
     refused.problem(422, "invalid-value");
+    assert_eq!(shown["at_rest"], true);
     let lost = lab.root.post("/v1/preview", json!({"changes": [{"lose_node": "one"}]})).await.ok(200);
     assert_eq!(tasks(&lost["suspends"]), [first["id"].clone()]);
     lab.close().await;
@@ -133,5 +166,31 @@ async fn who_may_not_do_it_may_not_ask_either_and_mistakes_are_named() {
     assert_eq!(field.problem(422, "invalid-value")["field"], "changes[0].workers");
     lab.root.post("/v1/preview", json!({"changes": []})).await.problem(422, "invalid-value");
     ask(&lab.root, json!({"sotp": 1})).await.problem(422, "invalid-value");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn more_nodes_are_more_nodes_whatever_there_is() {
+    let (lab, _cluster) = Lab::in_memory([node("one", 1), node("one-more-2", 1)]).await;
+    let mut tasks = Vec::new();
+    for _ in 0..9 {
+        tasks.push(submit(&lab.alice, json!({"command": ["x"]})).await["id"].clone());
+    }
+    wait(&lab.alice, &tasks[1], "running").await;
+    let add = |count: u32| json!({"add_nodes": {"like": "one", "count": count}});
+    let shown = lab.root.post("/v1/preview", json!({"changes": [add(2), add(3)]})).await.ok(200);
+    let nodes: Vec<&str> = shown["starts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .flat_map(|start| start["nodes"].as_array().expect("nodes"))
+        .filter_map(Value::as_str)
+        .collect();
+    assert_eq!(nodes, ["one-more-1", "one-more-3", "one-more-4", "one-more-5", "one-more-6"]);
+
+    let many: Vec<Value> = (0..11).map(|_| add(1000)).collect();
+    let refused = lab.root.post("/v1/preview", json!({"changes": many})).await.problem(422, "invalid-value");
+    let detail = refused["detail"].as_str().expect("text");
+    assert!(detail.contains("changes[10]") && detail.contains("11000") && detail.contains("10000"), "{detail}");
     lab.close().await;
 }

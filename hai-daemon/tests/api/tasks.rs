@@ -271,8 +271,16 @@ async fn a_waiting_task_says_what_would_help_and_not_whose_work_is_in_the_way() 
     assert_eq!(kinds, ["priority", "task_ends"], "{helped}");
     assert_eq!((&changes[0]["change"]["to"], &changes[0]["at_once"]), (&json!("ABOVE_NORMAL"), &json!(false)));
     assert_eq!((&changes[1]["change"]["task"], &changes[1]["at_once"]), (&json!({"level": "NORMAL"}), &json!(true)));
+    let then = (&changes[0]["then"]["then"], &changes[0]["then"]["leaving"], &changes[1]["then"]);
+    assert_eq!(then, (&json!("promised"), &json!(1), &json!({"then": "starts"})), "{helped}");
     let titles: Vec<_> = helped["sections"].as_array().expect("sections").iter().map(|of| &of["title"]).collect();
     assert_eq!(titles.last(), Some(&&json!("What would help")));
+    // There is room for none so large; with fewer it could start, but not now.
+    let large = submit(&lab.bob, json!({"command": ["x"], "devices": 2})).await;
+    let helped = lab.bob.get(&format!("/v1/tasks/{}/why?help=true", large["id"])).await.ok(200);
+    let changes = helped["help"]["changes"].as_array().expect("changes");
+    let fits = changes.iter().find(|change| change["then"] == json!({"then": "fits"}));
+    assert_eq!(fits.unwrap_or_else(|| panic!("{helped}"))["at_once"], false);
     lab.bob.get(&format!("{path}?halp=true")).await.problem(400, "invalid-parameter");
     lab.close().await;
 }

@@ -27,7 +27,7 @@ async fn a_waiting_task_is_told_when_it_will_start() {
     assert_eq!((wait_for(&said, "p50"), wait_for(&said, "p90")), (60, 60), "{said}");
     assert_eq!((&said["rollouts"], &said["started_in"], &said["state"]), (&json!(64), &json!(64), &json!("waiting")));
     assert_eq!(said["durations"], json!({"given": 2, "learned": 0, "guessed": 1}));
-    assert!(said["sentence"].as_str().expect("text").starts_with("likely by "), "{said}");
+    assert!(said["sentence"].as_str().expect("text").starts_with("probably by "), "{said}");
     let last = lab.bob.get(&when(&third["id"])).await.ok(200);
     assert_eq!((wait_for(&last, "p50"), wait_for(&last, "p90")), (90, 90), "{last}");
     assert!(!last["doubts"].as_array().expect("a list").is_empty());

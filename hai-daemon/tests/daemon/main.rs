@@ -2,5 +2,6 @@
 
 mod crash;
 mod history;
+mod settings;
 mod sharing;
 mod support;

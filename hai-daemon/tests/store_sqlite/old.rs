@@ -1,8 +1,8 @@
 //! Rows as earlier versions wrote them read back as what they meant.
 
-use hai_core::backend::{Batch, Entry, Store};
+use hai_core::backend::{Batch, Digest, Entry, Snapshot, Store};
 use hai_core::model::{
-    Allowance, Decision, Devices, Fact, Limit, RefusalCause, TaskId, TaskKind, WorkerFate, WorkerState,
+    Allowance, Decision, Devices, Fact, Limit, RefusalCause, TaskId, TaskKind, Time, WorkerFate, WorkerState,
 };
 use hai_daemon::store::SqliteStore;
 use tempfile::TempDir;
@@ -61,6 +61,36 @@ fn rows_of_earlier_versions_mean_what_they_meant() {
 
 /// Before who caused a fact was written down.
 const FIRST_SCHEMA: &str = "ALTER TABLE log DROP COLUMN by_user; DELETE FROM _sqlx_migrations WHERE version = 2;";
+/// Before more snapshots than the last were kept.
+const SECOND_SCHEMA: &str = "CREATE TABLE snapshot (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, \
+    digest BLOB NOT NULL, state TEXT NOT NULL) STRICT; \
+    INSERT INTO snapshot (id, seq, digest, state) SELECT 1, seq, digest, state FROM snapshots ORDER BY seq DESC LIMIT 1; \
+    DROP TABLE snapshots; DELETE FROM _sqlx_migrations WHERE version = 3;";
+
+#[test]
+fn a_file_of_the_second_schema_is_brought_up_to_date() {
+    block_on(async {
+        let dir = TempDir::new().expect("a directory");
+        let path = dir.path().join("hai.sqlite");
+        let (mut store, fence) = opened(&path).await;
+        let state = hai_core::engine::Engine::new(hai_core::engine::EngineConfig::default()).snapshot();
+        let snapshot = Snapshot { seq: 1, digest: Digest([7; 32]), state };
+        commit(&mut store, &Batch { snapshot: Some(snapshot.clone()), ..full_batch(fence, 1) }).await;
+        drop(store);
+        meddle(&path, SECOND_SCHEMA).await;
+        let mut store = SqliteStore::open(&path).await.expect("the store opens");
+        let reader = store.reader();
+        for (time, before, found) in [(5, 2, Some(1)), (4, 2, None), (5, 1, None), (i64::MAX, u64::MAX, Some(1))] {
+            let snapshot = reader.snapshot_at(Time::from_ms(time), before).await.expect("an answer");
+            assert_eq!(snapshot.map(|snapshot| snapshot.seq), found, "before {before}, {time}");
+        }
+        let saved = Store::open(&mut store).await.expect("the lease");
+        assert_eq!(saved.records.len(), 0);
+        let read = saved.snapshot.expect("it is still there");
+        assert_eq!((read.seq, read.digest), (snapshot.seq, snapshot.digest));
+        assert_eq!(serde_json::to_value(&read.state).ok(), serde_json::to_value(&snapshot.state).ok());
+    });
+}
 
 #[test]
 fn a_file_of_the_first_schema_is_brought_up_to_date() {
@@ -71,6 +101,7 @@ fn a_file_of_the_first_schema_is_brought_up_to_date() {
         commit(&mut store, &full_batch(fence, 1)).await;
         let before = store.reader().log_after(0, 100).await.expect("the log");
         drop(store);
+        meddle(&path, SECOND_SCHEMA).await;
         meddle(&path, FIRST_SCHEMA).await;
         let store = SqliteStore::open(&path).await.expect("the store opens");
         let after = store.reader().log_after(0, 100).await.expect("the log");

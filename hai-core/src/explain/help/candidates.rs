@@ -302,7 +302,7 @@ fn in_the_way(base: &Engine, task: TaskId, spec: &TaskSpec) -> Vec<Other> {
         may_cross_zones: seating.may_cross_zones,
         salt: 0,
     };
-    let mut trial = placement::Hypothesis::new(inventory, &ask, base.look_placement(), within, &touched);
+    let mut trial = placement::Hypothesis::new(inventory, &ask, base.look_placement(), within, None, &touched);
     let mut enough = Vec::new();
     for run in &runs {
         run.nodes.iter().for_each(|&ix| trial.set_leaving(ix, |other| other == run.id));
@@ -326,6 +326,7 @@ fn nodes(search: &mut Search<'_>, why: &Why, _: &TaskSpec, found: &mut Vec<Help>
             match &refused.why {
                 NodeRefusal::NotReady => candidates.extend(names.map(|node| Change::NodeReady { node })),
                 NodeRefusal::Cordoned => candidates.extend(names.map(|node| Change::Uncordoned { node })),
+                NodeRefusal::Draining => candidates.extend(names.map(|node| Change::Undrained { node })),
                 _ => {}
             }
         }
@@ -361,10 +362,7 @@ fn guess(base: &Engine, seating: &Seating, why: &Why, spec: &TaskSpec, most: u64
     let all = KindSet::all();
     let would_do = |step: u64| {
         let Some(spec) = make(step).change_spec(spec.clone()) else { return false };
-        let right = level.is_none_or(|level| {
-            let used = level.staying + level.promised;
-            level.allowed.covers(used + Charge::of(&spec))
-        });
+        let right = level.is_none_or(|level| level.allowed.covers(level.taken() + Charge::of(&spec)));
         let ask = Ask::of(inventory, &spec);
         let may_cross_zones = seating.may_cross_zones;
         let within = Within { avoid: &seating.avoid, may_cross_zones, ..Within::anything(When::Later, &all) };

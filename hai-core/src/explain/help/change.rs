@@ -108,6 +108,11 @@ pub enum Change {
         /// The node.
         node: NodeName,
     },
+    /// An operator drains a node no more.
+    Undrained {
+        /// The node.
+        node: NodeName,
+    },
     /// A device is well again.
     DeviceHealed {
         /// The node.
@@ -140,6 +145,7 @@ impl Change {
             Change::TaskEnds { task } => task.task.is_some_and(|task| end(copy, task)),
             Change::NodeReady { node } => change_node(copy, node, |node| node.ready = true),
             Change::Uncordoned { node } => change_node(copy, node, |node| node.cordoned = false),
+            Change::Undrained { node } => change_node(copy, node, |node| node.draining = false),
             Change::DeviceHealed { node, device } => {
                 tell(&Fact::DeviceChanged { node: node.clone(), device: device.clone(), health: DeviceHealth::Healthy })
             }
@@ -329,6 +335,7 @@ impl fmt::Display for Change {
             Change::TaskEnds { task } => write!(f, "if {task} ended"),
             Change::NodeReady { node } => write!(f, "if node {node} were ready again"),
             Change::Uncordoned { node } => write!(f, "if an operator uncordoned node {node}"),
+            Change::Undrained { node } => write!(f, "if an operator stopped draining node {node}"),
             Change::DeviceHealed { node, device } => write!(f, "if GPU {device} of node {node} were well again"),
         }
     }

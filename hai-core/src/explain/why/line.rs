@@ -50,12 +50,13 @@ pub enum Because {
 }
 
 pub(super) fn look(engine: &mut Engine, id: TaskId, named: usize) -> Option<LineLink> {
-    let mine = engine.look_line_key(id)?;
     let group = engine.look_spec(id)?.group.clone();
+    let dealt = engine.look_dealt(&group);
+    let mine = engine.look_line_key(id, &dealt)?;
     let waiting = engine.look_waiting(&group);
     let of = u32::try_from(waiting.len()).unwrap_or(u32::MAX);
     let mut before: Vec<(LineKey, TaskId)> =
-        waiting.into_iter().filter_map(|task| Some((engine.look_line_key(task)?, task))).collect();
+        waiting.into_iter().filter_map(|task| Some((engine.look_line_key(task, &dealt)?, task))).collect();
     before.retain(|(key, task)| *task != id && *key < mine);
     before.sort_unstable();
     let mut ahead: Vec<(Because, Vec<Other>)> = Vec::new();

@@ -93,6 +93,8 @@ pub enum NodeRefusal {
     NotReady,
     /// An operator takes no new work on it.
     Cordoned,
+    /// An operator empties it.
+    Draining,
     /// It refused a start, and gets no other before then.
     CoolingDown {
         /// Until when.
@@ -205,6 +207,12 @@ impl NodesLink {
         }
     }
 
+    /// Whether the group, even if all its nodes were ready and empty, has too few for it; what its workers must share left aside.
+    #[must_use]
+    pub fn could_never_hold_it(&self) -> bool {
+        self.workers_ever < self.workers
+    }
+
     /// All nodes of the group.
     #[must_use]
     pub fn nodes(&self) -> u32 {
@@ -280,6 +288,7 @@ impl fmt::Display for NodeRefusal {
             NodeRefusal::Gone => f.write_str("removed from the cluster, and not empty yet"),
             NodeRefusal::NotReady => f.write_str("not ready"),
             NodeRefusal::Cordoned => f.write_str("cordoned by an operator"),
+            NodeRefusal::Draining => f.write_str("being drained by an operator"),
             NodeRefusal::CoolingDown { until } => write!(f, "refused a start, left alone until {until}"),
             NodeRefusal::Taint { taint } => write!(f, "tainted `{taint}`, which the task does not tolerate"),
             NodeRefusal::Label { label, value } => {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::who::{Named, Other, count, list};
-use crate::engine::{Engine, RunLook};
+use crate::engine::{DealLook, Engine, RunLook};
 use crate::model::{
     Allowance, Amount, Charge, GroupName, Limit, ModelName, Priority, RightRow, TaskId, TeamName, UserName,
 };
@@ -50,6 +50,9 @@ pub struct LevelRight {
     pub promised: Charge,
     /// What runs that are leaving still hold of it.
     pub leaving: Charge,
+    /// What tasks before this one were dealt of it, waiting ones too; only in strict order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dealt: Option<Charge>,
     /// What is held beyond it, on borrowed capacity.
     pub borrowed: Charge,
     /// What the task needs of it with a device of the kind that is best for it.
@@ -157,11 +160,16 @@ pub(super) fn look(engine: &mut Engine, id: TaskId, named: usize) -> Option<Righ
         return None;
     }
     let bills = engine.look_bills(id);
-    let charged_to = engine.look_level(id);
+    let deal = engine.look_deal(id);
+    let charged_to = if let Some(deal) = &deal { deal.level } else { engine.look_level(id) };
     let mut levels = Vec::new();
     for (level, bucket) in engine.look_buckets(id) {
         let standing = engine.look_standing(id, level);
-        levels.push(look_level(engine, (level, bucket), standing, &bills, named));
+        let mut found = look_level(engine, (level, bucket), standing, &bills, named);
+        if let Some(deal) = &deal {
+            found.deal(deal, Charge::of(&spec));
+        }
+        levels.push(found);
     }
     let borrowing = match engine.look_borrowing(id) {
         (false, _) => Borrowing::Off,
@@ -250,6 +258,7 @@ fn look_level(
         staying: used.staying,
         promised: used.promised,
         leaving: used.leaving,
+        dealt: None,
         borrowed: used.borrowed,
         asked: best.charge,
         short: short_here,
@@ -257,6 +266,29 @@ fn look_level(
         teams: teams.into_iter().map(team_right).collect(),
         holders,
         more_holders,
+    }
+}
+
+impl LevelRight {
+    /// Where rights are dealt in strict order, what those before it were dealt counts, whether they run or wait; what others
+    /// hold is taken back from them.
+    fn deal(&mut self, deal: &DealLook, asked: Charge) {
+        let before =
+            deal.before.iter().find(|(level, _)| *level == self.level).map_or(Charge::NOTHING, |(_, dealt)| *dealt);
+        self.dealt = Some(before);
+        self.short = short(self.allowed, before, asked);
+        self.standing = match &self.standing {
+            RightStanding::TooSmall => RightStanding::TooSmall,
+            _ if !self.allowed.covers(before + asked) => RightStanding::Used,
+            RightStanding::Enough => RightStanding::Enough,
+            _ => RightStanding::EnoughLater,
+        };
+    }
+
+    /// What stands in the task's way of what is allowed.
+    #[must_use]
+    pub fn taken(&self) -> Charge {
+        self.dealt.unwrap_or(self.staying + self.promised)
     }
 }
 
@@ -357,7 +389,7 @@ impl fmt::Display for RightLink {
 /// What one level allows, what is used, and by whom.
 impl fmt::Display for LevelRight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (used, asked) = (self.staying + self.promised, self.asked);
+        let (used, asked) = (self.taken(), self.asked);
         let holders: Vec<String> = self
             .holders
             .iter()
@@ -373,11 +405,22 @@ impl fmt::Display for LevelRight {
         }
         write!(f, "at {} {} may be held at once", self.level, bound(self.allowed, asked))?;
         match (used.is_nothing(), by.is_empty()) {
+            (true, _) if self.dealt.is_some() => f.write_str(", tasks before it in order were dealt none of it")?,
+            (false, _) if self.dealt.is_some() => {
+                write!(f, ", tasks before it in order were dealt {} of that, whether they run or wait", charge(used))?;
+            }
             (true, _) => f.write_str(", none of it is used")?,
             (false, true) => write!(f, ", {} used", is_or_are(used))?,
             (false, false) => write!(f, ", {} used ({by})", is_or_are(used))?,
         }
         write!(f, ", this task needs {}", charge(asked))?;
+        for bound_of in self.models.iter().filter(|of| !of.short.is_nothing()) {
+            let ModelRight { model, allowed, used, .. } = bound_of;
+            write!(f, "; but of {model} only {} may be held at once", bound(*allowed, bound_of.short))?;
+            if !used.is_nothing() {
+                write!(f, ", and {} used", is_or_are(*used))?;
+            }
+        }
         if let RightStanding::TeamUsed { team } = &self.standing
             && let Some(pool) = self.teams.iter().find(|pool| pool.team == *team)
         {

@@ -69,7 +69,12 @@ impl Why {
                 "no round has looked at it since it came or changed; ask again in a moment".to_owned()
             }
             Verdict::NoRight { user, group, asked, .. } | Verdict::RightUsed { user, group, asked, .. } => {
-                self.right_in_words(verdict, &format!("{user} in group {group}"), *asked)
+                let right = self.right_in_words(verdict, &format!("{user} in group {group}"), *asked);
+                match self.nodes.as_ref().filter(|nodes| nodes.could_never_hold_it()) {
+                    // More right would not help.
+                    Some(nodes) => format!("{}; besides, {right}", never_fits(nodes)),
+                    None => right,
+                }
             }
             Verdict::TeamUsed { team, group, .. } => {
                 let pool = self.right.as_ref().and_then(RightLink::nearest);
@@ -90,6 +95,14 @@ impl Why {
 
     fn right_in_words(&self, verdict: &Verdict, whose: &str, asked: Charge) -> String {
         let never = matches!(verdict, Verdict::NoRight { .. });
+        let none = self.right.as_ref().is_some_and(|right| right.levels.iter().all(|level| level.given_by.is_empty()));
+        if none {
+            let at = match self.right.as_ref().map(|right| right.levels.as_slice()) {
+                Some([one]) => format!(" at {}", one.level),
+                _ => String::new(),
+            };
+            return format!("{whose} has no right{at}: no row gives one; an operator can add it");
+        }
         let what = if never { "is too small for it" } else { "is used up" };
         let detail = match self.right.as_ref().and_then(RightLink::nearest) {
             Some(level) => level.to_string(),
@@ -144,7 +157,10 @@ impl Why {
         add("Line", self.line.iter().map(ToString::to_string).collect());
         add("Nodes", self.nodes.as_ref().map(node_lines).unwrap_or_default());
         add("Who could yield", self.yielding.as_ref().map(yield_lines).unwrap_or_default());
-        add("Kept nodes", self.kept.iter().map(ToString::to_string).collect());
+        let lacks_right = self.right.as_ref().is_some_and(|right| !right.standing.is_enough());
+        let hopeless = lacks_right || self.nodes.as_ref().is_some_and(NodesLink::could_never_hold_it);
+        let kept = self.kept.iter().filter(|kept| !kept.nodes.is_empty() || !hopeless);
+        add("Kept nodes", kept.map(ToString::to_string).collect());
         add("Earlier tries", self.refused.iter().map(ToString::to_string).collect());
         sections
     }
@@ -163,7 +179,7 @@ fn right_lines(right: &RightLink) -> Vec<String> {
             lines.push(format!("bounded by {}", list(&bounds)));
         }
         if !level.short.is_nothing() {
-            lines.push(format!("{} more would be enough", charge(level.short)));
+            lines.push(format!("{} more of it would cover this task", charge(level.short)));
         }
         match &right.borrowing {
             Borrowing::Off => {}
@@ -223,6 +239,17 @@ fn yield_lines(yielding: &YieldLink) -> Vec<String> {
 
 /// For what most nodes are refused that are not hopeless, or most of all nodes.
 fn main_refusals(nodes: &NodesLink) -> Option<String> {
+    refusals(nodes, |why| (why.is_for_good(), !why.is_use()))
+}
+
+/// What one word in the request would change comes first, then what is wrong with the nodes.
+fn never_rank(why: &NodeRefusal) -> (bool, bool) {
+    use NodeRefusal::{Label, Taint, Zone};
+    (!matches!(why, Taint { .. } | Label { .. } | Zone), !why.is_for_good())
+}
+
+/// The first two reasons for which nodes are refused.
+fn refusals(nodes: &NodesLink, rank: impl Fn(&NodeRefusal) -> (bool, bool)) -> Option<String> {
     let mut counted: Vec<(&NodeRefusal, u32)> = Vec::new();
     for refused in nodes.classes.iter().flat_map(|class| &class.refused) {
         let same =
@@ -232,7 +259,7 @@ fn main_refusals(nodes: &NodesLink) -> Option<String> {
             None => counted.push((&refused.why, refused.nodes)),
         }
     }
-    counted.sort_by_key(|(why, nodes)| (why.is_for_good(), !why.is_use(), std::cmp::Reverse(*nodes)));
+    counted.sort_by_key(|(why, nodes)| (rank(why), std::cmp::Reverse(*nodes)));
     let parts: Vec<String> =
         counted.iter().take(2).map(|(why, nodes)| format!("{}: {why}", count(*nodes, "node"))).collect();
     (!parts.is_empty()).then(|| parts.join("; "))
@@ -246,7 +273,7 @@ fn main_stay(yielding: &YieldLink) -> Option<String> {
 fn never_fits(nodes: &NodesLink) -> String {
     let most = nodes.workers_ever;
     let text = "even with all nodes of its group empty and well it would not fit";
-    if let Some(refusals) = main_refusals(nodes).filter(|_| most == 0) {
+    if let Some(refusals) = refusals(nodes, never_rank).filter(|_| most == 0) {
         return format!("{text}: {refusals}");
     }
     match nodes.together {

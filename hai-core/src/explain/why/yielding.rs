@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::who::{Named, Other};
 use crate::engine::{Engine, LineKey, Manner, RunLook, Seating};
 use crate::inventory::KindSet;
-use crate::model::{Claim, Priority, TaskId, TaskSpec, Time, UserName};
+use crate::model::{Claim, TaskId, TaskSpec, Time, UserName};
 use crate::placement::{Ask, Seat};
 
 /// Who would have to make room, and why they do not.
@@ -63,7 +63,12 @@ pub(super) fn look(engine: &mut Engine, id: TaskId, named: usize) -> Option<Yiel
     let spec = engine.look_spec(id)?.clone();
     let seating = engine.look_seating(id);
     let fifo = engine.look_config().policy == crate::engine::Policy::HaiFifo;
-    let mine = if fifo { engine.look_line_key(id) } else { None };
+    let mine = if fifo {
+        let dealt = engine.look_dealt(&spec.group);
+        engine.look_line_key(id, &dealt)
+    } else {
+        None
+    };
     let inventory = engine.look_inventory();
     let ask = Ask::of(inventory, &spec);
     let everything = KindSet::all();
@@ -148,11 +153,9 @@ fn in_strict_order(mine: &LineKey, run: &RunLook<'_>) -> StayReason {
         return StayReason::Leaving;
     }
     let theirs = (std::cmp::Reverse(run.level), run.spec.rank(run.task), run.task);
-    let level = match mine.claim.0.level {
-        Priority::Auto => Priority::Low,
-        level => level,
-    };
-    if theirs < (std::cmp::Reverse(level), mine.member.1, mine.member.2) {
+    // Who was dealt no right comes after all who were.
+    let claim = mine.claim.0;
+    if !claim.entitled || theirs < (std::cmp::Reverse(claim.level), mine.member.1, mine.member.2) {
         return StayReason::BeforeInOrder;
     }
     if run.spec.suspendable { StayReason::NotEnough } else { StayReason::NotSuspendable }

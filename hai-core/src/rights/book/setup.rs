@@ -87,6 +87,12 @@ impl Book {
         self.models.number(name)
     }
 
+    /// The number of a model, if anybody has named it.
+    #[must_use]
+    pub fn find_model(&self, name: &ModelName) -> Option<ModelIx> {
+        self.models.find(name)
+    }
+
     /// The number of a user.
     pub fn user(&mut self, name: &UserName) -> UserIx {
         let user: UserIx = self.users.number(name);

@@ -258,3 +258,25 @@ fn only_who_can_help_gives_back_and_who_is_furthest_beyond_its_own_first() {
     assert_eq!(book.over(), [Over::Borrowed { team: lab, group, by: devices(2).charge }]);
     assert!(book.is_charged_directly(cid, lab) && !book.is_charged_directly(bob, lab));
 }
+
+#[test]
+fn who_gives_back_uses_that_of_which_there_is_too_much() {
+    let both = |nodes: u32, devices: u32| Allowance { nodes: Limit::at_most(nodes), devices: Limit::at_most(devices) };
+    let of = |own: Allowance, lend: Allowance| Pool { group: gpus(), own, borrow: Allowance::UNLIMITED, lend };
+    // a keeps its two devices for itself, so it frees none for others by giving back what it holds of them.
+    let a = of(both(0, 2), both(0, 0));
+    let (mut book, [ann, amy, bob]) = lab(a, of(both(0, 0), both(0, 0)), vec![of(both(1, 3), both(0, 0))]);
+    let nodes = |count: u32| Bill::of_charge(Charge { nodes: Amount::whole(count), devices: Amount::ZERO });
+    book.add(ann, Part::Borrowed, &nodes(1));
+    book.add(amy, Part::Borrowed, &devices(1));
+    book.add(bob, Part::Borrowed, &devices(1));
+    assert_eq!(book.over(), []);
+    set_team(&mut book, "lab", None, &[], vec![of(both(0, 2), both(0, 0))]);
+    let [a, b] = ["a", "b"].map(|name| book.find_team(&team(name)).expect("it was put in"));
+    let group = book.find_group(&gpus()).expect("it was named");
+    assert_eq!(book.over(), [Over::Borrowed { team: a, group, by: nodes(1).charge }]);
+    book.subtract(ann, Part::Borrowed, &nodes(1));
+    assert_eq!(book.over(), [Over::Borrowed { team: b, group, by: devices(1).charge }]);
+    book.subtract(bob, Part::Borrowed, &devices(1));
+    assert_eq!(book.over(), []);
+}

@@ -6,19 +6,20 @@ mod show;
 use axum::Json;
 use axum::extract::State;
 use hai_core::backend::{Command, Refused, Submitted};
-use hai_core::engine::{Engine, EngineConfig, FactError};
+use hai_core::engine::{EngineConfig, FactError};
 use hai_core::explain::forecast::{Forecast, forecast};
 use hai_core::explain::why::LineLink;
-use hai_core::explain::{self, Change, Stamp, what_if, why};
+use hai_core::explain::{self, Change, Stamp, WhatIfError, what_if, why};
 use hai_core::model::{Fact, TaskSpec};
 
 use super::ApiState;
 use super::auth::Caller;
 use super::extract::Body;
+use super::looks::Effort;
 use super::problem::{ApiError, Kind};
 use super::tasks::{submit, when};
 use super::wire::{ApplyRequest, PlannedChange, Preview, PreviewRequest, SubmitRequest};
-use crate::scheduler::wall_clock;
+use crate::scheduler::{Moment, Shown, Still, wall_clock};
 
 /// See what changes would do
 ///
@@ -33,7 +34,7 @@ pub(super) async fn preview(
 ) -> Result<Json<Preview>, ApiError> {
     let can_be_applied = request.changes.iter().all(PlannedChange::can_be_applied);
     let commands = read::commands(&state, &caller, request.changes).await?;
-    let shown = look(&state, commands).await?;
+    let (shown, _) = look(&state, &caller, &commands).await?.map_err(impossible)?;
     Ok(Json(show::preview(&shown, &caller, can_be_applied)))
 }
 
@@ -51,17 +52,26 @@ pub(super) async fn apply(
         let detail = "nodes come and go with the cluster; this can only be looked at";
         return Err(ApiError::new(Kind::InvalidValue, format!("changes[{at}]: {detail}")).at("changes"));
     }
+    let stamp = Stamp::new(request.stamp);
     let commands = read::commands(&state, &caller, request.changes).await?;
-    let commands = commands.into_iter().map(|command| command.by(caller.user.name.clone())).collect();
-    match state.scheduler.apply(commands, Stamp::new(request.stamp)).await? {
-        Ok(tasks) => Ok(Json(tasks.into_iter().map(|task| task.map(|task| task.0)).collect())),
-        Err(Refused::Impossible(error)) => Err(ApiError::new(Kind::Conflict, error.to_string()).at("changes")),
-        Err(_) => Err(ApiError::new(
-            Kind::Conflict,
-            "something happened meanwhile, and it would do something else now; nothing was changed, look again",
-        )
-        .at("stamp")),
+    // Most that is stale is found here, beside the scheduler, which has better things to do than to work it out.
+    let changed = |error: &WhatIfError| ApiError::new(Kind::Conflict, error.to_string()).at("changes");
+    let (preview, seen) = look(&state, &caller, &commands).await?.map_err(|error| changed(&error))?;
+    if preview.stamp != stamp {
+        return Err(stale());
     }
+    let shown = Shown { stamp, at: preview.at, seen };
+    let commands = commands.into_iter().map(|command| command.by(caller.user.name.clone())).collect();
+    match state.scheduler.apply(commands, shown).await? {
+        Ok(tasks) => Ok(Json(tasks.into_iter().map(|task| task.map(|task| task.0)).collect())),
+        Err(Refused::Impossible(error)) => Err(changed(&error)),
+        Err(_) => Err(stale()),
+    }
+}
+
+fn stale() -> ApiError {
+    let detail = "something happened meanwhile, and it would do something else now; nothing was changed, look again";
+    ApiError::new(Kind::Conflict, detail).at("stamp")
 }
 
 /// See what would become of a submission
@@ -76,12 +86,12 @@ pub(super) async fn try_submission(
 ) -> Result<Json<Preview>, ApiError> {
     let (spec, program) = submit::check(&state, &caller, request).await?;
     let commands = vec![Command::Submit(Box::new(Submitted { spec: spec.clone(), program }))];
-    let shown = look(&state, commands).await?;
+    let (shown, _) = look(&state, &caller, &commands).await?.map_err(impossible)?;
     let mut preview = show::preview(&shown, &caller, true);
     if let [outlook] = &mut preview.outlooks[..]
         && outlook.outlook == "waits"
     {
-        let waiting = waiting(&state, spec).await?;
+        let waiting = waiting(&state, &caller, spec).await?;
         show::waits(outlook, &waiting);
     }
     Ok(Json(preview))
@@ -97,13 +107,17 @@ pub(super) async fn config(State(state): State<ApiState>, _: Caller) -> Result<J
     Ok(Json(value))
 }
 
-/// Works it out on a copy, beside the scheduler.
-async fn look(state: &ApiState, commands: Vec<Command>) -> Result<explain::Preview, ApiError> {
-    let engine = state.scheduler.inspect(Engine::clone).await?;
+type Looked = Result<(explain::Preview, Moment), WhatIfError>;
+
+/// Works it out beside the scheduler; returns also when that was.
+async fn look(state: &ApiState, caller: &Caller, commands: &[Command]) -> Result<Looked, ApiError> {
     let changes: Vec<Change> = commands.iter().map(Command::change).collect();
-    let looked = tokio::task::spawn_blocking(move || what_if(&engine, wall_clock(), &changes)).await;
-    let looked = looked.map_err(|error| ApiError::internal("the preview could not be worked out", &error))?;
-    looked.map_err(|error| ApiError::from(error.error.clone()).within(format!("changes[{}]", error.index)))
+    let look = move |still: &Still| Ok((what_if(still.engine(), wall_clock(), &changes)?, still.moment()));
+    state.look(Effort::Heavy, caller, look).await
+}
+
+fn impossible(error: WhatIfError) -> ApiError {
+    ApiError::from(error.error).within(format!("changes[{}]", error.index))
 }
 
 /// Where a task would stand that was submitted now, and when it would start.
@@ -112,20 +126,18 @@ struct Waiting {
     forecast: Option<Forecast>,
 }
 
-async fn waiting(state: &ApiState, spec: TaskSpec) -> Result<Waiting, ApiError> {
-    let stopped = || ApiError::new(Kind::Unavailable, "the server is shutting down; try again in a moment");
-    let _turn = state.learned.turn().await.ok_or_else(stopped)?;
-    let mut engine = state.scheduler.inspect(Engine::clone).await?;
-    let history = state.learned.history();
-    let looked = tokio::task::spawn_blocking(move || {
-        let (now, task) = (wall_clock(), engine.next_task_id());
-        engine.observe(now, &Fact::Submitted { task, spec: spec.into() })?;
-        engine.schedule(now);
-        let line = why(&engine, task).and_then(|why| why.line);
-        let forecast = forecast(&engine, when::grain(now), &history, task, &when::options());
-        Ok(Waiting { line, forecast })
-    });
-    let looked: Result<Waiting, FactError> =
-        looked.await.map_err(|error| ApiError::internal("the forecast could not be worked out", &error))?;
+async fn waiting(state: &ApiState, caller: &Caller, spec: TaskSpec) -> Result<Waiting, ApiError> {
+    let learned = state.learned.clone();
+    let looked: Result<Waiting, FactError> = state
+        .look(Effort::Forecast, caller, move |still| {
+            let mut engine = still.engine().clone();
+            let (now, task) = (wall_clock(), engine.next_task_id());
+            engine.observe(now, &Fact::Submitted { task, spec: spec.into() })?;
+            engine.schedule(now);
+            let line = why(&engine, task).and_then(|why| why.line);
+            let forecast = forecast(&engine, when::grain(now), &learned.history(), task, &when::options());
+            Ok(Waiting { line, forecast })
+        })
+        .await?;
     Ok(looked?)
 }

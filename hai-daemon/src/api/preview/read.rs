@@ -1,19 +1,25 @@
 //! From changes as they are asked for to commands, with the same checks as when they are made one by one.
 
+use std::collections::BTreeSet;
+
 use hai_core::backend::{Command, Submitted};
 use hai_core::engine::EngineConfig;
 use hai_core::model::{Fact, NodeName, NodeSpec, RightKey, RightRow, TaskId, TaskState};
 
 use crate::api::ApiState;
 use crate::api::auth::Caller;
+use crate::api::looks::Effort;
 use crate::api::problem::{ApiError, Kind};
 use crate::api::tasks::{find, submit};
 use crate::api::wire::{PlannedChange, PlannedKey, PlannedNodes};
+use crate::scheduler::Still;
 
 /// More changes are a program's mistake.
 const CHANGES_MAX: usize = 100;
-/// The most nodes that are added at once.
+/// The most nodes that one change adds.
 const NODES_MAX: u32 = 1000;
+/// The most nodes that all changes together add.
+const ALL_NODES_MAX: usize = 10_000;
 
 /// Turns changes into commands.
 pub(super) async fn commands(
@@ -25,20 +31,23 @@ pub(super) async fn commands(
         let detail = format!("changes: there are {}, must be from 1 to {CHANGES_MAX}", changes.len());
         return Err(ApiError::new(Kind::InvalidValue, detail).at("changes"));
     }
-    let mut commands = Vec::with_capacity(changes.len());
+    let mut made = Made { commands: Vec::with_capacity(changes.len()), added: BTreeSet::new() };
     for (at, change) in changes.into_iter().enumerate() {
-        let read = read(state, caller, change, &mut commands).await;
+        let read = read(state, caller, change, &mut made).await;
         read.map_err(|error| error.within(format!("changes[{at}]")))?;
     }
-    Ok(commands)
+    Ok(made.commands)
 }
 
-async fn read(
-    state: &ApiState,
-    caller: &Caller,
-    change: PlannedChange,
-    commands: &mut Vec<Command>,
-) -> Result<(), ApiError> {
+/// What the changes came to so far.
+struct Made {
+    commands: Vec<Command>,
+    /// The nodes that they add.
+    added: BTreeSet<NodeName>,
+}
+
+async fn read(state: &ApiState, caller: &Caller, change: PlannedChange, made: &mut Made) -> Result<(), ApiError> {
+    let Made { commands, added } = made;
     let operator = |what: &str| caller.must_be_operator("changes", what);
     let fact = match change {
         PlannedChange::Submit(request) => {
@@ -78,7 +87,7 @@ async fn read(
         }
         PlannedChange::AddNodes(planned) => {
             operator("ask about nodes")?;
-            commands.extend(more_nodes(state, planned).await?);
+            commands.extend(more_nodes(state, caller, planned, added).await?);
             return Ok(());
         }
         PlannedChange::Configure(patch) => {
@@ -119,18 +128,36 @@ async fn node(state: &ApiState, name: NodeName) -> Result<NodeSpec, ApiError> {
     })
 }
 
-/// Nodes like one that there is, with names and devices of their own.
-async fn more_nodes(state: &ApiState, planned: PlannedNodes) -> Result<Vec<Command>, ApiError> {
+/// Nodes like one that there is, with devices of their own, and with names that nobody has.
+async fn more_nodes(
+    state: &ApiState,
+    caller: &Caller,
+    planned: PlannedNodes,
+    added: &mut BTreeSet<NodeName>,
+) -> Result<Vec<Command>, ApiError> {
     if !(1..=NODES_MAX).contains(&planned.count) {
         let detail = format!("count: is {}, must be from 1 to {NODES_MAX}", planned.count);
         return Err(ApiError::new(Kind::InvalidValue, detail).at("changes"));
     }
+    let all = added.len() + planned.count as usize;
+    if all > ALL_NODES_MAX {
+        let detail = format!("count: with it {all} nodes would be added in all, must be at most {ALL_NODES_MAX}");
+        return Err(ApiError::new(Kind::InvalidValue, detail).at("changes"));
+    }
     let like = node(state, planned.like).await?;
+    let names = |still: &Still| still.engine().nodes().map(|node| node.spec.name).collect::<BTreeSet<_>>();
+    let taken = state.look(Effort::Quick, caller, names).await?;
     let wrong = |error: &dyn std::fmt::Display| ApiError::new(Kind::InvalidValue, error.to_string()).at("changes");
     let mut commands = Vec::new();
-    for number in 1..=planned.count {
+    let mut number = 0_u32;
+    while commands.len() < planned.count as usize {
+        number += 1;
+        let name = NodeName::new(format!("{}-more-{number}", like.name)).map_err(|error| wrong(&error))?;
+        if taken.contains(&name) || !added.insert(name.clone()) {
+            continue;
+        }
         let mut more = NodeSpec { ready: true, cordoned: false, draining: false, ..like.clone() };
-        more.name = NodeName::new(format!("{}-more-{number}", like.name)).map_err(|error| wrong(&error))?;
+        more.name = name;
         for (at, device) in more.devices.iter_mut().enumerate() {
             device.id = hai_core::model::DeviceId::new(format!("{}-{at}", more.name)).map_err(|error| wrong(&error))?;
             device.health = hai_core::model::DeviceHealth::Healthy;

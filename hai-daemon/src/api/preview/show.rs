@@ -17,6 +17,7 @@ pub(super) fn preview(shown: &explain::Preview, caller: &Caller, can_be_applied:
         at: utc(shown.at),
         stamp: shown.stamp.to_string(),
         can_be_applied,
+        at_rest: shown.before.at_rest && shown.after.at_rest,
         starts: starts(&shown.starts),
         starts_no_more: starts(&shown.starts_no_more),
         suspends: leaves(&shown.leaves),
@@ -127,5 +128,32 @@ pub(super) fn waits(outlook: &mut Outlook, waiting: &Waiting) {
     if let Some(forecast) = &waiting.forecast {
         (outlook.p50, outlook.p90) = (forecast.p50.map(utc), forecast.p90.map(utc));
         outlook.sentence = format!("{}; {forecast}", outlook.sentence);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hai_core::engine::{Engine, EngineConfig};
+    use hai_core::model::{Fact, GroupName, NodeName, NodeSpec, Time};
+
+    use super::*;
+    use crate::store::{Role, User};
+
+    #[test]
+    fn what_is_cut_off_says_so() {
+        let name = UserName::new("root").expect("a name");
+        let user = User { name, role: Role::Operator, created_at: Time::from_ms(0), disabled: false };
+        let caller = Caller { user };
+        let engine = Engine::new(EngineConfig::default());
+        let node =
+            NodeSpec::new(NodeName::new("n1").expect("a name"), GroupName::new("lab").expect("a name"), 1000, 1024);
+        let change = explain::Change::Tell(Box::new(Fact::NodeSet { node }));
+        let mut shown = explain::what_if(&engine, Time::from_ms(1), &[change]).expect("it can be");
+        assert!(preview(&shown, &caller, true).at_rest);
+        shown.after.at_rest = false;
+        assert!(!preview(&shown, &caller, true).at_rest);
+        shown.after.at_rest = true;
+        shown.before.at_rest = false;
+        assert!(!preview(&shown, &caller, true).at_rest);
     }
 }

@@ -10,6 +10,7 @@ use super::{Id, find};
 use crate::api::ApiState;
 use crate::api::auth::Caller;
 use crate::api::extract::Param;
+use crate::api::looks::Effort;
 use crate::api::problem::{ApiError, Kind};
 use crate::api::wire::Forecast;
 use crate::scheduler::wall_clock;
@@ -33,17 +34,13 @@ pub(in crate::api) async fn when(
     if stored.state == TaskState::Finished {
         return Err(over());
     }
-    let stopped = || ApiError::new(Kind::Unavailable, "the server is shutting down; try again in a moment");
-    let _turn = state.learned.turn().await.ok_or_else(stopped)?;
-    let copy = state.scheduler.inspect(move |engine| engine.task(id).map(|view| (view, engine.clone())));
-    let (view, engine) = copy.await?.ok_or_else(over)?;
-    let history = state.learned.history();
+    let learned = state.learned.clone();
     let (now, options) = (grain(wall_clock()), options());
-    let worked_out = tokio::task::spawn_blocking(move || forecast(&engine, now, &history, id, &options));
-    let said = worked_out
-        .await
-        .map_err(|error| ApiError::new(Kind::Internal, format!("the forecast did not come to an end: {error}")))?
-        .ok_or_else(over)?;
+    let looked = state.look(Effort::Forecast, &caller, move |still| {
+        let view = still.engine().task(id)?;
+        Some((view, forecast(still.engine(), now, &learned.history(), id, &options)?))
+    });
+    let (view, said) = looked.await?.ok_or_else(over)?;
     if view.started_at.is_none() {
         state.learned.said(&said);
     }

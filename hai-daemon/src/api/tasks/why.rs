@@ -10,6 +10,7 @@ use super::{Id, find};
 use crate::api::ApiState;
 use crate::api::auth::Caller;
 use crate::api::extract::{Param, Query};
+use crate::api::looks::Effort;
 use crate::api::problem::ApiError;
 use crate::api::wire::{self, Why, WhyQuery, WhySection, Yielded};
 
@@ -26,11 +27,10 @@ pub(in crate::api) async fn why(
     let stored = find(&state, &caller, id).await?;
     let mut why = explain(&state, &stored).await?;
     let viewer = caller.sees_only().cloned();
-    // Worked out in a copy, so that the scheduler waits for no more than the copying.
-    let copy = state.scheduler.inspect(Engine::clone).await?;
-    let waits = why.waits && query.help;
-    let looked = tokio::task::spawn_blocking(move || look(&copy, id, waits, viewer.as_ref())).await;
-    let (links, helps) = looked.map_err(|error| ApiError::internal("the reason could not be worked out", &error))?;
+    let help = why.waits && query.help;
+    let effort = if help { Effort::Heavy } else { Effort::Quick };
+    let (links, helps) =
+        state.look(effort, &caller, move |still| look(still.engine(), id, help, viewer.as_ref())).await?;
     if let Some(links) = links {
         why.reason = Some(links.to_string());
         why.sections = links.sections().iter().map(WhySection::from).collect();
@@ -45,13 +45,13 @@ pub(in crate::api) async fn why(
 
 /// The links of the reason, and what would help, as far as `viewer` may know; everything for an operator.
 fn look(
-    copy: &Engine,
+    engine: &Engine,
     id: TaskId,
     help: bool,
     viewer: Option<&UserName>,
 ) -> (Option<explain::Why>, Option<explain::Helps>) {
-    let mut links = explain::why(copy, id);
-    let mut helps = help.then(|| explain::what_would_help(copy, id, &explain::Limits::default()));
+    let mut links = explain::why(engine, id);
+    let mut helps = help.then(|| explain::what_would_help(engine, id, &explain::Limits::default()));
     if let Some(viewer) = viewer {
         links.iter_mut().for_each(|links| links.hide_others(viewer));
         helps.iter_mut().for_each(|helps| helps.hide_others(viewer));

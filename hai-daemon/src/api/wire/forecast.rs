@@ -36,6 +36,9 @@ pub struct Forecast {
     pub horizon: DateTime<Utc>,
     /// How it is known how long the tasks run that matter here.
     pub durations: DurationSources,
+    /// Whether enough forecasts came true or not here to tell how good they are.
+    #[serde(default)]
+    pub tried: bool,
     /// Why it may be wrong, for people.
     pub doubts: Vec<String>,
 }
@@ -72,6 +75,7 @@ impl Forecast {
                 learned: said.durations.learned,
                 guessed: said.durations.guessed,
             },
+            tried: said.is_tried(),
             doubts: said.doubts.iter().map(ToString::to_string).collect(),
         }
     }

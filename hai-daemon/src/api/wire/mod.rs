@@ -29,6 +29,9 @@
 //! | `GET /v1/rights` | query [`RightKey`] filters | [`RightList`] |
 //! | `PUT /v1/rights` | [`Right`] | [`Right`]; operators |
 //! | `DELETE /v1/rights` | query [`RightKey`] | 204; operators; what is left out means "every" |
+//! | `GET /v1/teams` | | [`TeamList`]; operators |
+//! | `PUT /v1/teams` | [`Team`] | [`Team`]; operators; replaces all of it |
+//! | `DELETE /v1/teams/{name}` | | 204; operators |
 //! | `GET /v1/log` | query [`ExportQuery`] | the event log, one JSON object a line; operators |
 //! | `GET /v1/audit` | query [`AuditQuery`] | [`Audit`] |
 //! | `GET /v1/audit/entries` | query [`AuditQuery`] | [`AuditEntry`], one a line |
@@ -58,6 +61,7 @@ mod run;
 mod state;
 mod submit;
 mod task;
+mod team;
 mod text;
 mod user;
 mod verdict;
@@ -79,6 +83,7 @@ pub use run::{Run, RunEnd, RunPhase, Worker, WorkerExit, WorkerState};
 pub use state::{OutcomeWord, TaskState, Yielded};
 pub use submit::{Grace, PriorityRequest, SubmitRequest};
 pub use task::{Task, TaskDetail, TaskPage, TaskQuery};
+pub use team::{Pool, PoolBound, Team, TeamList};
 pub use text::PriorityWord;
 pub use user::{NewToken, NewUser, Role, User, UserList};
 pub use verdict::{Charge, HelpfulChange, Lack, Verdict, Why, WhyHelp, WhyQuery, WhySection};

@@ -118,7 +118,7 @@ pub struct PlannedNodes {
     /// The node that they are like.
     #[schema(value_type = String)]
     pub like: NodeName,
-    /// How many.
+    /// How many; all changes together may add 10,000.
     #[schema(minimum = 1, maximum = 1000)]
     pub count: u32,
 }
@@ -135,6 +135,8 @@ pub struct Preview {
     pub stamp: String,
     /// Whether they can be made, or only looked at.
     pub can_be_applied: bool,
+    /// Whether all of it is told. If not, more was still being decided when the looking ended: this is how it begins.
+    pub at_rest: bool,
     /// Who starts because of it, or elsewhere.
     pub starts: Vec<PlannedStart>,
     /// Who would start without it, and does not.

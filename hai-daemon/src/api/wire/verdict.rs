@@ -81,8 +81,39 @@ pub struct HelpfulChange {
     /// The same as data, as `hai_core::explain::help::Change` writes it.
     #[schema(value_type = Object)]
     pub change: serde_json::Value,
-    /// Whether it starts at once; else as soon as others have left. Of a pair, what comes of both stands with the second.
+    /// Whether it starts at once. If not, `then` says what comes of it.
     pub at_once: bool,
+    /// What comes of it; of a pair, what comes of both stands with the second, and the first has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<HelpThen>,
+}
+
+/// What becomes of a task after a change that helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "then", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum HelpThen {
+    /// It starts at once.
+    Starts,
+    /// It is promised a place, which others are leaving.
+    Promised {
+        /// How many tasks leave for it, or do already.
+        leaving: u32,
+        /// When the last of them is gone at the latest.
+        until: DateTime<Utc>,
+    },
+    /// It could start at all, once there is room: as it is, its group could never hold it.
+    Fits,
+}
+
+impl From<&explain::Then> for HelpThen {
+    fn from(then: &explain::Then) -> Self {
+        match *then {
+            explain::Then::Starts => HelpThen::Starts,
+            explain::Then::Promised { leaving, until } => HelpThen::Promised { leaving, until: utc(until) },
+            explain::Then::Fits => HelpThen::Fits,
+        }
+    }
 }
 
 impl From<&explain::Section> for WhySection {
@@ -98,9 +129,10 @@ impl From<&explain::Helps> for WhyHelp {
             sentence: help.to_string(),
             change: data(&help.change),
             at_once: help.then == explain::Then::Starts,
+            then: Some((&help.then).into()),
         };
         let pair = helps.pair.iter().flat_map(|(first, second)| {
-            let first = HelpfulChange { sentence: first.to_string(), change: data(first), at_once: false };
+            let first = HelpfulChange { sentence: first.to_string(), change: data(first), at_once: false, then: None };
             [first, change(second)]
         });
         WhyHelp {

@@ -9,11 +9,13 @@ use sqlx::{Arguments, Connection, Encode, Row, Sqlite, SqliteConnection, Type};
 
 use super::connect::BEGIN;
 use super::insert::Insert;
-use super::{SqliteError, rows};
+use super::{SqliteError, rows, thin};
 
 const STATE: &str = "SELECT fence, (SELECT coalesce(max(seq), 0) FROM log) FROM lease";
 const CLEAR_RIGHTS: &str = "DELETE FROM rights";
-const SNAPSHOT: &str = "INSERT OR REPLACE INTO snapshot (id, seq, digest, state) VALUES (1, ?, ?, ?)";
+const SNAPSHOT: &str = "INSERT OR REPLACE INTO snapshots (seq, digest, state) VALUES (?, ?, ?)";
+const SNAPSHOTS: &str = "SELECT seq FROM snapshots ORDER BY seq DESC";
+const REMOVE_SNAPSHOT: &str = "DELETE FROM snapshots WHERE seq = ?";
 
 static LOG: LazyLock<Insert> =
     LazyLock::new(|| Insert::new("INSERT INTO log (seq, at, kind, body, digest, by_user) VALUES", 6, ""));
@@ -74,6 +76,11 @@ pub(super) async fn write(connection: &mut SqliteConnection, batch: &Batch) -> R
     EVENTS.all(&mut transaction, &batch.events, bind_event).await?;
     if let Some(snapshot) = &batch.snapshot {
         sqlx::query_with(SNAPSHOT, snapshot_arguments(snapshot)?).execute(&mut *transaction).await?;
+        let kept: Vec<i64> = sqlx::query_scalar(SNAPSHOTS).fetch_all(&mut *transaction).await?;
+        let kept = kept.into_iter().map(|seq| rows::number("snapshots", seq)).collect::<Result<Vec<_>, _>>()?;
+        for seq in thin::dispensable(&kept) {
+            sqlx::query(REMOVE_SNAPSHOT).bind(rows::bound(seq)).execute(&mut *transaction).await?;
+        }
     }
     transaction.commit().await?;
     Ok(Committed::Done)

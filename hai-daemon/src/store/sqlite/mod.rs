@@ -9,6 +9,7 @@ mod error;
 mod insert;
 mod reader;
 mod rows;
+mod thin;
 
 pub use accounts::Accounts;
 pub use error::SqliteError;
@@ -23,13 +24,14 @@ use sqlx::{Connection, SqliteConnection, SqlitePool};
 use connect::{BEGIN, Writer};
 
 const TAKE_LEASE: &str = "UPDATE lease SET fence = fence + 1 RETURNING fence";
-const SNAPSHOT: &str = "SELECT seq, digest, state FROM snapshot";
+const SNAPSHOT: &str = "SELECT seq, digest, state FROM snapshots ORDER BY seq DESC LIMIT 1";
 const RECORDS: &str = "SELECT seq, at, kind, body, digest, by_user FROM log WHERE seq > ? ORDER BY seq";
 const LAST_EVENT: &str = "SELECT coalesce(max(id), 0) FROM events";
 
 /// The scheduler's store in one SQLite file.
 ///
-/// What is committed survives the loss of power. Records that a snapshot contains are kept as history.
+/// What is committed survives the loss of power. Records that a snapshot contains are kept as history, and so are some older
+/// snapshots, the fewer the older.
 #[derive(Debug)]
 pub struct SqliteStore {
     writer: Writer,

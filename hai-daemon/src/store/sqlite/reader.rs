@@ -1,7 +1,7 @@
 //! Read-only questions to the store; they never wait for the writer, nor it for them.
 
 use hai_core::backend::{Event, Record, Snapshot};
-use hai_core::model::{Program, RightRow, RunId, RunView, TaskId, TaskState, TaskView, UserName};
+use hai_core::model::{Program, RightRow, RunId, RunView, TaskId, TaskState, TaskView, Time, UserName};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
@@ -23,6 +23,8 @@ const RUN: &str = run_sql!("id = ?");
 const RUNS: &str = run_sql!("task = ? ORDER BY id");
 const LOG: &str = "SELECT seq, at, kind, body, digest, by_user FROM log WHERE seq > ? ORDER BY seq LIMIT ?";
 const LAST_RECORD: &str = "SELECT coalesce(max(seq), 0) FROM log";
+const SNAPSHOT_AT: &str = "SELECT seq, digest, state FROM snapshots WHERE seq < ? \
+    AND (SELECT at FROM log WHERE log.seq = snapshots.seq) <= ? ORDER BY seq DESC LIMIT 1";
 const EVENTS: &str = "SELECT id, at, user_name, body FROM events WHERE id > ? ORDER BY id LIMIT ?";
 const EVENTS_OF: &str = "SELECT id, at, user_name, body FROM events WHERE user_name = ? AND id > ? ORDER BY id LIMIT ?";
 const RIGHTS: &str = "SELECT position, body FROM rights ORDER BY position";
@@ -135,6 +137,15 @@ impl Reader {
     pub async fn snapshot(&self) -> Result<Option<Snapshot>, SqliteError> {
         let row = sqlx::query(SNAPSHOT).fetch_optional(&self.pool).await?;
         row.as_ref().map(rows::snapshot).transpose()
+    }
+
+    /// The last snapshot whose last record is not later than `time`, and that is before record `before`, if there is one.
+    ///
+    /// # Errors
+    /// [`SqliteError`].
+    pub async fn snapshot_at(&self, time: Time, before: u64) -> Result<Option<Snapshot>, SqliteError> {
+        let query = sqlx::query(SNAPSHOT_AT).bind(rows::bound(before)).bind(time.as_ms());
+        query.fetch_optional(&self.pool).await?.as_ref().map(rows::snapshot).transpose()
     }
 
     /// All rights, in the order in which they were committed.

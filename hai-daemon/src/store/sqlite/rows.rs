@@ -77,9 +77,9 @@ pub(super) fn record(row: &SqliteRow) -> Result<Record, SqliteError> {
 /// A snapshot from the columns `seq, digest, state`.
 pub(super) fn snapshot(row: &SqliteRow) -> Result<Snapshot, SqliteError> {
     let seq: i64 = row.try_get(0)?;
-    let digest = digest("snapshot", seq, row.try_get(1)?)?;
-    let state = from_json("snapshot", seq, row.try_get(2)?)?;
-    Ok(Snapshot { seq: number("snapshot", seq)?, digest, state })
+    let digest = digest("snapshots", seq, row.try_get(1)?)?;
+    let state = from_json("snapshots", seq, row.try_get(2)?)?;
+    Ok(Snapshot { seq: number("snapshots", seq)?, digest, state })
 }
 
 /// An event from the columns `id, at, user_name, body`.

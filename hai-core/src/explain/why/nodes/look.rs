@@ -147,27 +147,20 @@ fn refusal(
     if node.is_gone() {
         return NodeRefusal::Gone;
     }
-    if !known.ready {
-        return NodeRefusal::NotReady;
-    }
-    if known.cordoned {
-        return NodeRefusal::Cordoned;
-    }
-    if let Some(until) = node.cooling() {
-        return NodeRefusal::CoolingDown { until };
-    }
-    if let Some(taint) = known.taints.difference(&spec.tolerates).next() {
-        return NodeRefusal::Taint { taint: taint.clone() };
-    }
     let lacks = |(label, value): &(&String, &String)| known.labels.get(*label) != Some(*value);
     if let Some((label, value)) = constraints.labels.iter().find(lacks) {
         return NodeRefusal::Label { label: label.clone(), value: value.clone() };
     }
-    if !ask.allows_site(inventory, node.site()) {
+    // A site is not allowed for its taints, too; those come after what would stand in the way even if they were tolerated.
+    let taint = known.taints.difference(&spec.tolerates).next();
+    if taint.is_none() && !ask.allows_site(inventory, node.site()) {
         return NodeRefusal::Zone;
     }
     let fit = ask.fit(inventory, node.make());
-    let allowed = fit.accepted & make.devices_of(&seating.kinds.1);
+    // If the right leaves nothing at all, that is what is missing, and not the models of this node.
+    let left = &seating.kinds.1;
+    let some_left = inventory.catalogue().kinds().any(|(kind, _)| left.contains(kind));
+    let allowed = if some_left { fit.accepted & make.devices_of(left) } else { fit.accepted };
     let wanted = match request.devices {
         Devices::WholeNode if request.is_picky() => u32::try_from(make.len()).unwrap_or(u32::MAX).max(1),
         devices => devices.count(),
@@ -175,17 +168,32 @@ fn refusal(
     if fit.accepted.count_ones() < wanted {
         return of_kind(inventory, spec, node, fit.accepted.count_ones());
     }
-    if allowed.count_ones() < wanted
-        || (request.devices == Devices::WholeNode
-            && make.devices_of(&seating.kinds.1).count_ones() as usize != make.len())
-    {
-        return NodeRefusal::ModelBeyondRight;
-    }
     if known.cpu_milli < request.cpu_milli {
         return NodeRefusal::TooFewCores { has_milli: known.cpu_milli };
     }
     if known.memory_mib < request.memory_mib {
         return NodeRefusal::TooLittleMemory { has_mib: known.memory_mib };
+    }
+    if let Some(taint) = taint {
+        return NodeRefusal::Taint { taint: taint.clone() };
+    }
+    if !known.ready {
+        return NodeRefusal::NotReady;
+    }
+    if known.cordoned {
+        return NodeRefusal::Cordoned;
+    }
+    if known.draining {
+        return NodeRefusal::Draining;
+    }
+    if let Some(until) = node.cooling() {
+        return NodeRefusal::CoolingDown { until };
+    }
+    if some_left
+        && (allowed.count_ones() < wanted
+            || (request.devices == Devices::WholeNode && make.devices_of(left).count_ones() as usize != make.len()))
+    {
+        return NodeRefusal::ModelBeyondRight;
     }
     let well = (Room::of_empty(known).devices & allowed).count_ones();
     if well < wanted || (request.devices == Devices::WholeNode && !node.all_well()) {
