@@ -84,7 +84,7 @@ fn document(number: u64) -> Value {
         })
         .collect();
     json!({"now": 10_000_000, "config": {"policy": if number.is_multiple_of(2) { "hai" } else { "hai-fifo" }},
-        "nodes": nodes, "rights": [{"nodes": "unlimited", "devices": 12}], "tasks": tasks})
+        "nodes": nodes, "rights": [{"nodes": "unlimited", "devices": {"at_most": 12}}], "tasks": tasks})
 }
 
 fn one_shot() {

@@ -55,7 +55,8 @@ impl Engine {
     fn choose_who_loses(&mut self) -> Vec<(RunId, Over)> {
         let mut chosen: Vec<(RunId, Over)> = Vec::new();
         let mut over = self.book.over();
-        while let Some((id, why)) = over.iter().find_map(|over| Some((self.last_of(over)?, over.clone()))) {
+        let mut order = Vec::new();
+        while let Some((id, why)) = over.iter().find_map(|over| Some((self.last_of(over, &mut order)?, over.clone()))) {
             self.let_leave(id);
             chosen.push((id, why));
             over = self.book.over();
@@ -80,28 +81,52 @@ impl Engine {
         self.move_bill(id, part, leaving(part));
     }
 
-    /// Who loses its right first: promises, then the last in rank. Only who uses something of what there is too much of.
-    fn last_of(&self, over: &Over) -> Option<RunId> {
+    /// Who loses its right first: promises, then the last in rank. Only who uses something of what there is too much of. The
+    /// order of those who may have to is worked out once for each place where there is too much.
+    fn last_of(&self, over: &Over, order: &mut Vec<(Over, Vec<RunId>)>) -> Option<RunId> {
+        let at = order.iter().position(|(known, _)| known.is_same_place(over)).unwrap_or_else(|| {
+            order.push((over.clone(), self.in_order_of_loss(over)));
+            order.len() - 1
+        });
+        order[at].1.iter().copied().find(|&id| self.is_charged(id, over))
+    }
+
+    fn in_order_of_loss(&self, over: &Over) -> Vec<RunId> {
         let group = match over {
             Over::Bucket { bucket, .. } => self.book.bucket_name(*bucket).1.clone(),
             Over::Own { group, .. } | Over::Borrowed { group, .. } => self.book.group_name(*group).clone(),
         };
-        self.yielders
-            .range(&group, ..)
-            .filter(|&id| self.is_charged(id, over))
-            .map(|id| {
-                let run = self.run_ref(id);
-                let rank = self.task_ref(run.task).spec.rank(run.task);
-                (run.phase != Phase::Promised, Reverse((rank, run.task)), id)
-            })
-            .min()
-            .map(|(_, _, id)| id)
+        let place = |id: RunId| {
+            let run = self.run_ref(id);
+            let rank = self.task_ref(run.task).spec.rank(run.task);
+            (run.phase != Phase::Promised, Reverse((rank, run.task)), id)
+        };
+        let mut runs: Vec<RunId> = self.yielders.range(&group, ..).filter(|&id| self.is_of(id, over)).collect();
+        runs.sort_by_cached_key(|&id| place(id));
+        runs
+    }
+
+    /// Whether a run is charged where there is too much.
+    fn is_of(&self, id: RunId, over: &Over) -> bool {
+        let run = self.run_ref(id);
+        let Some((bucket, _)) = run.bill() else { return false };
+        match over {
+            Over::Bucket { bucket: of, .. } => run.entitled && bucket == *of,
+            Over::Own { team, group, .. } => {
+                run.entitled && self.book.bucket_group(bucket) == *group && self.book.is_charged_to(bucket, *team)
+            }
+            Over::Borrowed { team, group, .. } => {
+                !run.entitled
+                    && self.book.bucket_group(bucket) == *group
+                    && self.book.is_charged_directly(bucket, *team)
+            }
+        }
     }
 
     /// Whether a run's leaving, or its loss of the right, would help.
     fn is_charged(&self, id: RunId, over: &Over) -> bool {
         let run = self.run_ref(id);
-        let Some((bucket, bill)) = run.bill() else { return false };
+        let Some((_, bill)) = run.bill().filter(|_| self.is_of(id, over)) else { return false };
         let part = if self.pending_cut.contains(&id) { leaving(run.part()) } else { run.part() };
         if matches!(part, Part::Leaving | Part::Returning) {
             return false;
@@ -109,32 +134,16 @@ impl Engine {
         if run.phase != Phase::Promised && !self.task_ref(run.task).spec.suspendable {
             return false;
         }
-        let uses = |charge: Charge, of: Charge| {
-            (!of.nodes.is_zero() && !charge.nodes.is_zero()) || (!of.devices.is_zero() && !charge.devices.is_zero())
+        let (charge, by) = match over {
+            Over::Bucket { model: Some(model), by, .. } => {
+                let of_model = bill.by_model.iter().find(|(of, _)| of == model);
+                (of_model.map_or(Charge::NOTHING, |&(_, charge)| charge), by)
+            }
+            Over::Bucket { model: None, by, .. } | Over::Own { by, .. } | Over::Borrowed { by, .. } => {
+                (bill.charge, by)
+            }
         };
-        match over {
-            Over::Bucket { bucket: of, model, by } => {
-                let charge = match model {
-                    Some(model) => {
-                        bill.by_model.iter().find(|(of, _)| of == model).map_or(Charge::NOTHING, |&(_, charge)| charge)
-                    }
-                    None => bill.charge,
-                };
-                run.entitled && bucket == *of && uses(charge, *by)
-            }
-            Over::Own { team, group, by } => {
-                run.entitled
-                    && self.book.bucket_group(bucket) == *group
-                    && self.book.is_charged_to(bucket, *team)
-                    && uses(bill.charge, *by)
-            }
-            Over::Borrowed { team, group, by } => {
-                !run.entitled
-                    && self.book.bucket_group(bucket) == *group
-                    && self.book.is_charged_directly(bucket, *team)
-                    && uses(bill.charge, *by)
-            }
-        }
+        (!by.nodes.is_zero() && !charge.nodes.is_zero()) || (!by.devices.is_zero() && !charge.devices.is_zero())
     }
 
     /// Another level at which an AUTO task's run is within its owner's right, the best one.

@@ -35,6 +35,23 @@ pub enum Over {
     },
 }
 
+impl Over {
+    /// Whether both are about the same: the same bucket and model, or the same team and group in the same way.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Over) -> bool {
+        match (self, other) {
+            (Over::Bucket { bucket, model, .. }, Over::Bucket { bucket: of, model: of_model, .. }) => {
+                (bucket, model) == (of, of_model)
+            }
+            (Over::Own { team, group, .. }, Over::Own { team: of, group: of_group, .. })
+            | (Over::Borrowed { team, group, .. }, Over::Borrowed { team: of, group: of_group, .. }) => {
+                (team, group) == (of, of_group)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Book {
     /// Where more is used than is allowed. Nothing is allocated where that is nowhere.
     ///
