@@ -24,11 +24,13 @@ mod rehearse;
 mod remember;
 mod reserve;
 mod sim;
+mod slices;
 mod snapshot;
 mod sound;
 mod state;
 mod timers;
 mod views;
+mod yields;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasherDefault;
