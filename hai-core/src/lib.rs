@@ -68,6 +68,8 @@
 //! | [`plan`] | one decision about a cluster that somebody else keeps |
 //! | [`log`] | the event log as a file: decided anew, compared, made anonymous, added up |
 //! | [`sim`] | the engine on a clock of its own, with a simulated cluster |
+//! | [`trace`] | readers of cluster traces |
+//! | [`published`] | others' experiments, played by their own rules |
 //! | [`inventory`] | what exists, who holds what, and how it lies in the network |
 //! | [`rights`] | what is allowed, what is used, what teams lend each other |
 //! | [`queue`] | who waits, and [in which order](queue::order) |
@@ -116,10 +118,12 @@ pub mod model;
 pub mod placement;
 pub mod plan;
 pub mod preemption;
+pub mod published;
 pub mod queue;
 pub mod rights;
 pub mod sim;
 mod table;
+pub mod trace;
 
 /// The README's example is run with the tests.
 #[cfg(doctest)]

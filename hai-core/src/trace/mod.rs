@@ -1,0 +1,11 @@
+//! Readers of cluster traces: public formats, and hai's own.
+//!
+//! See [`Table`] for how a format of rows and columns is read. All readers stream: they take any [`std::io::Read`], hand out
+//! one row at a time, and hold nothing of the rows before. A mistake in a row is a [`TraceError`] with its line and column,
+//! and reading goes on behind it: whoever reads decides whether one bad row ends it.
+
+mod error;
+mod table;
+
+pub use error::TraceError;
+pub use table::{Row, Table};
