@@ -16,8 +16,11 @@ use crate::model::{Span, TaskId, Time};
 
 /// Scores that are kept.
 const SCORES_MAX: usize = 256;
-/// With fewer nothing is corrected.
+/// With fewer a forecast does not count as tried.
 const SCORES_MIN: usize = 20;
+/// What is said at first is trusted as if so many forecasts had been right on the spot before. Ten are the fewest of which
+/// nine tenths are fewer than all: so the first that is late counts at once, and by as much as it was late.
+const TRUSTED: usize = 10;
 /// Forecasts of tasks that have not started; the oldest are forgotten.
 const OPEN_MAX: usize = 4096;
 /// Is added to both sides of a score, so that waits of seconds do not count as right or wrong by factors.
@@ -86,7 +89,7 @@ impl Calibration {
         self.p90.len()
     }
 
-    /// Whether these are enough to correct by.
+    /// Whether these are enough to tell how good forecasts are.
     #[must_use]
     pub fn is_tried(&self) -> bool {
         self.scored() >= SCORES_MIN
@@ -108,9 +111,7 @@ impl Calibration {
 
 /// The least factor that would have been enough so many times out of ten.
 fn factor(mut scores: Vec<u64>, tenths: usize) -> u64 {
-    if scores.len() < SCORES_MIN {
-        return ONE;
-    }
+    scores.extend([ONE; TRUSTED]);
     let rank = ((scores.len() + 1) * tenths).div_ceil(10).min(scores.len()) - 1;
     let (_, &mut score, _) = scores.select_nth_unstable(rank);
     score.clamp(ONE / FACTOR_MAX, ONE * FACTOR_MAX)

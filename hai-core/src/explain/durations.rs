@@ -12,7 +12,9 @@
 //! Tsafrir et al., Backfilling Using System-Generated Predictions, TPDS 2007).
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
+use rustc_hash::FxHasher;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Devices, Span, TaskKind, TaskSpec};
@@ -66,6 +68,8 @@ pub enum Source {
 /// What is known of how long one task takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
+    /// A number for the tasks of one user and shape.
+    kin: u64,
     given: Option<Span>,
     guesses: Option<&'a Histogram>,
     /// From the narrowest to the widest.
@@ -139,7 +143,10 @@ impl Durations {
     #[must_use]
     pub fn of(&self, spec: &TaskSpec) -> Known<'_> {
         let [command, owner, shape, user] = names(spec);
+        let mut kin = FxHasher::default();
+        owner.hash(&mut kin);
         Known {
+            kin: kin.finish(),
             given: spec.expected.filter(|&said| said > Span::ZERO),
             guesses: self.guesses.get(&user).filter(|guesses| guesses.weight() >= GUESSES_MIN),
             levels: [
@@ -162,6 +169,12 @@ impl Known<'_> {
             None if self.levels.iter().any(Option::is_some) => Source::Learned,
             None => Source::Guessed,
         }
+    }
+
+    /// A number that those of the same user and shape share.
+    #[must_use]
+    pub fn kin(&self) -> u64 {
+        self.kin
     }
 
     /// Draws how long it takes in all, given that it has run for `elapsed` and is not done; always longer than that.

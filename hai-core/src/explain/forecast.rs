@@ -218,6 +218,7 @@ impl<'a> Scene<'a> {
         let mut events = self.options.events;
         for rollout in 0..self.options.rollouts {
             let mut lots = seed.split(2 * u64::from(rollout));
+            let alike = lots.split(0);
             let future =
                 Future::new(&self.past, self.past_from, self.now, self.until, seed.split(2 * u64::from(rollout) + 1));
             let mut tasks = self.tasks.iter();
@@ -227,7 +228,11 @@ impl<'a> Scene<'a> {
                 if matches!(view.spec.kind, TaskKind::Interactive { .. }) && known.source() == Source::Guessed {
                     return Work::of(Span::MAX);
                 }
-                Work::of(known.draw(ran, &mut lots) - ran)
+                // In half of the rollouts what one person submits is long or short together. Drawn one by one it would even
+                // out, and a burst of long tasks would be held to be all but impossible.
+                let mut kin = alike.split(known.kin());
+                let lots = if kin.next() & 1 == 0 { &mut kin } else { &mut lots };
+                Work::of(known.draw(ran, lots) - ran)
             };
             let mut sim = Sim::resume(self.engine.clone(), self.now, self.options.conduct, future, work);
             let mut starts = Starts { wanted: waiting.clone(), seen: Vec::new() };
