@@ -263,3 +263,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn of_a_task_that_a_change_names_it_is_told_what_becomes_of_it() {
+    let mut lab = Lab::hai(|_| {}).with_devices(1);
+    lab.submit(task("runs"));
+    lab.submit(task("waits"));
+    lab.settle();
+    let (runs, waits) = (lab.id("runs"), lab.id("waits"));
+    let outlook = |fact: Fact| {
+        let preview = ask(&lab, &[tell(fact)]);
+        let [outlook] = &preview.outlooks[..] else { panic!("{:?}", preview.outlooks) };
+        (outlook.task, outlook.kind.clone())
+    };
+    let priority = |task, priority| Fact::Reprioritised { task, priority, custom_rank: None };
+    assert_eq!(outlook(Fact::Cancelled { task: waits }), (waits, OutlookKind::Over));
+    assert_eq!(outlook(Fact::Held { task: waits }), (waits, OutlookKind::Waits { verdict: Verdict::Held }));
+    assert_eq!(outlook(priority(runs, High)), (runs, OutlookKind::Stays));
+    assert!(matches!(outlook(priority(waits, Low)), (_, OutlookKind::Waits { verdict: Verdict::NoRoom { .. } })));
+    assert!(matches!(outlook(Fact::Held { task: runs }), (_, OutlookKind::Waits { verdict: Verdict::Held })));
+}

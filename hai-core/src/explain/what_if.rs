@@ -44,7 +44,7 @@ pub struct Preview {
     pub stops: Vec<Stop>,
     /// Who is given a time by which to leave because of it.
     pub notices: Vec<Notice>,
-    /// What becomes of the tasks that it submits, in their order.
+    /// What becomes of the tasks that it submits and of those that it names, in their order.
     pub outlooks: Vec<Outlook>,
     /// What users hold then, without it and with it, by name; who holds nothing in either is left out.
     pub shares: Vec<Share>,
@@ -52,10 +52,10 @@ pub struct Preview {
     pub stamp: Stamp,
 }
 
-/// What becomes of a task that is submitted.
+/// What becomes of a task that a change submits or names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outlook {
-    /// The number that it would get.
+    /// Its number, or the one that it would get.
     pub task: TaskId,
     /// What becomes of it.
     #[serde(flatten)]
@@ -82,7 +82,9 @@ pub enum OutlookKind {
         /// Why.
         verdict: Verdict,
     },
-    /// It is over at once, such as one whose predecessor failed already.
+    /// It keeps the place that it has.
+    Stays,
+    /// It is over at once: it is stopped, or its predecessor failed already.
     Over,
 }
 
@@ -165,12 +167,12 @@ impl Held {
 /// [`WhatIfError`] names the first change that can not be made.
 pub fn what_if(engine: &Engine, now: Time, changes: &[Change]) -> Result<Preview, WhatIfError> {
     let mut with = engine.clone();
-    let submitted = make(&mut with, now, changes)?;
+    let named = make(&mut with, now, changes)?;
     let now = with.now();
     let mut without = engine.clone();
     let before = Course::play(&mut without, now);
     let after = Course::play(&mut with, now);
-    let outlooks = submitted.into_iter().map(|task| outlook(&with, task, &after)).collect();
+    let outlooks = named.into_iter().map(|task| outlook(&with, task, &after)).collect();
     let mut preview = Preview {
         at: now,
         starts: only_in(&after.starts, &before.starts, same_start),
@@ -189,32 +191,33 @@ pub fn what_if(engine: &Engine, now: Time, changes: &[Change]) -> Result<Preview
     Ok(preview)
 }
 
-/// Makes the changes; returns the numbers of the tasks that they submit.
+/// Makes the changes; returns the numbers of the tasks that they submit or name, each once.
 fn make(engine: &mut Engine, now: Time, changes: &[Change]) -> Result<Vec<TaskId>, WhatIfError> {
-    let mut submitted = Vec::new();
+    let mut named: Vec<TaskId> = Vec::new();
     for (index, change) in changes.iter().enumerate() {
-        let made = match change {
+        let (task, made) = match change {
             Change::Submit(spec) => {
                 let task = engine.next_task_id();
-                submitted.push(task);
-                engine.observe(now, &Fact::Submitted { task, spec: Arc::new((**spec).clone()) })
+                (Some(task), engine.observe(now, &Fact::Submitted { task, spec: Arc::new((**spec).clone()) }))
             }
-            Change::Tell(fact) => engine.observe(now, fact),
-            Change::Configure(config) => Ok(engine.reconfigure(now, (**config).clone())),
+            Change::Tell(fact) => (fact.task(), engine.observe(now, fact)),
+            Change::Configure(config) => (None, Ok(engine.reconfigure(now, (**config).clone()))),
         };
         made.map_err(|error| WhatIfError { index, error })?;
+        named.extend(task.filter(|task| !named.contains(task)));
     }
-    Ok(submitted)
+    Ok(named)
 }
 
 fn outlook(engine: &Engine, task: TaskId, after: &Course) -> Outlook {
-    let start = after.starts.iter().find(|start| start.task == task);
+    let start = after.starts.iter().rfind(|start| start.task == task);
     let kind = match (start, engine.verdict(task)) {
-        (Some(start), _) => OutlookKind::Starts { start: Box::new(start.clone()) },
-        (None, Some(verdict @ (Verdict::NoRight { .. } | Verdict::NeverFits { .. } | Verdict::NoSuchGroup { .. }))) => {
+        (_, Some(verdict @ (Verdict::NoRight { .. } | Verdict::NeverFits { .. } | Verdict::NoSuchGroup { .. }))) => {
             OutlookKind::Never { verdict }
         }
-        (None, Some(verdict)) => OutlookKind::Waits { verdict },
+        (_, Some(verdict)) => OutlookKind::Waits { verdict },
+        (Some(start), None) => OutlookKind::Starts { start: Box::new(start.clone()) },
+        (None, None) if engine.task(task).is_some_and(|view| view.outcome.is_none()) => OutlookKind::Stays,
         (None, None) => OutlookKind::Over,
     };
     Outlook { task, kind }
@@ -257,6 +260,7 @@ fn stamp(changes: &[Change], preview: &Preview) -> Stamp {
         OutlookKind::Waits { .. } => 1,
         OutlookKind::Never { .. } => 2,
         OutlookKind::Over => 3,
+        OutlookKind::Stays => 4,
     };
     let told = (
         changes,

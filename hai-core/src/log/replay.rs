@@ -123,7 +123,7 @@ impl Replay {
                 };
                 if let Some(problem) = problem {
                     let what = What::Fact { fact: fact.clone(), problem };
-                    return Err(self.difference(line, record, task_of(fact), what));
+                    return Err(self.difference(line, record, fact.task(), what));
                 }
                 self.done.facts += 1;
                 self.done.unsealed += 1;
@@ -208,20 +208,6 @@ where
 fn first_difference(one: &[Decision], other: &[Decision]) -> Option<usize> {
     let longer = one.len().max(other.len());
     (0..longer).find(|&index| one.get(index) != other.get(index))
-}
-
-/// The task that a fact names.
-fn task_of(fact: &Fact) -> Option<TaskId> {
-    match fact {
-        Fact::Submitted { task, .. }
-        | Fact::Cancelled { task }
-        | Fact::Held { task }
-        | Fact::Released { task }
-        | Fact::Reprioritised { task, .. }
-        | Fact::MustFollow { task, .. }
-        | Fact::Renewed { task } => Some(*task),
-        _ => None,
-    }
 }
 
 impl std::error::Error for Difference {}

@@ -194,6 +194,23 @@ pub enum RefusalCause {
     Node,
 }
 
+impl Fact {
+    /// The task that it is about, of facts that name one; what workers report names runs.
+    #[must_use]
+    pub fn task(&self) -> Option<TaskId> {
+        match self {
+            Fact::Submitted { task, .. }
+            | Fact::Cancelled { task }
+            | Fact::Held { task }
+            | Fact::Released { task }
+            | Fact::Reprioritised { task, .. }
+            | Fact::MustFollow { task, .. }
+            | Fact::Renewed { task } => Some(*task),
+            _ => None,
+        }
+    }
+}
+
 impl WorkerExit {
     /// Ended by itself with `code`, undisturbed.
     #[must_use]

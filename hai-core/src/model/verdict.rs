@@ -220,17 +220,13 @@ fn bound(asked: Charge, allowed: Allowance) -> String {
 
 impl std::fmt::Display for Lack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} of {} {} fit; {} of {} fitting devices free, {} of {} usable nodes empty ({} nodes in the group)",
-            self.placeable,
-            self.workers,
-            if self.workers == 1 { "worker" } else { "workers" },
-            self.free_devices,
-            self.devices,
-            self.empty_nodes,
-            self.usable_nodes,
-            self.nodes
-        )
+        let workers = if self.workers == 1 { "worker" } else { "workers" };
+        write!(f, "{} of {} {workers} fit; ", self.placeable, self.workers)?;
+        // There are none to count where the work is for processors alone, or nothing there will do.
+        if self.devices > 0 {
+            write!(f, "{} of {} fitting devices are free, ", self.free_devices, self.devices)?;
+        }
+        let (empty, usable, nodes) = (self.empty_nodes, self.usable_nodes, self.nodes);
+        write!(f, "{empty} of {usable} usable nodes are empty ({nodes} nodes in the group)")
     }
 }

@@ -74,6 +74,7 @@ pub enum Command {
     /// Show all that is known of a task
     Show {
         /// The task's number
+        #[arg(value_parser = task_number)]
         task: u64,
     },
     /// Print what a task writes
@@ -89,6 +90,7 @@ pub enum Command {
     /// Change how urgent a task is
     Priority {
         /// The task's number
+        #[arg(value_parser = task_number)]
         task: u64,
         /// EXTREME_HIGH, VERY_HIGH, HIGH, ABOVE_NORMAL, NORMAL, UNDER_NORMAL, BELOW_NORMAL, LOW or AUTO
         priority: Priority,
@@ -99,6 +101,7 @@ pub enum Command {
     /// Say why a task does not run, or what it is doing
     Why {
         /// The task's number
+        #[arg(value_parser = task_number)]
         task: u64,
     },
     /// Show what something would do, before it is done
@@ -114,6 +117,7 @@ pub enum Command {
         better.")]
     When {
         /// The task's number
+        #[arg(value_parser = task_number)]
         task: u64,
     },
     /// List nodes, their devices and who is on them
@@ -167,7 +171,7 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct TasksArg {
     /// The tasks' numbers
-    #[arg(required = true, value_name = "TASK")]
+    #[arg(required = true, value_name = "TASK", value_parser = task_number)]
     pub tasks: Vec<u64>,
 }
 
@@ -217,6 +221,7 @@ pub struct ListArgs {
     hai logs --tail 2000 7    the last 2000 bytes")]
 pub struct LogsArgs {
     /// The task's number
+    #[arg(value_parser = task_number)]
     pub task: u64,
     /// Go on until the task ends, also in the runs to come
     #[arg(long, short)]
@@ -315,12 +320,17 @@ pub enum UsersCommand {
     },
 }
 
-fn task_id(text: &str) -> Result<TaskId, std::num::ParseIntError> {
-    text.parse().map(TaskId)
+/// A task's number, as it is typed.
+pub(super) fn task_number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a task is named by its number; `hai ls` lists them".to_owned())
 }
 
-fn run_id(text: &str) -> Result<RunId, std::num::ParseIntError> {
-    text.parse().map(RunId)
+fn task_id(text: &str) -> Result<TaskId, String> {
+    task_number(text).map(TaskId)
+}
+
+fn run_id(text: &str) -> Result<RunId, String> {
+    text.parse().map(RunId).map_err(|_| "a run is named by its number; `hai show TASK` lists them".to_owned())
 }
 
 fn outcome(text: &str) -> Result<OutcomeWord, String> {

@@ -9,7 +9,7 @@ use ureq::http::Method;
 
 use super::admin;
 use super::again;
-use super::args::RightKeyArgs;
+use super::args::{RightKeyArgs, task_number};
 use super::ask::{When, when};
 use super::client::Client;
 use super::error::CliError;
@@ -57,24 +57,25 @@ pub enum ChangeCommand {
     /// End tasks for good
     Stop {
         /// The tasks' numbers
-        #[arg(required = true, value_name = "TASK")]
+        #[arg(required = true, value_name = "TASK", value_parser = task_number)]
         tasks: Vec<u64>,
     },
     /// Suspend tasks until they are resumed
     Suspend {
         /// The tasks' numbers
-        #[arg(required = true, value_name = "TASK")]
+        #[arg(required = true, value_name = "TASK", value_parser = task_number)]
         tasks: Vec<u64>,
     },
     /// Let suspended tasks run again
     Resume {
         /// The tasks' numbers
-        #[arg(required = true, value_name = "TASK")]
+        #[arg(required = true, value_name = "TASK", value_parser = task_number)]
         tasks: Vec<u64>,
     },
     /// Change how urgent a task is
     Priority {
         /// The task's number
+        #[arg(value_parser = task_number)]
         task: u64,
         /// Its new priority
         priority: Priority,
@@ -272,15 +273,15 @@ fn show(preview: &Preview, printer: &Printer) -> Result<(), CliError> {
     }
     for outlook in &preview.outlooks {
         let tone = match outlook.outlook.as_str() {
-            "starts" => Tone::Good,
+            "starts" | "stays" => Tone::Good,
             "waits" => Tone::Waiting,
             _ => Tone::Bad,
         };
-        let word = printer.toned(&outlook.outlook, tone);
-        printer.line(format!("task {} {word}: {}", outlook.task, humane(&clean(&outlook.sentence), Utc::now())))?;
+        let task = printer.toned(&format!("task {}", outlook.task), tone);
+        printer.line(format!("{task}: {}", humane(&clean(&outlook.sentence), Utc::now())))?;
     }
-    let submitted: Vec<TaskId> = preview.outlooks.iter().map(|outlook| outlook.task).collect();
-    let others = |start: &&PlannedStart| start.who.task.is_none_or(|task| !submitted.contains(&task));
+    let told: Vec<TaskId> = preview.outlooks.iter().map(|outlook| outlook.task).collect();
+    let others = |start: &&PlannedStart| start.who.task.is_none_or(|task| !told.contains(&task));
     let mut table = Table::new(&["TASK", "USER", "WHAT HAPPENS", "WHERE, WHY", "LOSES AT MOST"]);
     let mut any = false;
     let mut row = |who: &PlannedTask, what: &str, tone: Tone, how: String, loses: String| {

@@ -13,9 +13,9 @@ use super::ask::{DeviceArgs, LifeArgs, PlaceArgs};
 use super::client::Client;
 use super::error::CliError;
 use super::logs::{self, Follow};
-use super::output::Printer;
+use super::output::{Printer, clean, humane};
 use super::wait;
-use crate::api::wire::{SubmitRequest, Task};
+use crate::api::wire::{SubmitRequest, Task, Verdict, Why};
 
 /// What to submit.
 #[derive(Clone, Debug, Args)]
@@ -156,6 +156,7 @@ pub fn run(args: &SubmitArgs, client: &Client, printer: &Printer) -> Result<Exit
     let answer = client.send(&Method::POST, "/v1/tasks", Some(&request))?;
     let task: Task = answer.parse()?;
     let id = task.id;
+    warn_if_in_vain(&task, client, printer);
     if args.wait || args.follow {
         printer.remark(format!("task {id} is submitted; Ctrl-C leaves it to itself, `hai stop {id}` ends it"));
         return Ok(follow(args.follow, &task, client, printer).unwrap_or_else(|error| {
@@ -171,6 +172,20 @@ pub fn run(args: &SubmitArgs, client: &Client, printer: &Printer) -> Result<Exit
         printer.line(id)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says so at once if as things are it can never run: a model that nobody has, a group that is misspelt, no right.
+fn warn_if_in_vain(task: &Task, client: &Client, printer: &Printer) {
+    // It is submitted, whatever becomes of this question.
+    let Ok(why) = client.get(&format!("/v1/tasks/{}/why", task.id), &()).and_then(|answer| answer.parse::<Why>())
+    else {
+        return;
+    };
+    if let Some(Verdict::NoRight { .. } | Verdict::NeverFits { .. } | Verdict::NoSuchGroup { .. }) = why.verdict {
+        let sentence = humane(&clean(&why.sentence), Utc::now());
+        printer
+            .remark(format!("as things are it can never run: {sentence}; `hai why {}` says what would help", task.id));
+    }
 }
 
 fn follow(output: bool, task: &Task, client: &Client, printer: &Printer) -> Result<ExitCode, CliError> {

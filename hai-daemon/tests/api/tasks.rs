@@ -148,13 +148,13 @@ async fn a_waiting_task_says_what_it_waits_for() {
     assert_eq!((&why["waits"], &why["verdict"]["verdict"]), (&json!(true), &json!("no_room")));
     assert_eq!(why["verdict"]["lack"]["free_devices"], 0);
     let sentence = why["sentence"].as_str().expect("a sentence");
-    assert!(sentence.contains("0 of 1 fitting devices free"), "{sentence}");
+    assert!(sentence.contains("0 of 1 fitting devices are free"), "{sentence}");
 
     let third = submit(&lab.bob, json!({"command": ["x"]})).await;
     let why = lab.bob.get(&format!("/v1/tasks/{}/why", third["id"])).await.ok(200);
     assert_eq!((&why["verdict"]["verdict"], &why["verdict"]["head"]), (&json!("behind"), &second["id"]));
     // The reason of the one ahead is the reason.
-    assert!(why["sentence"].as_str().expect("a sentence").contains("fitting devices free"), "{why}");
+    assert!(why["sentence"].as_str().expect("a sentence").contains("fitting devices are free"), "{why}");
 
     let lost = submit(&lab.bob, json!({"command": ["x"], "group": "nowhere"})).await;
     let shown = lab.bob.get(&format!("/v1/tasks/{}", lost["id"])).await.ok(200);

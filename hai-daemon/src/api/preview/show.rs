@@ -105,6 +105,7 @@ fn outlook(outlook: &explain::Outlook, caller: &Caller) -> Outlook {
         OutlookKind::Never { verdict } => {
             ("never", format!("as things are it can never run: {verdict}"), None, Some(verdict))
         }
+        OutlookKind::Stays => ("stays", "it keeps its place".to_owned(), None, None),
         _ => ("over", "it would be over at once".to_owned(), None, None),
     };
     Outlook {

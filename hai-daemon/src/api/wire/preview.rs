@@ -151,7 +151,7 @@ pub struct Preview {
     pub notices: Vec<PlannedNotice>,
     /// What is lost at most, in device-seconds.
     pub lost_device_seconds: f64,
-    /// What becomes of the tasks that it submits, in their order.
+    /// What becomes of the tasks that it submits and of those that it names, in their order.
     pub outlooks: Vec<Outlook>,
     /// What users hold without it and with it, by name; users see their own.
     pub shares: Vec<PlannedShare>,
@@ -210,13 +210,13 @@ pub struct PlannedNotice {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// What becomes of a task that is submitted.
+/// What becomes of a task that a change submits or names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Outlook {
-    /// The number that it would get, if nobody else submits before.
+    /// Its number; of a submission the one that it would get, if nobody else submits before.
     #[schema(value_type = u64)]
     pub task: TaskId,
-    /// `starts`, `waits`, `never` or `over`.
+    /// `starts`, `waits`, `never`, `stays` (it keeps the place that it has) or `over`.
     pub outlook: String,
     /// All of it, for people.
     pub sentence: String,
