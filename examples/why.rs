@@ -127,7 +127,12 @@ fn tell() -> Result<Vec<(String, String)>, Error> {
     let mut texts = Vec::new();
     for (name, task) in &lab.names {
         let Some(why) = why(&lab.engine, *task) else { continue };
-        let mut text = format!("task {task} is {}: {why}", why.state.word());
+        // "task 7 is held: it is held …" would say one thing twice.
+        let (state, reason) = (format!("it is {}", why.state.word()), why.to_string());
+        let mut text = match reason.strip_prefix(&state) {
+            Some(rest) => format!("task {task} is {}{rest}", why.state.word()),
+            None => format!("task {task} is {}: {reason}", why.state.word()),
+        };
         let helps = what_would_help(&lab.engine, *task, &Limits::default());
         for section in why.sections().iter().chain([&helps.section()]) {
             write!(text, "\n{section}")?;

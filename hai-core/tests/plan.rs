@@ -61,7 +61,7 @@ fn who_starts_who_leaves_and_why_the_others_wait() {
     assert_eq!(actions(&answer), expected, "{answer:#?}");
     assert!(answer.tasks[0].verdict.is_none());
     assert!(matches!(answer.tasks[2].verdict, Some(Verdict::Promised { .. })));
-    assert_eq!(answer.tasks[4].sentence.as_deref(), Some("it is held; resume it to let it run"));
+    assert_eq!(answer.tasks[4].sentence.as_deref(), Some("it is held until somebody resumes it (`hai resume`)"));
     let text = serde_json::to_string(&answer).unwrap();
     assert_eq!(serde_json::from_str::<Answer>(&text).unwrap(), answer);
 }

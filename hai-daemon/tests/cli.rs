@@ -461,7 +461,7 @@ fn people_are_added_kept_apart_and_given_rights() {
     let urgent = good(ada(&["submit", "--priority", "EXTREME_HIGH", "--", "true"])).trim().to_owned();
     assert!(
         good(ada(&["why", &urgent]))
-            .contains("ada in group default has no right at EXTREME_HIGH: no row gives one; an operator can add it")
+            .contains("ada in group default has no right at EXTREME_HIGH: none was given; an operator can give one")
     );
     let right = ["--user", "ada", "--priority", "EXTREME_HIGH"];
     let set = good(lab.hai(&[&["rights", "set", "--devices", "1"][..], &right].concat()));
@@ -503,7 +503,7 @@ fn what_waits_can_be_changed_and_ended() {
     let impossible = good(lab.hai(&["submit", "-d", "3", "--", "true"])).trim().to_owned();
     assert!(
         good(lab.hai(&["why", &impossible]))
-            .contains("even with all nodes of its group empty and well it would not fit")
+            .contains("as asked it can never run: not even if all nodes of its group were empty and healthy")
     );
     let why = good(lab.hai(&["why", &second]));
     assert!(why.starts_with(&format!("task {second} is waiting: ")), "{why}");

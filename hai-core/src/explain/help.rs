@@ -173,7 +173,7 @@ impl Helps {
                     let tasks: Vec<String> = tasks.iter().map(|task| format!("task {task}")).collect();
                     format!("nothing has to be done: it follows {}", tasks.join(", "))
                 }
-                Some(Verdict::Held) => "release it (`hai resume`): it then waits for its turn".to_owned(),
+                Some(Verdict::Held) => "resume it (`hai resume`): it then waits for its turn".to_owned(),
                 Some(Verdict::NoSuchGroup { group }) => {
                     format!("submit it to a group that has nodes (`hai nodes` lists them); {group} has none")
                 }

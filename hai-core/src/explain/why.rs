@@ -3,6 +3,7 @@
 //! See [`why`] for the primary entry point. Every link is data with a sentence for people; [`Why::sections`] is all of it
 //! as a short text.
 
+mod asks;
 mod kept;
 mod left;
 mod line;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::Engine;
 use crate::model::{TaskId, TaskState, Time, UserName, Verdict};
 
+pub use asks::AskLink;
 pub use kept::{KeptLink, RefusedLink};
 pub use left::LeftLink;
 pub use line::{Ahead, Because, LineLink};
@@ -48,6 +50,8 @@ pub struct Why {
     /// If it waits behind another of its shape: that one, and what it waits for. The links are then of both alike, their
     /// places in line left aside.
     pub head: Option<(TaskId, Verdict)>,
+    /// What it asks for, if it waits.
+    pub asks: Option<AskLink>,
     /// What it may hold, and who holds it. `None` for work that needs no right, and for what does not wait for its turn.
     pub right: Option<RightLink>,
     /// Its place in the line of its group.
@@ -104,6 +108,7 @@ pub(super) fn why_of_copy(engine: &mut Engine, id: TaskId, named: usize) -> Opti
         user: view.spec.user.clone(),
         at: engine.now(),
         state: view.state,
+        asks: waits.then(|| AskLink::of(&view.spec)),
         right: if needs_right { right::look(engine, id, named) } else { None },
         line: if queued { line::look(engine, id, named) } else { None },
         nodes: if waits { nodes::look(engine, id, named) } else { None },

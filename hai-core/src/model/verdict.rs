@@ -203,7 +203,7 @@ impl std::fmt::Display for Verdict {
             }
             Verdict::Blocked { by } => write!(f, "task {by} stands before it in the queue and can not start yet"),
             Verdict::BackOff { until, reason } => write!(f, "its last start failed ({reason}); tried again at {until}"),
-            Verdict::Held => f.write_str("it is held; resume it to let it run"),
+            Verdict::Held => f.write_str("it is held until somebody resumes it (`hai resume`)"),
             Verdict::Leaving { until } => write!(f, "its last run is leaving (by {until})"),
         }
     }

@@ -255,7 +255,7 @@ async fn a_waiting_task_says_what_would_help_and_not_whose_work_is_in_the_way() 
     assert!(plain["reason"].as_str().expect("a sentence").starts_with("no node has room for it now"), "{plain}");
     assert_eq!(plain["links"]["line"]["place"], 1);
     let titles: Vec<_> = plain["sections"].as_array().expect("sections").iter().map(|of| &of["title"]).collect();
-    assert_eq!(titles, ["Right", "Line", "Nodes", "Who could yield"]);
+    assert_eq!(titles, ["Asks for", "Right", "Line", "Nodes", "Who is in the way"]);
 
     // An operator is told who; bob only that somebody is there, and at which level.
     let names = |links: &Value| links["yielding"]["stays"][0]["who"]["first"][0]["task"].clone();

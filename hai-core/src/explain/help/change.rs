@@ -288,7 +288,7 @@ fn devices(devices: Devices) -> String {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Change::Released => f.write_str("release it (`hai resume`)"),
+            Change::Released => f.write_str("resume it (`hai resume`)"),
             Change::FewerWorkers { from, to } => write!(f, "ask for {} instead of {from}", count(*to, "worker")),
             Change::FewerDevices { from, to } => {
                 write!(f, "ask for {} a worker instead of {}", devices(*to), devices(*from))

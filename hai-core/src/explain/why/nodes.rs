@@ -302,7 +302,7 @@ impl fmt::Display for NodeRefusal {
             NodeRefusal::MigProfile => f.write_str("GPUs sliced in another way than the task asks for"),
             NodeRefusal::ComputeCapability => f.write_str("GPUs with too low a compute capability"),
             NodeRefusal::ModelBeyondRight => f.write_str("GPUs of a model of which the right leaves no more"),
-            NodeRefusal::TooFewDevices { has } => write!(f, "only {} that would do", count(*has, "GPU")),
+            NodeRefusal::TooFewDevices { has } => write!(f, "no more than {} that would do", count(*has, "GPU")),
             NodeRefusal::TooFewCores { has_milli } => write!(f, "only {}", cores(*has_milli)),
             NodeRefusal::TooLittleMemory { has_mib } => write!(f, "only {} of memory", memory(*has_mib)),
             NodeRefusal::DevicesUnwell { well } => {
@@ -347,8 +347,9 @@ impl fmt::Display for NodeClass {
         let devices = if kinds.is_empty() { "no GPUs".to_owned() } else { list(&kinds) };
         write!(
             f,
-            "{} with {devices}, {}, {}",
+            "{}{} {devices}, {}, {}",
             count(self.nodes, "node"),
+            if self.nodes == 1 { " with" } else { ", each with" },
             cores(self.cpu_milli),
             memory(self.memory_mib)
         )

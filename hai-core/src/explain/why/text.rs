@@ -101,7 +101,7 @@ impl Why {
                 Some([one]) => format!(" at {}", one.level),
                 _ => String::new(),
             };
-            return format!("{whose} has no right{at}: no row gives one; an operator can add it");
+            return format!("{whose} has no right{at}: none was given; an operator can give one");
         }
         let what = if never { "is too small for it" } else { "is used up" };
         let detail = match self.right.as_ref().and_then(RightLink::nearest) {
@@ -125,7 +125,7 @@ impl Why {
             text += &format!(": {refusal}");
         }
         if let Some(stays) = self.yielding.as_ref().and_then(main_stay) {
-            text += &format!("; who is there stays ({stays})");
+            text += &format!("; nobody there has to make room ({stays})");
         }
         text
     }
@@ -153,10 +153,11 @@ impl Why {
             }
             add("Last time", lines);
         }
+        add("Asks for", self.asks.iter().map(ToString::to_string).collect());
         add("Right", self.right.as_ref().map(right_lines).unwrap_or_default());
         add("Line", self.line.iter().map(ToString::to_string).collect());
         add("Nodes", self.nodes.as_ref().map(node_lines).unwrap_or_default());
-        add("Who could yield", self.yielding.as_ref().map(yield_lines).unwrap_or_default());
+        add("Who is in the way", self.yielding.as_ref().map(yield_lines).unwrap_or_default());
         let lacks_right = self.right.as_ref().is_some_and(|right| !right.standing.is_enough());
         let hopeless = lacks_right || self.nodes.as_ref().is_some_and(NodesLink::could_never_hold_it);
         let kept = self.kept.iter().filter(|kept| !kept.nodes.is_empty() || !hopeless);
@@ -171,7 +172,7 @@ fn right_lines(right: &RightLink) -> Vec<String> {
     if let Some(level) = right.nearest().filter(|_| right.charged_to.is_none()) {
         let rows: Vec<String> = level.given_by.iter().map(row).collect();
         match rows.as_slice() {
-            [] => lines.push("no row gives this right; an operator can add one".to_owned()),
+            [] => lines.push("nobody has given this right; an operator can".to_owned()),
             rows => lines.push(format!("it comes from {}", list(rows))),
         }
         let bounds: Vec<String> = level.bounded_by.iter().map(row).collect();
@@ -179,7 +180,7 @@ fn right_lines(right: &RightLink) -> Vec<String> {
             lines.push(format!("bounded by {}", list(&bounds)));
         }
         if !level.short.is_nothing() {
-            lines.push(format!("{} more of it would cover this task", charge(level.short)));
+            lines.push(format!("a right to {} more would cover this task", charge(level.short)));
         }
         match &right.borrowing {
             Borrowing::Off => {}
@@ -272,7 +273,7 @@ fn main_stay(yielding: &YieldLink) -> Option<String> {
 
 fn never_fits(nodes: &NodesLink) -> String {
     let most = nodes.workers_ever;
-    let text = "even with all nodes of its group empty and well it would not fit";
+    let text = "as asked it can never run: not even if all nodes of its group were empty and healthy";
     if let Some(refusals) = refusals(nodes, never_rank).filter(|_| most == 0) {
         return format!("{text}: {refusals}");
     }

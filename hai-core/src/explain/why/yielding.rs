@@ -172,13 +172,11 @@ impl fmt::Display for StayReason {
         f.write_str(match self {
             StayReason::Leaving => "leaving already",
             StayReason::NotEnough => "would make room, but that would not be enough",
-            StayReason::Protected => "protected for a time after the start",
-            StayReason::SliceNotOver => "of the same priority, and entitled to a slice of time first",
+            StayReason::Protected => "it started lately and is not suspended so soon",
+            StayReason::SliceNotOver => "of the same priority, and its slice of time is not over",
             StayReason::NotSuspendable => "can not be suspended",
-            StayReason::OwnWork => "the same user's own work of the same priority",
-            StayReason::BorrowersTakeNothing => {
-                "this task has no right of its own to a place, so nobody has to make room for it"
-            }
+            StayReason::OwnWork => "work of the same user and priority is not suspended for each other",
+            StayReason::BorrowersTakeNothing => "this task is beyond its right, so nobody has to make room for it",
             StayReason::BetterClaim => "of a better priority, or within their right",
             StayReason::OtherGroup => "of another group, to which the node belonged before",
             StayReason::BeforeInOrder => "before this task in the queue",
