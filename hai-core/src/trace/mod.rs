@@ -5,7 +5,15 @@
 //! and reading goes on behind it: whoever reads decides whether one bad row ends it.
 
 mod error;
+mod format;
+mod job;
+pub mod native;
+mod philly;
 mod table;
 
 pub use error::TraceError;
+pub use format::{Format, gang, open};
+pub use job::{Job, seconds};
+pub use native::{NativeCsv, NativeLines};
+pub use philly::Philly;
 pub use table::{Row, Table};

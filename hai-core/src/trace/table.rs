@@ -38,6 +38,12 @@ impl<R: Read> Table<R> {
         Ok(Table { rows, columns, record: csv::StringRecord::new() })
     }
 
+    /// The column names, as they stand.
+    #[must_use]
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
     /// The next row; `None` at the end.
     ///
     /// # Errors
