@@ -144,6 +144,8 @@ pub enum Command {
     },
     /// Decide a log anew and name the first difference, or tell what a change would have made of it; needs no daemon
     Replay(ReplayArgs),
+    /// Play a trace on a cluster under several policies, and compare; needs no daemon
+    Simulate(Box<super::simulate::SimulateArgs>),
     /// Add up device-hours used, lost and due, by user; with --entries list who did what, when and why
     Audit(AuditArgs),
     /// Remember a daemon's address and your token, once the daemon has accepted them
