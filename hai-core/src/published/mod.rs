@@ -4,6 +4,8 @@
 //! selection by count); what they share with it (placement policies, inventory, orders) is the engine's own. What differs
 //! between them is a named switch.
 
+mod experiment;
 mod figure;
 
+pub use experiment::{Choice, Curve, Experiment, ExperimentError, Files, Knob, Measure, Outcome, Run};
 pub use figure::Figure;
