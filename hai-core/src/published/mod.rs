@@ -6,6 +6,7 @@
 
 mod experiment;
 mod figure;
+pub mod openb;
 
 pub use experiment::{Choice, Curve, Experiment, ExperimentError, Files, Knob, Measure, Outcome, Run};
 pub use figure::Figure;

@@ -5,7 +5,9 @@
 //! and reading goes on behind it: whoever reads decides whether one bad row ends it.
 
 mod error;
+mod openb;
 mod table;
 
 pub use error::TraceError;
+pub use openb::{OpenbNodes, OpenbPod, OpenbPods};
 pub use table::{Row, Table};
