@@ -186,8 +186,7 @@ impl OpenbPod {
         request.cpu_milli = self.cpu_milli;
         request.memory_mib = self.memory_mib;
         if !self.gpu_spec.is_empty() && self.num_gpu > 0 {
-            request.forbidden_models =
-                models.iter().filter(|model| !self.gpu_spec.contains(model)).cloned().collect();
+            request.forbidden_models = models.iter().filter(|model| !self.gpu_spec.contains(model)).cloned().collect();
         }
         request
     }
@@ -210,7 +209,8 @@ mod tests {
         let text = "sn,cpu_milli,memory_mib,gpu,model\nn-1,64000,1024,2,A\nn-2,8000,512,0,\n";
         let nodes: Vec<NodeSpec> = OpenbNodes::open(text.as_bytes(), group()).unwrap().map(Result::unwrap).collect();
         assert_eq!((nodes[0].name.as_str(), nodes[0].cpu_milli, nodes[0].memory_mib), ("n-1", 64_000, 1024));
-        let devices: Vec<_> = nodes[0].devices.iter().map(|device| (device.id.as_str(), device.model.as_str())).collect();
+        let devices: Vec<_> =
+            nodes[0].devices.iter().map(|device| (device.id.as_str(), device.model.as_str())).collect();
         assert_eq!(devices, [("n-1-0", "A"), ("n-1-1", "A")]);
         assert!(nodes[1].devices.is_empty());
         assert!(nodes.iter().all(|node| node.check().is_ok()));
@@ -220,8 +220,10 @@ mod tests {
     fn broken_nodes_are_told_with_their_place() {
         let text = "sn,cpu_milli,memory_mib,gpu,model\n,1,1,1,A\na,-1,1,1,A\nb,1,1,65,A\nc,1,1,1,\nd,1,1,1,A\n";
         let read: Vec<_> = OpenbNodes::open(text.as_bytes(), group()).unwrap().collect();
-        let places: Vec<_> =
-            read.iter().map(|node| node.as_ref().map_err(|error| (error.line, error.column.as_deref())).err()).collect();
+        let places: Vec<_> = read
+            .iter()
+            .map(|node| node.as_ref().map_err(|error| (error.line, error.column.as_deref())).err())
+            .collect();
         let at = |line, column| Some((line, Some(column)));
         assert_eq!(places, [at(2, "sn"), at(3, "cpu_milli"), at(4, "gpu"), at(5, "model"), None]);
         assert!(OpenbNodes::open("sn,cpu_milli\n".as_bytes(), group()).unwrap_err().to_string().contains("memory_mib"));

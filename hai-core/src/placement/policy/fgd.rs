@@ -178,7 +178,8 @@ impl Fgd {
             return self.best_card(seat, &sight, cpu_before, cpu_after);
         }
         let taken = seat.take(None).map_or(0, |take| take.devices);
-        let idle = sight.lefts.iter().filter(|left| taken & (1 << left.device) != 0).map(|left| left.milli).sum::<u32>();
+        let idle =
+            sight.lefts.iter().filter(|left| taken & (1 << left.device) != 0).map(|left| left.milli).sum::<u32>();
         // What is satisfied less afterwards; what is no more idle is no fragment either.
         let mut lost = 0_i128;
         for class in &self.classes {

@@ -8,12 +8,15 @@
 //! [`Inventory`](crate::inventory::Inventory), as in the engine.
 
 mod curve;
+mod experiment;
+mod facts;
 mod go_random;
 mod play;
 mod policy;
 mod workload;
 
 pub use curve::{CurveMaker, Curves};
+pub(super) use experiment::EXPERIMENT;
 pub use play::{Event, play};
 pub use policy::OpenbPolicy;
 pub use workload::{Course, CourseError, Workload};
