@@ -8,6 +8,7 @@ mod error;
 mod format;
 mod job;
 pub mod native;
+mod openb;
 mod philly;
 mod table;
 
@@ -15,5 +16,6 @@ pub use error::TraceError;
 pub use format::{Format, gang, open};
 pub use job::{Job, seconds};
 pub use native::{NativeCsv, NativeLines};
+pub use openb::{OpenbNodes, OpenbPod, OpenbPods};
 pub use philly::Philly;
 pub use table::{Row, Table};
