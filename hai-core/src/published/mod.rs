@@ -5,5 +5,8 @@
 //! between them is a named switch.
 
 mod figure;
+pub mod helios;
+mod outcome;
 
 pub use figure::Figure;
+pub use outcome::{Outcome, Played, Stretch, Totals, mean, percentile};

@@ -5,7 +5,9 @@
 //! and reading goes on behind it: whoever reads decides whether one bad row ends it.
 
 mod error;
+mod helios;
 mod table;
 
 pub use error::TraceError;
+pub use helios::{HeliosRow, HeliosTrace, VirtualCluster, predictions, virtual_clusters};
 pub use table::{Row, Table};
