@@ -3,7 +3,11 @@
 //! Most need whole traces, which are too large to ship: they are looked for in a folder `shared` beside the repository, and
 //! a test that does not find them says so and is over.
 
+#[path = "published/backfill.rs"]
+mod backfill;
 #[path = "published/files.rs"]
 mod files;
+#[path = "published/muri.rs"]
+mod muri;
 #[path = "published/venus.rs"]
 mod venus;

@@ -4,8 +4,10 @@
 //! selection by count); what they share with it (placement policies, inventory, orders) is the engine's own. What differs
 //! between them is a named switch.
 
+pub mod backfill;
 mod figure;
 pub mod helios;
+pub mod muri;
 mod outcome;
 
 pub use figure::Figure;

@@ -4,10 +4,16 @@
 //! one row at a time, and hold nothing of the rows before. A mistake in a row is a [`TraceError`] with its line and column,
 //! and reading goes on behind it: whoever reads decides whether one bad row ends it.
 
+mod batsim;
 mod error;
 mod helios;
+mod muri;
+mod swf;
 mod table;
 
+pub use batsim::{BatsimExecution, BatsimJob, BatsimWorkload, batsim_executions};
 pub use error::TraceError;
 pub use helios::{HeliosRow, HeliosTrace, VirtualCluster, predictions, virtual_clusters};
+pub use muri::{MuriRow, MuriTrace};
+pub use swf::{SwfJob, SwfTrace};
 pub use table::{Row, Table};
