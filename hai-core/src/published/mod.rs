@@ -5,10 +5,12 @@
 //! between them is a named switch.
 
 pub mod backfill;
+mod compare;
+mod experiment;
 mod figure;
 pub mod helios;
 pub mod muri;
-mod outcome;
+pub mod openb;
 
+pub use experiment::{Choice, Curve, Experiment, ExperimentError, Files, Knob, Measure, Outcome, Run};
 pub use figure::Figure;
-pub use outcome::{Outcome, Played, Stretch, Totals, mean, percentile};

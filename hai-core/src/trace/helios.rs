@@ -22,7 +22,7 @@ pub struct HeliosRow {
     pub submit: i64,
     /// How long it ran, in seconds. At least 1.
     pub duration: i64,
-    /// How long it was predicted to run, in seconds: the column `predicted`, where there is one.
+    /// How long it was predicted to run, in seconds: the column `predicted` or `pred_lgb`, where there is one.
     pub predicted: Option<f64>,
 }
 
@@ -56,9 +56,10 @@ impl<R: Read> Iterator for HeliosTrace<R> {
 
 fn job(row: &Row<'_>, place: u64) -> Result<HeliosRow, TraceError> {
     let duration = within(row, "duration", 1)?;
-    let predicted: Option<f64> = row.number_if_any("predicted")?;
+    let column = if row.text("predicted").is_empty() { "pred_lgb" } else { "predicted" };
+    let predicted: Option<f64> = row.number_if_any(column)?;
     if predicted.is_some_and(|predicted| !predicted.is_finite()) {
-        return Err(row.wrong("predicted", "it is no finite number of seconds"));
+        return Err(row.wrong(column, "it is no finite number of seconds"));
     }
     if row.text("vc").is_empty() {
         return Err(row.wrong("vc", "it is empty: every job belongs to a virtual cluster"));

@@ -8,6 +8,7 @@ mod batsim;
 mod error;
 mod helios;
 mod muri;
+mod openb;
 mod swf;
 mod table;
 
@@ -15,5 +16,6 @@ pub use batsim::{BatsimExecution, BatsimJob, BatsimWorkload, batsim_executions};
 pub use error::TraceError;
 pub use helios::{HeliosRow, HeliosTrace, VirtualCluster, predictions, virtual_clusters};
 pub use muri::{MuriRow, MuriTrace};
+pub use openb::{OpenbNodes, OpenbPod, OpenbPods};
 pub use swf::{SwfJob, SwfTrace};
 pub use table::{Row, Table};

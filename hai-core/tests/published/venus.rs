@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-use hai_core::published::helios::{HeliosJob, Rules, Ties, Window, jobs_of, play};
-use hai_core::published::{Outcome, Totals};
+use hai_core::published::helios::{HeliosJob, Outcome, Rules, Ties, Totals, Window, jobs_of, play};
 use hai_core::trace::{HeliosTrace, Table, virtual_clusters};
 
 use super::files::shared;

@@ -8,9 +8,11 @@
 
 mod conservative;
 mod easy;
+mod experiment;
 mod prepare;
 mod timetable;
 
+pub(super) use experiment::{BATSIM, KTH};
 pub use prepare::{SwfPreparation, batsim_jobs};
 
 use std::collections::BTreeSet;

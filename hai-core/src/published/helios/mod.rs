@@ -6,17 +6,21 @@
 //! the queue, the policy chooses, jobs are placed. Here only the seconds in which something can change are played; what
 //! comes out is the same for every job. What differs between policies and simulators is in [`Rules`].
 
+mod experiment;
 mod learned;
 mod nodes;
+mod outcome;
 mod preempting;
 mod rules;
 mod waiting;
 
+pub(super) use experiment::EXPERIMENT;
+pub use experiment::oracle;
+pub use outcome::{Outcome, Played, Stretch, Totals, mean, percentile};
 pub use rules::{Overhead, Rules, Selection, Ties, Turn, Walk};
 
 use std::collections::BTreeMap;
 
-use super::outcome::{Outcome, Played, Stretch};
 use crate::trace::{HeliosRow, VirtualCluster};
 
 /// A job of a Helios trace.

@@ -6,8 +6,11 @@
 //! policies placement is made from scratch at each event, so that moving a job is free. Sums are made in the published
 //! order, so that doubles come out the same.
 
+mod experiment;
 mod levels;
 mod shortest;
+
+pub(super) use experiment::EXPERIMENT;
 
 use crate::trace::MuriRow;
 

@@ -1,6 +1,6 @@
 //! What a played job list came to: when each job ran, and the figures that papers print of it.
 
-use super::helios::HeliosJob;
+use super::HeliosJob;
 
 /// What became of one job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
