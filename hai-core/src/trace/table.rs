@@ -44,6 +44,12 @@ impl<R: Read> Table<R> {
         &self.columns
     }
 
+    /// Whether there is such a column.
+    #[must_use]
+    pub fn has(&self, column: &str) -> bool {
+        self.columns.iter().any(|name| name == column)
+    }
+
     /// The next row; `None` at the end.
     ///
     /// # Errors
