@@ -63,7 +63,8 @@ fn figures_are_those_worked_out_by_hand() {
     assert_eq!(sizes, [("1", 1), ("2-7", 3)]);
     // The areas of what is drawn are those of what is counted.
     let drawn = outcome.series.iter().find(|chart| chart.name == "devices_by_user").unwrap();
-    let area: f64 = drawn.series.levels.iter().filter(|(name, _)| name != "capacity").flat_map(|(_, values)| values).sum();
+    let area: f64 =
+        drawn.series.levels.iter().filter(|(name, _)| name != "capacity").flat_map(|(_, values)| values).sum();
     assert!((area * drawn.series.width.as_ms() as f64 / 3.6e6 - 720.0 / 3600.0).abs() < 1e-9, "{area}");
     assert_eq!(outcome.gantt.bars.len(), 5);
     assert!(outcome.gantt.bars.iter().all(|bar| bar.ended == "done"));

@@ -45,7 +45,8 @@ impl Workload {
             Some(state) => Engine::restore(self.config.clone(), state.clone()),
             None => Engine::new(self.config.clone()),
         };
-        let first = self.inputs.iter().find(|(_, what)| matches!(what, Outside::Submit(..))).map_or(self.since, |(at, _)| *at);
+        let first =
+            self.inputs.iter().find(|(_, what)| matches!(what, Outside::Submit(..))).map_or(self.since, |(at, _)| *at);
         let mut changes = Vec::new();
         for (at, what) in &self.inputs {
             match what {

@@ -338,13 +338,7 @@ impl<I: Iterator<Item = Input>> Sim<I> {
     }
 
     /// All workers of a run end.
-    fn end(
-        &mut self,
-        id: RunId,
-        first: &WorkerExit,
-        others: &WorkerExit,
-        watch: &mut impl Watch,
-    ) -> ControlFlow<()> {
+    fn end(&mut self, id: RunId, first: &WorkerExit, others: &WorkerExit, watch: &mut impl Watch) -> ControlFlow<()> {
         let Some(run) = self.runs.remove(id) else { return ControlFlow::Continue(()) };
         if let Some(job) = self.jobs.get_mut(run.task) {
             let ran = run.executes_since.map_or(Span::ZERO, |since| self.now.since(since));

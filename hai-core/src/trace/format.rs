@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::model::WorkerRequest;
 
-use super::{Job, NativeCsv, NativeLines, Philly, TraceError};
+use super::{Job, NativeCsv, NativeLines, Philly, TraceError, peers};
 
 /// A format of traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,13 +18,30 @@ pub enum Format {
     Lines,
     /// The Philly list.
     Philly,
+    /// SenseTime's Helios.
+    Helios,
+    /// Muri's cuts of Philly.
+    Muri,
+    /// The pods of Alibaba's openb.
+    Openb,
+    /// The Standard Workload Format.
+    Swf,
     /// hai's event log; see [`Workload::jobs`](crate::log::Workload::jobs).
     Log,
 }
 
 impl Format {
     /// All there are.
-    pub const ALL: [Format; 4] = [Format::Csv, Format::Lines, Format::Philly, Format::Log];
+    pub const ALL: [Format; 8] = [
+        Format::Csv,
+        Format::Lines,
+        Format::Philly,
+        Format::Helios,
+        Format::Muri,
+        Format::Openb,
+        Format::Swf,
+        Format::Log,
+    ];
 
     /// What people write for it.
     #[must_use]
@@ -33,6 +50,10 @@ impl Format {
             Format::Csv => "csv",
             Format::Lines => "jsonl",
             Format::Philly => "philly",
+            Format::Helios => "helios",
+            Format::Muri => "muri",
+            Format::Openb => "openb",
+            Format::Swf => "swf",
             Format::Log => "hai-log",
         }
     }
@@ -45,12 +66,23 @@ impl Format {
         if line.starts_with('{') {
             return Some(if line.contains("\"format\":\"hai-log\"") { Format::Log } else { Format::Lines });
         }
+        if line.starts_with(';') {
+            return Some(Format::Swf);
+        }
         let columns: Vec<&str> = line.split(',').map(|name| name.trim().trim_matches('"')).collect();
         let has = |names: &[&str]| names.iter().all(|name| columns.contains(name));
         if has(&["submit", "duration"]) {
             Some(Format::Csv)
         } else if has(&["vc", "submit_time", "num_gpus", "duration"]) {
             Some(Format::Philly)
+        } else if has(&["user", "vc", "gpu_num", "submit_time", "duration"]) {
+            Some(Format::Helios)
+        } else if has(&["num_gpu", "submit_time", "iterations", "iteration_time"]) {
+            Some(Format::Muri)
+        } else if has(&["name", "cpu_milli", "num_gpu", "gpu_milli"]) {
+            Some(Format::Openb)
+        } else if line.split_whitespace().count() == 18 {
+            Some(Format::Swf)
         } else {
             None
         }
@@ -86,6 +118,10 @@ pub fn open<'a>(
         Format::Csv => Box::new(NativeCsv::open(read)?),
         Format::Lines => Box::new(NativeLines::new(read)),
         Format::Philly => Box::new(Philly::open(read)?),
+        Format::Helios => Box::new(peers::helios(read)?),
+        Format::Muri => Box::new(peers::muri(read)?),
+        Format::Openb => Box::new(peers::openb(read)?),
+        Format::Swf => Box::new(peers::swf(read)),
         Format::Log => return Err(TraceError::line(0, "an event log has no rows of jobs")),
     })
 }

@@ -12,6 +12,7 @@ mod job;
 mod muri;
 pub mod native;
 mod openb;
+mod peers;
 mod philly;
 mod swf;
 mod table;

@@ -317,7 +317,10 @@ mod tests {
         for (row, said) in [
             (",5,1,,,,,,", "line 2, column submit: nothing stands there"),
             ("x,5,1,,,,,,", "line 2, column submit: \"x\" is no number of seconds that will do; write e.g. 90 or 0.25"),
-            ("2020-13-01T00:00:00Z,5,1,,,,,,", "line 2, column submit: \"2020-13-01T00:00:00Z\" is no time: input is out of range"),
+            (
+                "2020-13-01T00:00:00Z,5,1,,,,,,",
+                "line 2, column submit: \"2020-13-01T00:00:00Z\" is no time: input is out of range",
+            ),
             ("1,,1,,,,,,", "line 2, column duration: nothing stands there"),
             ("1,5,,,,,,,", "line 2, column devices: nothing stands there"),
             ("1,5,two,,,,,,", "line 2, column devices: it is neither a count nor `node`"),
@@ -332,7 +335,8 @@ mod tests {
         ] {
             assert!(of(row).starts_with(said), "{row}: {}", of(row));
         }
-        let lines = |text: &str| NativeLines::new(text.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap_err().to_string();
+        let lines =
+            |text: &str| NativeLines::new(text.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap_err().to_string();
         assert_eq!(lines("{\"submit\":1"), "line 1: it is no JSON object, at character 11");
         assert!(lines("\n{\"submt\":1}").starts_with("line 2, column submt: there is none of this name"));
         assert_eq!(lines("{\"submit\":1,\"duration\":{}}"), "line 1, column duration: is an object");

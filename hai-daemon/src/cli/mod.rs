@@ -18,8 +18,8 @@ pub mod output;
 pub mod plan;
 pub mod preview;
 pub mod replay;
-pub mod simulate;
 pub mod reproduce;
+pub mod simulate;
 pub mod submit;
 mod tasks;
 mod teams;
@@ -116,7 +116,7 @@ fn ask(command: &Command, client: &Client, printer: &Printer) -> Result<ExitCode
         | Command::Man { .. }
         | Command::Init
         | Command::Replay(_)
-   | Command::Simulate(_)
+        | Command::Simulate(_)
         | Command::Plan(_)
         | Command::Reproduce(_) => {}
     }

@@ -88,6 +88,9 @@ pub struct SimulateArgs {
     /// Put every submission off by a random time below this
     #[arg(long, value_name = "SPAN")]
     pub jitter: Option<Span>,
+    /// Put all nodes and all tasks into one group
+    #[arg(long)]
+    pub one_group: bool,
     /// As if everybody had said truly how long the work runs (for sjf and srtf)
     #[arg(long)]
     pub oracle: bool,

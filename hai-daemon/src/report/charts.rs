@@ -43,9 +43,7 @@ pub(super) fn parts(drawn: Vec<Drawn>) -> Vec<Part> {
 /// All charts.
 pub(super) fn all(columns: &[Column<'_>]) -> Vec<Drawn> {
     let mut drawn = Vec::new();
-    let quantiles = |name: &str, what: &str, of: &dyn Fn(&Column<'_>) -> Vec<f64>| {
-        cdf(columns, name, what, of)
-    };
+    let quantiles = |name: &str, what: &str, of: &dyn Fn(&Column<'_>) -> Vec<f64>| cdf(columns, name, what, of);
     let outcome = |column: &Column<'_>| column.study.of(column.policy).next().map(|run| &run.outcome).cloned();
     let outcomes: Vec<_> = columns.iter().map(outcome).collect();
     let of = |column: &Column<'_>, get: &dyn Fn(&hai_core::sim::study::Outcome) -> Vec<f64>| {
@@ -65,10 +63,31 @@ pub(super) fn all(columns: &[Column<'_>]) -> Vec<Drawn> {
         over_time.lines(columns, name, series, file, part, caption, up)
     };
     drawn.extend(lines("queue", "tasks that wait", "queue", "The queue", "Tasks that wait", "tasks"));
-    drawn.extend(lines("queue", "devices that they ask for", "queue-devices", "The queue", "Devices that waiting tasks ask for", "devices"));
-    drawn.extend(lines("suspensions", "suspensions", "suspensions", "What suspending costs", "Suspensions so far", "suspensions"));
+    drawn.extend(lines(
+        "queue",
+        "devices that they ask for",
+        "queue-devices",
+        "The queue",
+        "Devices that waiting tasks ask for",
+        "devices",
+    ));
+    drawn.extend(lines(
+        "suspensions",
+        "suspensions",
+        "suspensions",
+        "What suspending costs",
+        "Suspensions so far",
+        "suspensions",
+    ));
     drawn.extend(lines("lost", "work lost", "lost", "What suspending costs", "Work lost so far", "device-hours"));
-    drawn.extend(lines("lost", "loading", "loading", "What suspending costs", "Time spent on loading so far", "device-hours"));
+    drawn.extend(lines(
+        "lost",
+        "loading",
+        "loading",
+        "What suspending costs",
+        "Time spent on loading so far",
+        "device-hours",
+    ));
     drawn
 }
 
@@ -83,7 +102,14 @@ fn stack_most(chart: &Chart) -> f64 {
 }
 
 /// A chart, wide for screens and narrow for phones.
-fn both(name: String, part: &'static str, caption: String, plot: &Plot, head: Vec<String>, rows: Vec<Vec<String>>) -> Drawn {
+fn both(
+    name: String,
+    part: &'static str,
+    caption: String,
+    plot: &Plot,
+    head: Vec<String>,
+    rows: Vec<Vec<String>>,
+) -> Drawn {
     Drawn { name, part, caption, wide: plot.draw(760.0, 280.0), narrow: plot.draw(360.0, 250.0), head, rows }
 }
 
@@ -107,9 +133,12 @@ fn cdf(columns: &[Column<'_>], name: &str, what: &str, of: &dyn Fn(&Column<'_>) 
         marks: Marks::Lines(lines.collect()),
         bound: None,
     };
-    let head = std::iter::once("% of tasks".to_owned()).chain(all.iter().map(|(name, _)| format!("{name}, s"))).collect();
+    let head =
+        std::iter::once("% of tasks".to_owned()).chain(all.iter().map(|(name, _)| format!("{name}, s"))).collect();
     let rows = [1, 5, 10, 25, 50, 75, 90, 95, 99, 100].into_iter().map(|part: usize| {
-        let value = |values: &Vec<f64>| values.get(part).map(|value| crate::cli::simulate::tables::number(*value)).unwrap_or_default();
+        let value = |values: &Vec<f64>| {
+            values.get(part).map(|value| crate::cli::simulate::tables::number(*value)).unwrap_or_default()
+        };
         std::iter::once(part.to_string()).chain(all.iter().map(|(_, values)| value(values))).collect()
     });
     let caption = format!("How many tasks had at most this {what}");
@@ -169,7 +198,10 @@ impl OverTime {
 
     fn stack(&self, chart: &Chart, at: usize, policy: &str, by: &str, most: f64) -> Drawn {
         let width = chart.series.width.as_ms() as f64;
-        let line = |(name, values): &(String, Vec<f64>)| Line { name: name.clone(), points: self.points(values, width, false) };
+        let line = |(name, values): &(String, Vec<f64>)| Line {
+            name: name.clone(),
+            points: self.points(values, width, false),
+        };
         let (bounds, levels): (Vec<_>, Vec<_>) = chart.series.levels.iter().partition(|(name, _)| name == "capacity");
         let levels: Vec<_> = levels.into_iter().filter(|(_, values)| values.iter().any(|value| *value > 0.0)).collect();
         let lines: Vec<Line> = levels.into_iter().map(line).collect();

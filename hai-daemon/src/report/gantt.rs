@@ -59,7 +59,12 @@ impl GanttView {
             policy: column.name.clone(),
             svg: draw(gantt, &tops, height, &since),
             height,
-            labels: gantt.nodes.iter().zip(&tops).map(|((name, _), top)| Label { name: name.to_string(), top: *top }).collect(),
+            labels: gantt
+                .nodes
+                .iter()
+                .zip(&tops)
+                .map(|((name, _), top)| Label { name: name.to_string(), top: *top })
+                .collect(),
             from_s: seconds(gantt.from.since(first)),
             span_s: seconds(gantt.until.since(gantt.from)).max(0.001),
             note: note(gantt, &since),
@@ -72,7 +77,12 @@ impl GanttView {
 fn note(gantt: &Gantt, since: &dyn Fn(Time) -> String) -> String {
     let mut note = format!("{} of {} nodes", gantt.nodes.len(), gantt.nodes_in_all);
     if gantt.cut {
-        let _ = write!(note, "; until {} after the first submission, as more than {} runs do not fit on a page", since(gantt.until), gantt.bars.len());
+        let _ = write!(
+            note,
+            "; until {} after the first submission, as more than {} runs do not fit on a page",
+            since(gantt.until),
+            gantt.bars.len()
+        );
     }
     note
 }
@@ -101,7 +111,12 @@ fn draw(gantt: &Gantt, tops: &[usize], height: usize, since: &dyn Fn(Time) -> St
     let x = |at: Time| WIDTH * at.since(gantt.from).as_ms() as f64 / span;
     let mut svg = String::new();
     for (at, (_, devices)) in gantt.nodes.iter().enumerate() {
-        let _ = write!(svg, "<rect class=\"node\" x=\"0\" y=\"{}\" width=\"{WIDTH}\" height=\"{}\"/>", tops[at], *devices as usize * LANE);
+        let _ = write!(
+            svg,
+            "<rect class=\"node\" x=\"0\" y=\"{}\" width=\"{WIDTH}\" height=\"{}\"/>",
+            tops[at],
+            *devices as usize * LANE
+        );
     }
     for bar in &gantt.bars {
         let (from, until) = (x(bar.from), x(bar.until));
@@ -131,7 +146,14 @@ fn draw(gantt: &Gantt, tops: &[usize], height: usize, since: &dyn Fn(Time) -> St
         );
         let ended = if bar.ended.starts_with("suspended") { " s" } else { "" };
         let lines: Vec<String> = told.lines().map(escape).collect();
-        let _ = write!(svg, "<path class=\"b c{}{ended}\" d=\"{path}\"><title>{}</title></path>", colour(&bar.user), lines.join("\n"));
+        let _ = write!(
+            svg,
+            "<path class=\"b c{}{ended}\" d=\"{path}\"><title>{}</title></path>",
+            colour(&bar.user),
+            lines.join("\n")
+        );
     }
-    format!("<svg class=\"bars\" viewBox=\"0 0 {WIDTH} {height}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"Runs by node and time; the table below tells the same\">{svg}</svg>")
+    format!(
+        "<svg class=\"bars\" viewBox=\"0 0 {WIDTH} {height}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"Runs by node and time; the table below tells the same\">{svg}</svg>"
+    )
 }

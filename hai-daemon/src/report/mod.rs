@@ -105,10 +105,7 @@ pub fn page(studies: &[(String, &Study)]) -> Result<String, askama::Error> {
     let drawn: Vec<Drawn> = charts::all(&columns);
     let page = Page {
         title: title(studies),
-        studies: studies
-            .iter()
-            .map(|(label, study)| Asked { label, study, words: study.asked.join(" ") })
-            .collect(),
+        studies: studies.iter().map(|(label, study)| Asked { label, study, words: study.asked.join(" ") }).collect(),
         seeds,
         policies: columns.iter().map(|column| column.name.clone()).collect(),
         rows: summary(&columns),

@@ -130,7 +130,11 @@ impl Plot {
         let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(24);
         let each = (longest as f64).mul_add(6.6, 34.0);
         let in_row = ((width - 10.0) / each).floor().max(1.0) as usize;
-        let rows = if names.len() > 1 || self.bound.is_some() { (names.len() + usize::from(self.bound.is_some())).div_ceil(in_row) } else { 0 };
+        let rows = if names.len() > 1 || self.bound.is_some() {
+            (names.len() + usize::from(self.bound.is_some())).div_ceil(in_row)
+        } else {
+            0
+        };
         let frame = Frame { left: 52.0, top: 26.0, width: width - 64.0, height: height - 72.0 };
         let full = height + rows as f64 * 18.0;
         let mut svg = String::new();
@@ -153,16 +157,28 @@ impl Plot {
         }
         if rows > 0 {
             let stacked = matches!(self.marks, Marks::Stacked(_));
-            for (at, name) in names.iter().copied().chain(self.bound.as_ref().map(|bound| bound.name.as_str())).enumerate() {
+            for (at, name) in
+                names.iter().copied().chain(self.bound.as_ref().map(|bound| bound.name.as_str())).enumerate()
+            {
                 let (x, y) = (8.0 + (at % in_row) as f64 * each, height + 8.0 + (at / in_row) as f64 * 18.0);
                 if at == names.len() {
                     let _ = write!(svg, "<path class=\"l bound\" d=\"M{x:.1} {y:.1}h18\"/>");
                 } else if stacked {
-                    let _ = write!(svg, "<rect class=\"f c{}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"18\" height=\"10\"/>", at % COLOURS, y - 5.0);
+                    let _ = write!(
+                        svg,
+                        "<rect class=\"f c{}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"18\" height=\"10\"/>",
+                        at % COLOURS,
+                        y - 5.0
+                    );
                 } else {
-                    let _ = write!(svg, "<path class=\"l c{} d{}\" d=\"M{x:.1} {y:.1}h18\"/>", at % COLOURS, at / 3 % 4);
+                    let _ =
+                        write!(svg, "<path class=\"l c{} d{}\" d=\"M{x:.1} {y:.1}h18\"/>", at % COLOURS, at / 3 % 4);
                 }
-                let short: String = if name.chars().count() > 24 { name.chars().take(23).chain(['…']).collect() } else { (*name).to_owned() };
+                let short: String = if name.chars().count() > 24 {
+                    name.chars().take(23).chain(['…']).collect()
+                } else {
+                    (*name).to_owned()
+                };
                 let _ = write!(svg, "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>", x + 23.0, y + 4.0, escape(&short));
             }
         }
@@ -244,15 +260,30 @@ impl Plot {
         let count = lines.iter().map(|line| line.points.len()).max().unwrap_or(0);
         let mut below = vec![0.0; count];
         for (at, line) in lines.iter().enumerate() {
-            let above: Vec<f64> = below.iter().enumerate().map(|(at, low)| low + line.points.get(at).map_or(0.0, |point| point.1)).collect();
+            let above: Vec<f64> = below
+                .iter()
+                .enumerate()
+                .map(|(at, low)| low + line.points.get(at).map_or(0.0, |point| point.1))
+                .collect();
             let mut path = String::new();
             for (place, (&(x, _), high)) in line.points.iter().zip(&above).enumerate() {
-                let _ = write!(path, "{}{:.1} {:.1}", if place == 0 { 'M' } else { 'L' }, self.x(frame, x), self.y(frame, *high));
+                let _ = write!(
+                    path,
+                    "{}{:.1} {:.1}",
+                    if place == 0 { 'M' } else { 'L' },
+                    self.x(frame, x),
+                    self.y(frame, *high)
+                );
             }
             for (&(x, _), low) in line.points.iter().zip(&below).rev() {
                 let _ = write!(path, "L{:.1} {:.1}", self.x(frame, x), self.y(frame, *low));
             }
-            let _ = write!(svg, "<path class=\"f c{}\" d=\"{path}Z\"><title>{}</title></path>", at % COLOURS, escape(&line.name));
+            let _ = write!(
+                svg,
+                "<path class=\"f c{}\" d=\"{path}Z\"><title>{}</title></path>",
+                at % COLOURS,
+                escape(&line.name)
+            );
             below = above;
         }
     }
@@ -272,10 +303,15 @@ mod tests {
 
     #[test]
     fn axes_have_round_steps() {
-        for (most, marks, round) in [(10.0, 5.0, 2.0), (99.0, 5.0, 20.0), (1064.0, 5.0, 500.0), (0.7, 5.0, 0.2), (0.0, 5.0, 1e-9)] {
+        for (most, marks, round) in
+            [(10.0, 5.0, 2.0), (99.0, 5.0, 20.0), (1064.0, 5.0, 500.0), (0.7, 5.0, 0.2), (0.0, 5.0, 1e-9)]
+        {
             assert!((step(most, marks) - round).abs() < 1e-9, "{most}: {}", step(most, marks));
         }
-        assert_eq!(["0", "0.2", "1500", "10k", "12.5k"], [0.0, 0.2, 1500.0, 10_000.0, 12_500.0].map(tick).each_ref().map(String::as_str));
+        assert_eq!(
+            ["0", "0.2", "1500", "10k", "12.5k"],
+            [0.0, 0.2, 1500.0, 10_000.0, 12_500.0].map(tick).each_ref().map(String::as_str)
+        );
     }
 
     #[test]

@@ -423,7 +423,9 @@ impl Cluster {
         self.changes.sort_by_key(|(at, _)| *at);
         for (at, change) in &self.changes {
             let (node, device) = match change {
-                Change::NodeDown(node) | Change::NodeUp(node) | Change::Drain(node) | Change::Undrain(node) => (node, None),
+                Change::NodeDown(node) | Change::NodeUp(node) | Change::Drain(node) | Change::Undrain(node) => {
+                    (node, None)
+                }
                 Change::DeviceDown(node, device) | Change::DeviceUp(node, device) => (node, Some(*device)),
                 Change::Right(_) => continue,
             };
@@ -437,6 +439,13 @@ impl Cluster {
             }
         }
         Ok(self)
+    }
+
+    /// Puts all nodes into this group.
+    pub fn one_group(&mut self, group: &GroupName) {
+        for node in &mut self.nodes {
+            node.group = group.clone();
+        }
     }
 
     /// How many devices there are.

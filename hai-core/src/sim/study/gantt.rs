@@ -82,8 +82,10 @@ impl Drawer {
             }
         }
         let most = groups.values().map(Vec::len).max().unwrap_or(0);
-        let mut chosen: Vec<usize> =
-            (0..most).flat_map(|nth| groups.values().filter_map(move |list| list.get(nth).copied())).take(limits.nodes).collect();
+        let mut chosen: Vec<usize> = (0..most)
+            .flat_map(|nth| groups.values().filter_map(move |list| list.get(nth).copied()))
+            .take(limits.nodes)
+            .collect();
         chosen.sort_unstable();
         let mut drawer = Drawer {
             gantt: Gantt { from, until: from, nodes_in_all: cluster.nodes.len(), ..Gantt::default() },

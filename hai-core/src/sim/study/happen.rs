@@ -98,8 +98,7 @@ impl Happenings {
 
     fn set_device(&mut self, node: usize, device: usize, broken: bool) {
         if let Some(device) = self.specs[node].devices.get_mut(device) {
-            device.health =
-                if broken { DeviceHealth::Sick { reason: "broken".into() } } else { DeviceHealth::Healthy };
+            device.health = if broken { DeviceHealth::Sick { reason: "broken".into() } } else { DeviceHealth::Healthy };
         }
     }
 

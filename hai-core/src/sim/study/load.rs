@@ -115,17 +115,27 @@ impl Load {
         self
     }
 
-    /// As if everybody said truly how long his work runs.
-    #[must_use]
-    pub fn foretold(self) -> Self {
-        let mut told = Load::default();
+    fn each(self, change: impl Fn(&mut TaskSpec, &Work)) -> Self {
+        let mut changed = Load::default();
         for task in self.tasks {
             let mut spec = TaskSpec::clone(&task.spec);
             spec.name = task.name.into_string();
-            spec.expected = Some(task.work.needs);
-            told.push(Job { line: task.line, submit: task.submit, spec, work: task.work });
+            change(&mut spec, &task.work);
+            changed.push(Job { line: task.line, submit: task.submit, spec, work: task.work });
         }
-        told
+        changed
+    }
+
+    /// All ask for this group.
+    #[must_use]
+    pub fn one_group(self, group: &GroupName) -> Self {
+        self.each(|spec, _| spec.group = group.clone())
+    }
+
+    /// As if everybody said truly how long his work runs.
+    #[must_use]
+    pub fn foretold(self) -> Self {
+        self.each(|spec, work| spec.expected = Some(work.needs))
     }
 }
 

@@ -261,8 +261,8 @@ impl<'a> Meter<'a> {
         let promised = std::mem::take(&mut tasked.promised);
         let resumes = std::mem::replace(&mut tasked.ran_before, true);
         let milli = placement.device_milli();
-        let priority_level =
-            level::PRIORITIES + Priority::LEVELS.iter().position(|level| *level == by).unwrap_or(Priority::LEVELS.len() - 1);
+        let priority_level = level::PRIORITIES
+            + Priority::LEVELS.iter().position(|level| *level == by).unwrap_or(Priority::LEVELS.len() - 1);
         let mut bars = Vec::new();
         if self.drawer.wants(self.now) {
             let first = if resumes { "it went on" } else { "it began" };

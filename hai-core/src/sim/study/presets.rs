@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::model::{GroupName, ModelName, NodeName, NodeSpec};
-use crate::trace::{Table, TraceError};
+use crate::trace::{OpenbNodes, TraceError, virtual_clusters};
 
 use super::cluster::{Cluster, devices};
 
@@ -24,22 +24,14 @@ const OPENB_MEMORY: [(&str, u64); 7] = [
 /// # Errors
 /// A line that can not be read, with its column.
 pub fn openb(read: impl Read) -> Result<Cluster, TraceError> {
-    let mut table = Table::open(read, &["sn", "cpu_milli", "memory_mib", "gpu", "model"])?;
+    let group = GroupName::new("default").map_err(|error| TraceError::line(0, error.to_string()))?;
     let mut cluster = Cluster::default();
-    while let Some(row) = table.next_row() {
-        let row = row?;
-        let name = NodeName::new(row.text("sn")).map_err(|error| row.wrong("sn", error.to_string()))?;
-        let group = GroupName::new("default").map_err(|error| row.wrong("sn", error.to_string()))?;
-        let mut node = NodeSpec::new(name, group, row.number("cpu_milli")?, row.number("memory_mib")?);
-        let count: u32 = row.number("gpu")?;
-        if count > 0 {
-            let model = ModelName::new(row.text("model")).map_err(|error| row.wrong("model", error.to_string()))?;
-            let known = OPENB_MEMORY.iter().find(|(name, _)| *name == model.as_str());
-            let memory = known.map_or(16 << 10, |(_, memory)| *memory);
-            node.devices =
-                devices(&node.name, count, &model, memory).map_err(|error| row.wrong("sn", error.to_string()))?;
+    for node in OpenbNodes::open(read, group)? {
+        let mut node = node?;
+        for device in &mut node.devices {
+            let known = OPENB_MEMORY.iter().find(|(name, _)| *name == device.model.as_str());
+            device.memory_mib = known.map_or(16 << 10, |(_, memory)| *memory);
         }
-        node.check().map_err(|error| row.wrong("gpu", error.to_string()))?;
         cluster.nodes.push(node);
     }
     cluster.finish().map_err(|error| TraceError::line(0, error.to_string()))
@@ -51,17 +43,13 @@ pub fn openb(read: impl Read) -> Result<Cluster, TraceError> {
 /// # Errors
 /// A line that can not be read, with its column.
 pub fn helios(read: impl Read) -> Result<Cluster, TraceError> {
-    let mut table = Table::open(read, &["num"])?;
-    let first = table.columns().first().cloned().unwrap_or_default();
     let mut cluster = Cluster::default();
-    while let Some(row) = table.next_row() {
-        let row = row?;
-        let vc = row.text(&first);
-        let named = |error: crate::model::NameError| row.wrong("vc", error.to_string());
-        let group = GroupName::new(vc).map_err(named)?;
+    for (vc, line) in virtual_clusters(read)?.into_iter().zip(2..) {
+        let named = |error: crate::model::NameError| TraceError::column(line, "vc", error.to_string());
+        let group = GroupName::new(&vc.name).map_err(named)?;
         let model = ModelName::new("V100").map_err(named)?;
-        for number in 0..row.number::<u32>("num")?.min(100_000) {
-            let name = NodeName::new(format!("{vc}-{}", number + 1)).map_err(named)?;
+        for number in 0..vc.nodes {
+            let name = NodeName::new(format!("{}-{}", vc.name, number + 1)).map_err(named)?;
             let mut node = NodeSpec::new(name, group.clone(), 96_000, 512 << 10);
             node.devices = devices(&node.name, 8, &model, 32 << 10).map_err(named)?;
             cluster.nodes.push(node);
@@ -76,7 +64,8 @@ mod tests {
 
     #[test]
     fn an_openb_list_gives_its_nodes() {
-        let text = "sn,cpu_milli,memory_mib,gpu,model\nopenb-node-0000,64000,262144,2,P100\nopenb-node-1,32000,4096,0,\n";
+        let text =
+            "sn,cpu_milli,memory_mib,gpu,model\nopenb-node-0000,64000,262144,2,P100\nopenb-node-1,32000,4096,0,\n";
         let cluster = openb(text.as_bytes()).unwrap();
         assert_eq!((cluster.nodes.len(), cluster.devices()), (2, 2));
         assert_eq!(cluster.nodes[0].devices[1].memory_mib, 16 << 10);

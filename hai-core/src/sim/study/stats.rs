@@ -95,7 +95,10 @@ mod tests {
     fn quantiles_are_nearest_ranks() {
         let mut values: Vec<f64> = (1..=10).rev().map(f64::from).collect();
         let stats = Stats::of(&mut values);
-        assert_eq!((stats.count, stats.mean, stats.p50, stats.p90, stats.p99, stats.max), (10, 5.5, 5.0, 9.0, 10.0, 10.0));
+        assert_eq!(
+            (stats.count, stats.mean, stats.p50, stats.p90, stats.p99, stats.max),
+            (10, 5.5, 5.0, 9.0, 10.0, 10.0)
+        );
         assert_eq!(Stats::of(&mut []), Stats::default());
         assert_eq!(Stats::of(&mut [7.0]).p99, 7.0);
     }

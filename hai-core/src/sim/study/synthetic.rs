@@ -77,7 +77,13 @@ impl Profile {
         let mut class_of: BTreeMap<&UserName, usize> = BTreeMap::new();
         let mut sum = 0;
         for (user, amount) in sorted {
-            let class = if sum * 2 < all { 0 } else if sum * 10 < all * 9 { 1 } else { 2 };
+            let class = if sum * 2 < all {
+                0
+            } else if sum * 10 < all * 9 {
+                1
+            } else {
+                2
+            };
             class_of.insert(user, class);
             sum += amount;
         }
@@ -88,7 +94,8 @@ impl Profile {
         for class in class_of.values() {
             classes[*class].users += 1;
         }
-        let mut kinds: BTreeMap<(usize, &GroupName, &WorkerRequest, u32, Priority), (TaskSpec, Vec<Span>, u64)> = BTreeMap::new();
+        let mut kinds: BTreeMap<(usize, &GroupName, &WorkerRequest, u32, Priority), (TaskSpec, Vec<Span>, u64)> =
+            BTreeMap::new();
         for task in load.tasks() {
             let spec = &task.spec;
             let class = class_of[&spec.user];
@@ -143,8 +150,7 @@ impl Profile {
             spec.workers = workers;
             kinds.push(Kind { tasks, failed: 0, spec, durations: durations(longer) });
         }
-        let class =
-            |name: &str, users| UserClass { name: name.to_owned(), users, tasks: 100, kinds: kinds.clone() };
+        let class = |name: &str, users| UserClass { name: name.to_owned(), users, tasks: 100, kinds: kinds.clone() };
         Ok(Profile { hours, over: Span::from_ms(WEEK_MS), classes: vec![class("heavy", 4), class("light", 36)] })
     }
 
@@ -190,7 +196,8 @@ impl Profile {
             let in_hour = at.as_ms().rem_euclid(HOUR_MS as i64);
             let rest = HOUR_MS - u64::try_from(in_hour).unwrap_or(0);
             // Tasks in this hour of each week, in units of 2^-32, over the length of the hour.
-            let rate = (u128::from(self.hours[hour(at)]) << 32) * u128::from(WEEK_MS) / u128::from(self.over.as_ms().max(WEEK_MS));
+            let rate = (u128::from(self.hours[hour(at)]) << 32) * u128::from(WEEK_MS)
+                / u128::from(self.over.as_ms().max(WEEK_MS));
             let gain = rate * u128::from(rest) / u128::from(HOUR_MS);
             if gain > left {
                 let wait = left * u128::from(HOUR_MS) / rate;
@@ -255,7 +262,12 @@ mod tests {
             assert!((share(&one, devices) - share(&other, devices)).abs() < 0.02, "{devices}");
         }
         assert!((share(&one, 1) - 0.55).abs() < 0.02);
-        assert!((mean_hours(&one) / mean_hours(&other) - 1.0).abs() < 0.1, "{} {}", mean_hours(&one), mean_hours(&other));
+        assert!(
+            (mean_hours(&one) / mean_hours(&other) - 1.0).abs() < 0.1,
+            "{} {}",
+            mean_hours(&one),
+            mean_hours(&other)
+        );
         let span = |load: &Load| load.last().unwrap().since(load.first().unwrap()).as_ms() as f64;
         assert!((span(&one) / span(&other) - 1.0).abs() < 0.1);
         // Two thirds of the tasks in the working hours.

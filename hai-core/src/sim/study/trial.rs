@@ -243,7 +243,8 @@ fn measure(mut meter: Meter<'_>, counted: &Counted, options: &Options) -> Outcom
         .collect();
     let in_window = meter.measured.time > 0;
     let sums: Sums = if in_window { meter.measured } else { meter.whole };
-    figures.measured = if in_window { (meter.from, meter.last.min(meter.now)) } else { (meter.meters.start(), meter.now) };
+    figures.measured =
+        if in_window { (meter.from, meter.last.min(meter.now)) } else { (meter.meters.start(), meter.now) };
     figures.allocation = percent(sums.held, sums.capacity);
     figures.occupancy = percent(sums.executing, sums.capacity);
     figures.allocation_while_waiting = percent(sums.busy_held, sums.busy_capacity);

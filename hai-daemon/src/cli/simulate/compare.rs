@@ -23,8 +23,7 @@ struct Pair {
 
 fn read(path: &Path) -> Result<Study, CliError> {
     let file = path.display().to_string();
-    let text =
-        std::fs::read_to_string(path).map_err(|source| CliError::File { what: file.clone(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| CliError::File { what: file.clone(), source })?;
     let study: Study = serde_json::from_str(&text).map_err(|error| CliError::BadFile {
         file: file.clone(),
         problem: format!("it is not what `hai simulate --json` prints: {error}"),
@@ -42,7 +41,8 @@ pub(super) fn run(files: &[PathBuf], args: &SimulateArgs, printer: &Printer) -> 
     let (one, other) = (read(a)?, read(b)?);
     write::compared(args, &one, &other)?;
     // The same policy in both, or the only one of each.
-    let mut pairs: Vec<(&str, &str)> = one.policies().into_iter().filter(|name| other.policies().contains(name)).map(|name| (name, name)).collect();
+    let mut pairs: Vec<(&str, &str)> =
+        one.policies().into_iter().filter(|name| other.policies().contains(name)).map(|name| (name, name)).collect();
     if pairs.is_empty() {
         pairs.extend(one.policies().first().copied().zip(other.policies().first().copied()));
     }
@@ -53,7 +53,8 @@ pub(super) fn run(files: &[PathBuf], args: &SimulateArgs, printer: &Printer) -> 
         for shown in &SHOWN {
             let (first, second) = (one.interval(policy, shown.of), other.interval(opposite, shown.of));
             let difference = second.mean - first.mean;
-            let percent = if first.mean == 0.0 { String::new() } else { format!("{:+.1}", 100.0 * difference / first.mean) };
+            let percent =
+                if first.mean == 0.0 { String::new() } else { format!("{:+.1}", 100.0 * difference / first.mean) };
             let tone = match shown.better {
                 Some(Better::Less) if difference < 0.0 => Tone::Good,
                 Some(Better::More) if difference > 0.0 => Tone::Good,

@@ -1,5 +1,6 @@
 //! Reads what is to be played: cluster, trace and policies.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -15,7 +16,7 @@ use hai_core::trace::{Format, Job, TraceError, open};
 use super::SimulateArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::Printer;
-use crate::config::Config;
+use crate::config::{Config, Tasks};
 
 /// Bad lines that are told of when they are left out.
 const BAD_TOLD: usize = 3;
@@ -43,8 +44,8 @@ impl Inputs {
             return config.ok_or_else(|| CliError::Usage("--policy log: the trace is no event log of hai".into()));
         }
         if Path::new(name).extension().is_some_and(|extension| extension == "toml") {
-            let text = std::fs::read_to_string(name)
-                .map_err(|source| CliError::File { what: name.to_owned(), source })?;
+            let text =
+                std::fs::read_to_string(name).map_err(|source| CliError::File { what: name.to_owned(), source })?;
             let config = Config::parse(&text, name).map_err(|errors| bad(name, &errors))?;
             return Ok(config.engine());
         }
@@ -78,6 +79,7 @@ fn bad(file: &str, problem: &dyn std::fmt::Display) -> CliError {
 fn finish(load: Load, args: &SimulateArgs) -> Load {
     let load = if args.from > Span::ZERO || args.until.is_some() { load.window(args.from, args.until) } else { load };
     let load = if args.load == 1000 { load } else { load.denser(args.load) };
+    let load = if args.one_group { load.one_group(&Tasks::default().default_group) } else { load };
     if args.oracle { load.foretold() } else { load }
 }
 
@@ -104,7 +106,7 @@ pub(super) fn read(args: &SimulateArgs, printer: &Printer) -> Result<Inputs, Cli
         read = trace(path, args)?;
         if read.bad_lines > 0 {
             for told in &read.bad_told {
-                printer.remark(format!("left out: {}: {told}", path.display()));
+                printer.warn(format!("left out: {}: {told}", path.display()));
             }
         }
         if read.load.tasks().is_empty() {
@@ -129,13 +131,18 @@ pub(super) fn read(args: &SimulateArgs, printer: &Printer) -> Result<Inputs, Cli
         (None, Some(cluster)) => (cluster, "as in the log".to_owned()),
         (None, None) => return Err(CliError::Usage("say on which cluster with --cluster FILE".into())),
     };
+    let mut cluster = cluster;
+    if args.one_group {
+        cluster.one_group(&Tasks::default().default_group);
+    }
     let cluster = cluster.times(args.size).map_err(|error| bad(&cluster_name, &error))?;
     if cluster.nodes.is_empty() {
         return Err(bad(&cluster_name, &"there is no node in it"));
     }
     if cluster.devices() == 0 {
-        printer.remark(format!("{cluster_name}: there is no device in it; what asks for devices can never start"));
+        printer.warn(format!("{cluster_name}: there is no device in it; what asks for devices can never start"));
     }
+    tell_strangers(&load, &cluster, printer);
     let trace_name = match (&args.trace, args.synthetic) {
         (Some(path), None) => path.display().to_string(),
         (Some(path), Some(count)) => format!("{count} tasks made up after {}", path.display()),
@@ -143,6 +150,29 @@ pub(super) fn read(args: &SimulateArgs, printer: &Printer) -> Result<Inputs, Cli
     };
     let bad_lines = read.bad_lines;
     Ok(Inputs { cluster, cluster_name, trace_name, load: Arc::new(load), profile, bad_lines, log_config: read.config })
+}
+
+/// Says which groups of the work are not in the cluster: what asks for them can never start.
+fn tell_strangers(load: &Load, cluster: &Cluster, printer: &Printer) {
+    let known: BTreeSet<&str> = cluster.nodes.iter().map(|node| node.group.as_str()).collect();
+    let mut strange: BTreeMap<&str, u64> = BTreeMap::new();
+    for task in load.tasks() {
+        if !known.contains(task.spec.group.as_str()) {
+            *strange.entry(task.spec.group.as_str()).or_default() += 1;
+        }
+    }
+    if !strange.is_empty() {
+        let tasks: u64 = strange.values().sum();
+        let names: Vec<&str> = strange.keys().copied().take(5).collect();
+        let more = if strange.len() > names.len() { ", …" } else { "" };
+        let there: Vec<&str> = known.into_iter().take(5).collect();
+        printer.warn(format!(
+            "{tasks} tasks ask for groups that the cluster does not have ({}{more}; it has {}, …): they can never start; \
+             --one-group puts all nodes and tasks into one",
+            names.join(", "),
+            there.join(", ")
+        ));
+    }
 }
 
 /// What a trace gives.

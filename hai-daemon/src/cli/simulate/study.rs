@@ -86,12 +86,8 @@ impl Study {
 /// # Errors
 /// A policy that is none, or a cluster that contradicts itself.
 pub(super) fn play(args: &SimulateArgs, inputs: &Inputs, printer: &Printer) -> Result<Study, CliError> {
-    let options = Options {
-        warm_up: args.warm_up,
-        until: args.end_after,
-        tasks: args.csv.is_some(),
-        ..Options::default()
-    };
+    let options =
+        Options { warm_up: args.warm_up, until: args.end_after, tasks: args.csv.is_some(), ..Options::default() };
     // What is wrong with a policy is said before anything is played.
     let mut by_lot = inputs.profile.is_some() || args.jitter.is_some() || inputs.cluster.faults.any();
     for name in &args.policy {
@@ -100,7 +96,7 @@ pub(super) fn play(args: &SimulateArgs, inputs: &Inputs, printer: &Printer) -> R
     }
     let seeds = if by_lot { args.seeds } else { 1 };
     if seeds < args.seeds {
-        printer.remark("nothing is drawn by lot, so all seeds would be alike: one is played (--jitter, faults, --synthetic or +random draw)");
+        printer.warn("nothing is drawn by lot, so all seeds would be alike: one is played (--jitter, faults, --synthetic or +random draw)");
     }
     let trials: Vec<(&str, u64)> = args
         .policy
@@ -173,6 +169,9 @@ fn asked(args: &SimulateArgs) -> Vec<String> {
     }
     if args.size != 1 {
         words.push(format!("--size {}", args.size));
+    }
+    if args.one_group {
+        words.push("--one-group".to_owned());
     }
     if args.oracle {
         words.push("--oracle".to_owned());

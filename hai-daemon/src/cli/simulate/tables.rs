@@ -93,8 +93,8 @@ pub(crate) fn number(value: f64) -> String {
 /// A mean with its confidence interval, where there is one.
 pub(crate) fn interval(interval: Interval) -> String {
     match interval.half_width {
-        Some(half) => format!("{} ± {}", number(interval.mean), number(half)),
-        None => number(interval.mean),
+        Some(half) if half > 0.0 => format!("{} ± {}", number(interval.mean), number(half)),
+        _ => number(interval.mean),
     }
 }
 

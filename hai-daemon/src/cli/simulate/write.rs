@@ -83,7 +83,17 @@ fn csv(dir: &Path, args: &SimulateArgs, inputs: &Inputs, study: &Study) -> Resul
     let (users, series, tasks) = (dir.join("users.csv"), dir.join("series.csv"), dir.join("tasks.csv"));
     let mut users = Sheet::new(
         &users,
-        &["policy", "seed", "user", "group", "tasks", "jct_mean_s", "waiting_mean_s", "got_device_hours", "due_device_hours"],
+        &[
+            "policy",
+            "seed",
+            "user",
+            "group",
+            "tasks",
+            "jct_mean_s",
+            "waiting_mean_s",
+            "got_device_hours",
+            "due_device_hours",
+        ],
     )?;
     let mut series = Sheet::new(&series, &["policy", "seed", "chart", "unit", "series", "from_s", "span_s", "value"])?;
     #[rustfmt::skip]
