@@ -1,9 +1,10 @@
 //! Who was on which devices when, as rectangles that a little script makes wider, and as a table.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use hai_core::model::{Span, Time};
-use hai_core::sim::study::{Bar, Gantt};
+use hai_core::sim::study::{Bar, Gantt, Outcome};
 
 use super::Column;
 use super::svg::{COLOURS, escape};
@@ -57,7 +58,7 @@ impl GanttView {
         let more = gantt.bars.len().saturating_sub(ROWS);
         Some(GanttView {
             policy: column.name.clone(),
-            svg: draw(gantt, &tops, height, &since),
+            svg: draw(&run.outcome, &tops, height, &since),
             height,
             labels: gantt
                 .nodes
@@ -100,13 +101,18 @@ fn row(gantt: &Gantt, bar: &Bar, since: &dyn Fn(Time) -> String) -> [String; 7] 
     ]
 }
 
-/// The same user has the same colour everywhere on the page; there are more users than colours.
-fn colour(user: &str) -> usize {
-    let sum = user.bytes().fold(5381_usize, |sum, byte| sum.wrapping_mul(33) ^ usize::from(byte));
-    sum % COLOURS
+/// Users have the colours that they have in the chart of devices by user; all others share the last one.
+fn colours(outcome: &Outcome) -> BTreeMap<&str, usize> {
+    let chart = outcome.series.iter().find(|chart| chart.name == "devices_by_user");
+    let names = chart
+        .into_iter()
+        .flat_map(|chart| &chart.series.levels)
+        .filter(|(_, values)| values.iter().any(|value| *value > 0.0));
+    names.map(|(name, _)| name.as_str()).take(COLOURS - 1).enumerate().map(|(at, name)| (name, at)).collect()
 }
 
-fn draw(gantt: &Gantt, tops: &[usize], height: usize, since: &dyn Fn(Time) -> String) -> String {
+fn draw(outcome: &Outcome, tops: &[usize], height: usize, since: &dyn Fn(Time) -> String) -> String {
+    let (gantt, colours) = (&outcome.gantt, colours(outcome));
     let span = gantt.until.since(gantt.from).as_ms().max(1) as f64;
     let x = |at: Time| WIDTH * at.since(gantt.from).as_ms() as f64 / span;
     let mut svg = String::new();
@@ -149,7 +155,7 @@ fn draw(gantt: &Gantt, tops: &[usize], height: usize, since: &dyn Fn(Time) -> St
         let _ = write!(
             svg,
             "<path class=\"b c{}{ended}\" d=\"{path}\"><title>{}</title></path>",
-            colour(&bar.user),
+            colours.get(bar.user.as_str()).copied().unwrap_or(COLOURS - 1),
             lines.join("\n")
         );
     }

@@ -14,9 +14,12 @@ use crate::cli::simulate::Study;
 use crate::cli::simulate::tables::{Better, SHOWN, interval, number};
 use charts::{Drawn, Part};
 use gantt::GanttView;
+use svg::Share;
 
 /// Users in the tables.
 const USERS_SHOWN: usize = 20;
+/// Users in the charts of what was due and got.
+const BARS_SHOWN: usize = 12;
 
 #[derive(Template)]
 #[template(path = "report.html")]
@@ -62,6 +65,8 @@ struct SizeTable {
 /// Users of a policy.
 struct UserTable {
     policy: String,
+    wide: String,
+    narrow: String,
     rows: Vec<UserRow>,
     others: usize,
 }
@@ -132,6 +137,33 @@ fn title(studies: &[(String, &Study)]) -> String {
     }
 }
 
+/// Digits in groups of three, which narrow spaces part.
+fn grouped(text: &str) -> String {
+    let mut out = String::new();
+    let mut digits = String::new();
+    let mut behind_point = false;
+    let flush = |digits: &mut String, out: &mut String, group: bool| {
+        for (at, digit) in digits.chars().enumerate() {
+            if group && at > 0 && digits.len() > 4 && (digits.len() - at).is_multiple_of(3) {
+                out.push('\u{202f}');
+            }
+            out.push(digit);
+        }
+        digits.clear();
+    };
+    for c in text.chars() {
+        if c.is_ascii_digit() {
+            digits.push(c);
+            continue;
+        }
+        flush(&mut digits, &mut out, !behind_point);
+        behind_point = c == '.';
+        out.push(c);
+    }
+    flush(&mut digits, &mut out, !behind_point);
+    out
+}
+
 fn summary(columns: &[Column<'_>]) -> Vec<SummaryRow> {
     let row = |shown: &crate::cli::simulate::tables::Shown| {
         let intervals: Vec<Interval> =
@@ -144,7 +176,7 @@ fn summary(columns: &[Column<'_>]) -> Vec<SummaryRow> {
         };
         // Where all are alike none is best.
         let alike = means.clone().all(|mean| Some(mean) == means.clone().next());
-        let cell = |of: &Interval| Cell { text: interval(*of), best: !alike && Some(of.mean) == best };
+        let cell = |of: &Interval| Cell { text: grouped(&interval(*of)), best: !alike && Some(of.mean) == best };
         SummaryRow { name: shown.name, unit: shown.unit, cells: intervals.iter().map(cell).collect() }
     };
     SHOWN.iter().map(row).collect()
@@ -156,12 +188,12 @@ fn sizes(column: &Column<'_>) -> SizeTable {
         [
             size.devices.clone(),
             size.jct.count.to_string(),
-            number(size.jct.mean),
-            number(size.jct.p50),
-            number(size.jct.p99),
-            number(size.waiting.mean),
-            number(size.waiting.p99),
-            number(size.slowdown.mean),
+            grouped(&number(size.jct.mean)),
+            grouped(&number(size.jct.p50)),
+            grouped(&number(size.jct.p99)),
+            grouped(&number(size.waiting.mean)),
+            grouped(&number(size.waiting.p99)),
+            grouped(&number(size.slowdown.mean)),
         ]
     });
     SizeTable { policy: column.name.clone(), rows: rows.collect() }
@@ -174,11 +206,42 @@ fn users(column: &Column<'_>) -> UserTable {
         user: user.user.clone(),
         group: user.group.clone(),
         tasks: user.tasks,
-        jct: number(user.jct_mean),
-        waiting: number(user.waiting_mean),
-        got: number(user.got),
-        due: number(user.due),
+        jct: grouped(&number(user.jct_mean)),
+        waiting: grouped(&number(user.waiting_mean)),
+        got: grouped(&number(user.got)),
+        due: grouped(&number(user.due)),
         ratio: if user.due > 0.0 { number(user.got / user.due) } else { "–".to_owned() },
     });
-    UserTable { policy: column.name.clone(), rows: rows.collect(), others: all.len().saturating_sub(USERS_SHOWN) }
+    let shares: Vec<Share> = all
+        .iter()
+        .filter(|user| user.due > 0.0)
+        .take(BARS_SHOWN)
+        .map(|user| Share { name: user.user.clone(), got: user.got, due: user.due })
+        .collect();
+    let title = format!("What users got and were due, policy {}", column.name);
+    let draw = |width| svg::shares(&title, "device-hours", &shares, width);
+    UserTable {
+        policy: column.name.clone(),
+        wide: draw(760.0),
+        narrow: draw(360.0),
+        rows: rows.collect(),
+        others: all.len().saturating_sub(USERS_SHOWN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_numbers_are_grouped() {
+        for (text, grouped_text) in [
+            ("530940 ± 83304", "530\u{202f}940 ± 83\u{202f}304"),
+            ("1072", "1072"),
+            ("1234567.1234567", "1\u{202f}234\u{202f}567.1234567"),
+            ("0.0006", "0.0006"),
+        ] {
+            assert_eq!(grouped(text), grouped_text);
+        }
+    }
 }

@@ -289,6 +289,74 @@ impl Plot {
     }
 }
 
+/// A user's bar: what he got, and a mark where what he was due ends.
+pub(super) struct Share {
+    pub(super) name: String,
+    pub(super) got: f64,
+    pub(super) due: f64,
+}
+
+/// One bar for each user.
+pub(super) fn shares(title: &str, unit: &str, rows: &[Share], width: f64) -> String {
+    const LANE: f64 = 22.0;
+    let most = rows.iter().map(|row| row.got.max(row.due)).fold(1e-9, f64::max);
+    let left = (width * 0.24).min(150.0);
+    let (wide, high) = (width - left - 16.0, rows.len() as f64 * LANE);
+    let title = escape(title);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {:.0}\" role=\"img\" aria-label=\"{title}\"><title>{title}</title>",
+        high + 60.0
+    );
+    let (each, mut value) = (step(most, (wide / 80.0).max(2.0)), 0.0);
+    while value <= most * 1.000_001 {
+        let x = left + wide * value / most;
+        let _ = write!(
+            svg,
+            "<path class=\"g\" d=\"M{x:.1} 4v{high:.1}\"/><text class=\"m\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
+            high + 18.0,
+            tick(value)
+        );
+        value += each;
+    }
+    for (at, row) in rows.iter().enumerate() {
+        let y = 6.0 + at as f64 * LANE;
+        let letters = (left / 6.6) as usize;
+        let name: String = if row.name.chars().count() > letters {
+            row.name.chars().take(letters - 1).chain(['…']).collect()
+        } else {
+            row.name.clone()
+        };
+        let _ = write!(
+            svg,
+            "<text class=\"e\" x=\"{:.1}\" y=\"{:.1}\">{}</text><rect class=\"f c0\" x=\"{left:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"14\"><title>got {:.1}, due {:.1}</title></rect><path class=\"l c5\" d=\"M{:.1} {:.1}v20\"/>",
+            left - 6.0,
+            y + 11.0,
+            escape(&name),
+            wide * row.got / most,
+            row.got,
+            row.due,
+            left + wide * row.due / most,
+            y - 3.0
+        );
+    }
+    let y = high + 44.0;
+    let _ = write!(
+        svg,
+        "<rect class=\"f c0\" x=\"{left:.1}\" y=\"{:.1}\" width=\"18\" height=\"10\"/><text x=\"{:.1}\" y=\"{:.1}\">got</text><path class=\"l c5\" d=\"M{:.1} {:.1}v14\"/><text x=\"{:.1}\" y=\"{:.1}\">due</text><text class=\"e t\" x=\"{:.1}\" y=\"{:.1}\">{}</text></svg>",
+        y - 6.0,
+        left + 23.0,
+        y + 3.0,
+        left + 62.0,
+        y - 8.0,
+        left + 69.0,
+        y + 3.0,
+        width - 8.0,
+        y + 3.0,
+        escape(unit)
+    );
+    svg
+}
+
 /// What a chart looks like on its own: the page's colours, light or dark as the reader likes.
 pub(super) const STYLE: &str = include_str!("chart.css");
 

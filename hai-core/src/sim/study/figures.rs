@@ -83,11 +83,11 @@ pub struct Figures {
     pub time_waiting: f64,
     /// Tasks that waited, on average over the measured time.
     pub queue_mean: f64,
-    /// Runs that were told to leave and go on later.
+    /// Runs of all tasks, those of the warm-up included, that were told to leave and go on later.
     pub suspensions: u64,
-    /// Starts, first ones and resumes.
+    /// Starts of all tasks, first ones and resumes.
     pub starts: u64,
-    /// Device-hours that were given out.
+    /// Device-hours that the counted tasks held.
     pub device_hours: f64,
     /// Device-hours of work that was done and lost: since the last checkpoint of runs that left without saving.
     pub lost_device_hours: f64,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{GroupName, Span, TaskSpec, Time, UserName, WorkerRequest};
+use crate::model::{Devices, GroupName, Span, TaskSpec, Time, UserName, WorkerRequest};
 use crate::sim::{SplitMix64, Work};
 use crate::trace::Job;
 
@@ -27,6 +27,21 @@ pub struct Task {
     pub spec: Arc<TaskSpec>,
     /// What is in it.
     pub work: Work,
+}
+
+impl Task {
+    /// What it asks for in thousandths of devices, with all workers; a whole node counts as so many devices, and a part that
+    /// is said in memory as half a device, since what part it is depends on the card.
+    #[must_use]
+    pub fn milli(&self, node_devices: u64) -> u64 {
+        let each = match self.spec.request.devices {
+            Devices::WholeNode => node_devices * 1000,
+            Devices::Count(count) => u64::from(count) * 1000,
+            Devices::Share(milli) => u64::from(milli),
+            Devices::Memory(_) => 500,
+        };
+        each * u64::from(self.spec.workers)
+    }
 }
 
 /// Keeps what many tasks have alike only once.

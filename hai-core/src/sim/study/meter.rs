@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use crate::engine::{Engine, FactError};
 use crate::model::{
-    Decision, Devices, Fact, GroupName, NodeName, NodeSpec, Outcome as Ended, Priority, Round, RunId, Span, TaskId,
-    TaskView, Time,
+    Decision, Fact, GroupName, NodeName, NodeSpec, Outcome as Ended, Priority, Round, RunId, Span, TaskId, TaskView,
+    Time,
 };
 use crate::sim::{Ending, Input, Record, Watch};
 
@@ -97,16 +97,27 @@ pub(super) struct Meter<'a> {
     node_devices: BTreeMap<GroupName, u64>,
     pub(super) measured: Sums,
     pub(super) whole: Sums,
+    /// The same until the last task ended.
+    pub(super) until_last_end: Sums,
     pub(super) rows: Vec<TaskRow>,
     pub(super) last_end: Time,
     pub(super) refused: u64,
     submitted: usize,
     over: usize,
     last_activity: Time,
+    /// Those who wait are not given up before.
+    hope_until: Time,
+    hope: Span,
     next_sample: Time,
     rounds: u64,
     pub(super) broken_off: bool,
     progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
+}
+
+/// How long it can take until what is broken is there again: a repair is at most 45 times as long as the mean.
+fn hope(cluster: &Cluster) -> Span {
+    let repair = cluster.faults.node_repair.max(cluster.faults.device_repair);
+    Span::from_ms(repair.as_ms().saturating_mul(45)).max(GIVEN_UP_AFTER)
 }
 
 fn usable(node: &NodeSpec) -> u64 {
@@ -141,12 +152,15 @@ impl<'a> Meter<'a> {
             node_devices: BTreeMap::new(),
             measured: Sums::default(),
             whole: Sums::default(),
+            until_last_end: Sums::default(),
             rows: Vec::with_capacity(load.tasks().len()),
             last_end: start,
             refused: 0,
             submitted: 0,
             over: 0,
             last_activity: start,
+            hope_until: start + cluster.changes.last().map_or(Span::ZERO, |(at, _)| *at),
+            hope: hope(cluster),
             next_sample: start,
             rounds: 0,
             broken_off: false,
@@ -203,16 +217,9 @@ impl<'a> Meter<'a> {
         (index < self.tasks.len()).then_some(index)
     }
 
-    fn asked(&self, task: &Task) -> u64 {
-        let workers = u64::from(task.spec.workers);
-        let each = match task.spec.request.devices {
-            Devices::WholeNode => self.node_devices.get(&task.spec.group).copied().unwrap_or(0) * 1000,
-            Devices::Count(count) => u64::from(count) * 1000,
-            Devices::Share(milli) => u64::from(milli),
-            // What part of a card it is depends on the card.
-            Devices::Memory(_) => 500,
-        };
-        workers * each
+    /// What a task asks for, in thousandths of devices.
+    pub(super) fn asked(&self, task: &Task) -> u64 {
+        task.milli(self.node_devices.get(&task.spec.group).copied().unwrap_or(0))
     }
 
     fn submitted(&mut self, index: usize) {
@@ -279,10 +286,14 @@ impl<'a> Meter<'a> {
         self.last_activity = self.now;
     }
 
+    fn is_done(&self) -> bool {
+        self.over + usize::try_from(self.refused).unwrap_or(usize::MAX) >= self.load.tasks().len()
+    }
+
     fn is_stuck(&self) -> bool {
         let all = self.load.tasks().len();
         let came = self.submitted + usize::try_from(self.refused).unwrap_or(usize::MAX) >= all;
-        came && self.runs.is_empty() && self.now.since(self.last_activity) > GIVEN_UP_AFTER
+        came && self.runs.is_empty() && self.now.since(self.last_activity.max(self.hope_until)) > self.hope
     }
 
     pub(super) fn row(&mut self, index: usize, record: &Record, ended: Option<Time>, outcome: &str) {
@@ -326,15 +337,9 @@ impl Sums {
 fn who_asks_most(tasks: &[Task], count: usize) -> Vec<String> {
     let mut asked: BTreeMap<&str, u128> = BTreeMap::new();
     for task in tasks {
-        let devices = match task.spec.request.devices {
-            Devices::WholeNode => 8000,
-            Devices::Count(count) => u128::from(count) * 1000,
-            Devices::Share(milli) => u128::from(milli),
-            Devices::Memory(_) => 500,
-        };
         // What never ends would count for all.
         let needs = u128::from(task.work.needs.as_ms().min(1 << 42));
-        *asked.entry(task.spec.user.as_str()).or_default() += devices * u128::from(task.spec.workers) * needs;
+        *asked.entry(task.spec.user.as_str()).or_default() += u128::from(task.milli(8)) * needs;
     }
     let mut sorted: Vec<(&str, u128)> = asked.into_iter().collect();
     sorted.sort_by(|one, other| other.1.cmp(&one.1).then(one.0.cmp(other.0)));
@@ -407,13 +412,11 @@ impl Watch for Meter<'_> {
             }
         }
         self.rounds += 1;
-        let all = self.load.tasks().len();
-        let done = self.over + usize::try_from(self.refused).unwrap_or(usize::MAX) >= all;
-        if done || self.is_stuck() {
+        if self.is_done() || self.is_stuck() {
             return ControlFlow::Break(());
         }
         if self.rounds.is_multiple_of(TELL_EVERY) {
-            let progress = Progress { over: self.over, of: all, at: self.now };
+            let progress = Progress { over: self.over, of: self.load.tasks().len(), at: self.now };
             if (self.progress)(progress).is_break() {
                 self.broken_off = true;
                 return ControlFlow::Break(());
@@ -458,12 +461,14 @@ impl Watch for Meter<'_> {
         self.waits(index, false);
         self.over += 1;
         self.last_end = self.last_end.max(at);
+        self.until_last_end = self.whole;
         self.last_activity = at;
         if let Some(task) = &self.tasks[index] {
             self.shares.asks(task.account, at, 0, task.asked.max(1));
         }
         let outcome = record.outcome.as_ref().map_or("unfinished", Ended::word);
         self.row(index, &record, Some(at), outcome);
-        ControlFlow::Continue(())
+        // Nothing more is to come but faults.
+        if self.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

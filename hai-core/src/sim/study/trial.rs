@@ -162,17 +162,6 @@ impl Lists {
     }
 }
 
-fn devices_milli(task: &Task, node: u64) -> u64 {
-    use crate::model::Devices;
-    let each = match task.spec.request.devices {
-        Devices::WholeNode => node * 1000,
-        Devices::Count(count) => u64::from(count) * 1000,
-        Devices::Share(milli) => u64::from(milli),
-        Devices::Memory(_) => 500,
-    };
-    each * u64::from(task.spec.workers)
-}
-
 fn measure(mut meter: Meter<'_>, counted: &Counted, options: &Options) -> Outcome {
     meter.shares.sample(meter.now);
     for record in &counted.left {
@@ -206,14 +195,13 @@ fn measure(mut meter: Meter<'_>, counted: &Counted, options: &Options) -> Outcom
             _ => figures.unfinished += 1,
         }
         figures.never_started += u64::from(row.started.is_none());
-        // A part of a task's own; the levels over time tell the same of all tasks.
-        let milli = devices_milli(task, 8) as f64;
+        let size = meter.asked(task);
+        let milli = size as f64;
         figures.device_hours += row.device_ms as f64 / MS_PER_HOUR;
         figures.lost_device_hours += milli * row.lost.as_ms() as f64 / MILLI_MS_PER_HOUR;
         figures.loading_device_hours += milli * row.loading.as_ms() as f64 / MILLI_MS_PER_HOUR;
         let Some(ended) = row.ended else { continue };
         all.push(task, row, ended);
-        let size = devices_milli(task, 8);
         if let Some(at) = SIZES.iter().position(|(_, most)| size <= *most) {
             sizes[at].push(task, row, ended);
         }
@@ -242,9 +230,13 @@ fn measure(mut meter: Meter<'_>, counted: &Counted, options: &Options) -> Outcom
         })
         .collect();
     let in_window = meter.measured.time > 0;
-    let sums: Sums = if in_window { meter.measured } else { meter.whole };
-    figures.measured =
-        if in_window { (meter.from, meter.last.min(meter.now)) } else { (meter.meters.start(), meter.now) };
+    let done = if meter.until_last_end.time > 0 && !counted.cut { meter.until_last_end } else { meter.whole };
+    let sums: Sums = if in_window { meter.measured } else { done };
+    figures.measured = if in_window {
+        (meter.from, meter.last.min(meter.now))
+    } else {
+        (meter.meters.start(), if counted.cut { meter.now } else { meter.last_end })
+    };
     figures.allocation = percent(sums.held, sums.capacity);
     figures.occupancy = percent(sums.executing, sums.capacity);
     figures.allocation_while_waiting = percent(sums.busy_held, sums.busy_capacity);
