@@ -8,5 +8,6 @@ pub mod cluster;
 pub mod config;
 pub mod daemon;
 pub mod gpu;
+pub mod report;
 pub mod scheduler;
 pub mod store;

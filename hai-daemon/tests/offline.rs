@@ -1,4 +1,7 @@
-//! What `hai` does without a daemon: deciding about a cluster described in a file.
+//! What `hai` does without a daemon: deciding about a cluster described in a file, and simulating.
+
+#[path = "offline/simulate.rs"]
+mod simulate;
 
 use std::fs;
 use std::io::Write as _;

@@ -16,6 +16,7 @@ mod diff;
 mod entry;
 mod fair;
 mod file;
+mod jobs;
 mod pseudonym;
 mod replay;
 mod words;

@@ -12,7 +12,7 @@ use super::ranking::Ranking;
 use super::seat::Seat;
 use crate::inventory::{Inventory, KindSet, NodeIx, Take, When};
 
-/// So many orders of nodes are kept; what was asked for least lately is forgotten.
+/// So many orders of nodes are kept unless more are asked for; what was asked for least lately is forgotten.
 const RANKINGS_MAX: usize = 64;
 /// So many answers to "would it ever fit" are kept; then all are forgotten.
 const ANSWERS_MAX: usize = 4096;
@@ -46,6 +46,8 @@ pub struct Placer {
     /// Whether a request would ever fit, by its hash and fewest workers.
     answers: BTreeMap<(u64, u32), Answer>,
     uses: u64,
+    /// So many rankings are kept.
+    rankings_max: usize,
 }
 
 /// All nodes as one request likes them; see [`Placer::order`].
@@ -82,7 +84,13 @@ impl Placer {
     /// A placer with this policy.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Placer { policy, rankings: Vec::new(), answers: BTreeMap::new(), uses: 0 }
+        Placer { policy, rankings: Vec::new(), answers: BTreeMap::new(), uses: 0, rankings_max: RANKINGS_MAX }
+    }
+
+    /// The same, which keeps the order of nodes for so many requests, at least for one. Each takes some 12 bytes a node.
+    #[must_use]
+    pub fn remembering(self, requests: usize) -> Self {
+        Placer { rankings_max: requests.max(1), ..self }
     }
 
     /// The policy.
@@ -139,7 +147,7 @@ impl Placer {
         let known = self.rankings.iter().position(|(_, ranking)| ranking.answers(ask, within.when, within.kinds));
         let at = known.unwrap_or_else(|| {
             let new = (0, Ranking::new(ask, within.when, within.kinds));
-            if self.rankings.len() < RANKINGS_MAX {
+            if self.rankings.len() < self.rankings_max {
                 self.rankings.push(new);
                 return self.rankings.len() - 1;
             }

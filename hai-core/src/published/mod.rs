@@ -4,6 +4,13 @@
 //! selection by count); what they share with it (placement policies, inventory, orders) is the engine's own. What differs
 //! between them is a named switch.
 
+pub mod backfill;
+mod compare;
+mod experiment;
 mod figure;
+pub mod helios;
+pub mod muri;
+pub mod openb;
 
+pub use experiment::{Choice, Curve, Experiment, ExperimentError, Files, Knob, Measure, Outcome, Run};
 pub use figure::Figure;

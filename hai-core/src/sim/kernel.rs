@@ -208,8 +208,8 @@ impl<I: Iterator<Item = Input>> Sim<I> {
             self.events.pop();
             self.counts.events += 1;
             match kind {
-                Kind::Left => self.left(run),
-                Kind::Done => self.done(run),
+                Kind::Left => note(self.left(run, watch)),
+                Kind::Done => note(self.done(run, watch)),
                 Kind::Executes => note(self.executes(run, watch)),
                 Kind::Saves => self.saves(run),
             }
@@ -236,9 +236,11 @@ impl<I: Iterator<Item = Input>> Sim<I> {
     }
 
     fn take(&mut self, input: &Input, watch: &mut impl Watch) -> ControlFlow<()> {
+        let mut submitted = None;
         let observed = match input {
             Input::Submit { task, spec, work, .. } => {
                 let task = task.unwrap_or_else(|| self.engine.next_task_id());
+                submitted = Some(task);
                 let fact = Fact::Submitted { task, spec: std::sync::Arc::clone(spec) };
                 let observed = self.engine.observe(self.now, &fact);
                 if let (Ok(_), Some(view)) = (&observed, self.engine.task(task)) {
@@ -250,7 +252,7 @@ impl<I: Iterator<Item = Input>> Sim<I> {
             Input::Fact { fact, .. } => self.engine.observe(self.now, fact),
         };
         match observed {
-            Ok(_) => ControlFlow::Continue(()),
+            Ok(_) => watch.told(self.now, input, submitted),
             Err(why) => watch.refused(input, &why),
         }
     }
@@ -310,20 +312,20 @@ impl<I: Iterator<Item = Input>> Sim<I> {
         self.events.push(Reverse((self.now + delay, Kind::Left, id)));
     }
 
-    fn left(&mut self, id: RunId) {
-        let Some(run) = self.runs.get(id) else { return };
+    fn left(&mut self, id: RunId, watch: &mut impl Watch) -> ControlFlow<()> {
+        let Some(run) = self.runs.get(id) else { return ControlFlow::Continue(()) };
         let exit = match run.leaving {
             Some(Leaving::Lost) => WorkerExit::of(WorkerFate::Lost { reason: "its node is gone".into() }),
             _ => WorkerExit::exited(0).after_signal(),
         };
-        self.end(id, &exit, &exit);
+        self.end(id, &exit, &exit, watch)
     }
 
-    fn done(&mut self, id: RunId) {
-        let Some(run) = self.runs.get(id) else { return };
+    fn done(&mut self, id: RunId, watch: &mut impl Watch) -> ControlFlow<()> {
+        let Some(run) = self.runs.get(id) else { return ControlFlow::Continue(()) };
         // Who was told to leave before is leaving with what it has.
         if run.leaving.is_some() {
-            return;
+            return ControlFlow::Continue(());
         }
         let ends = self.jobs.get(run.task).map_or(Ending::Success, |job| job.work.ends);
         if let Some(job) = self.jobs.get_mut(run.task) {
@@ -332,12 +334,12 @@ impl<I: Iterator<Item = Input>> Sim<I> {
             job.left = if ends == Ending::Failure { job.work.needs } else { Span::ZERO };
         }
         let first = WorkerExit::exited(i32::from(ends == Ending::Failure));
-        self.end(id, &first, &WorkerExit::exited(0));
+        self.end(id, &first, &WorkerExit::exited(0), watch)
     }
 
     /// All workers of a run end.
-    fn end(&mut self, id: RunId, first: &WorkerExit, others: &WorkerExit) {
-        let Some(run) = self.runs.remove(id) else { return };
+    fn end(&mut self, id: RunId, first: &WorkerExit, others: &WorkerExit, watch: &mut impl Watch) -> ControlFlow<()> {
+        let Some(run) = self.runs.remove(id) else { return ControlFlow::Continue(()) };
         if let Some(job) = self.jobs.get_mut(run.task) {
             let ran = run.executes_since.map_or(Span::ZERO, |since| self.now.since(since));
             job.record.ran = job.record.ran + ran;
@@ -350,6 +352,7 @@ impl<I: Iterator<Item = Input>> Sim<I> {
             // A rank that ended before is known to have.
             let _ = self.engine.observe(self.now, &Fact::WorkerEnded { run: id, rank, exit: exit.clone() });
         }
+        self.jobs.get(run.task).map_or(ControlFlow::Continue(()), |job| watch.run_ended(self.now, id, &job.record))
     }
 
     fn executes(&mut self, id: RunId, watch: &mut impl Watch) -> ControlFlow<()> {

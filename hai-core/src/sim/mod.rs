@@ -39,6 +39,7 @@ mod input;
 mod job;
 mod kernel;
 mod random;
+pub mod study;
 mod watch;
 
 pub use input::{Conduct, Ending, Input, Work};

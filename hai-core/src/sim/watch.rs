@@ -61,6 +61,18 @@ pub trait Watch {
         ControlFlow::Continue(())
     }
 
+    /// Something that came from outside was taken in; of a submission, under which number.
+    fn told(&mut self, at: Time, input: &Input, task: Option<TaskId>) -> ControlFlow<()> {
+        let _ = (at, input, task);
+        ControlFlow::Continue(())
+    }
+
+    /// A run is over and has left its place; what its task comes to so far.
+    fn run_ended(&mut self, at: Time, run: RunId, record: &Record) -> ControlFlow<()> {
+        let _ = (at, run, record);
+        ControlFlow::Continue(())
+    }
+
     /// A task is over.
     fn ended(&mut self, task: &TaskView, record: Record) -> ControlFlow<()> {
         let _ = (task, record);

@@ -38,6 +38,18 @@ impl<R: Read> Table<R> {
         Ok(Table { rows, columns, record: csv::StringRecord::new() })
     }
 
+    /// The column names, as they stand.
+    #[must_use]
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// Whether there is such a column.
+    #[must_use]
+    pub fn has(&self, column: &str) -> bool {
+        self.columns.iter().any(|name| name == column)
+    }
+
     /// The next row; `None` at the end.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use hai_core::model::{GroupName, ModelName, Priority, RunId, TaskId, TeamName, U
 use super::ask::{When, when};
 use super::history::{AuditArgs, LogCommand};
 use super::replay::ReplayArgs;
+use super::reproduce::ReproduceArgs;
 use super::submit::SubmitArgs;
 use super::teams::TeamsCommand;
 use crate::api::wire::{Limit, OutcomeWord, Role};
@@ -148,6 +149,10 @@ pub enum Command {
     },
     /// Decide a log anew and name the first difference, or tell what a change would have made of it; needs no daemon
     Replay(ReplayArgs),
+    /// Play a trace on a cluster under several policies, and compare; needs no daemon
+    Simulate(Box<super::simulate::SimulateArgs>),
+    /// Play published experiments of others on public traces, and tell ours beside theirs; needs no daemon
+    Reproduce(ReproduceArgs),
     /// Add up device-hours used, lost and due, by user; with --entries list who did what, when and why
     Audit(AuditArgs),
     /// Remember a daemon's address and your token, once the daemon has accepted them

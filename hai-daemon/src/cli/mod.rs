@@ -18,6 +18,8 @@ pub mod output;
 pub mod plan;
 pub mod preview;
 pub mod replay;
+pub mod reproduce;
+pub mod simulate;
 pub mod submit;
 mod tasks;
 mod teams;
@@ -70,6 +72,8 @@ fn run(args: &HaiArgs, environment: &Environment) -> Result<ExitCode, CliError> 
             .map_err(|source| CliError::File { what: format!("man pages in {}", dir.display()), source })?,
         Command::Plan(args) => plan::run(args, &printer)?,
         Command::Replay(args) => return replay::run(args, &printer),
+        Command::Simulate(args) => return simulate::run(args, &printer),
+        Command::Reproduce(args) => return reproduce::run(args, &printer),
         Command::Init => init::run(&args.access, environment, &printer)?,
         command => {
             let client = Client::new(Access::find(&args.access, environment)?);
@@ -108,7 +112,13 @@ fn ask(command: &Command, client: &Client, printer: &Printer) -> Result<ExitCode
         // `run` has done these, which need no daemon.
         Command::Log { command: LogCommand::Export(args) } => history::export(args, client)?,
         Command::Audit(args) => history::audit(args, client, printer)?,
-        Command::Completions { .. } | Command::Man { .. } | Command::Init | Command::Replay(_) | Command::Plan(_) => {}
+        Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::Init
+        | Command::Replay(_)
+        | Command::Simulate(_)
+        | Command::Plan(_)
+        | Command::Reproduce(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

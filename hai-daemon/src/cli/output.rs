@@ -100,6 +100,13 @@ impl Printer {
         }
     }
 
+    /// Something that people should know before they trust what is printed; on standard error, whoever reads.
+    pub fn warn(&self, text: impl std::fmt::Display) {
+        let style = if self.colours { Tone::Waiting.style() } else { Style::new() };
+        // A warning that can not be printed is no loss of what was asked for.
+        let _ = writeln!(io::stderr().lock(), "{style}note:{style:#} {text}");
+    }
+
     /// The text in its colour.
     #[must_use]
     pub fn toned(&self, text: &str, tone: Tone) -> String {

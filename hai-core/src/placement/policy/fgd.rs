@@ -11,10 +11,10 @@
 //! crosses each hundredth.
 
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::{SCORE_MAX, Scorer, cpu_milli_asked, of_percent};
-use crate::inventory::{MILLI_PER_DEVICE, Make, bits, narrow};
+use crate::inventory::{Inventory, MILLI_PER_DEVICE, Make, Node, Room, bits, narrow};
 use crate::model::{Devices, WorkerRequest};
 use crate::placement::{Card, Seat};
 
@@ -46,28 +46,77 @@ pub struct Typical {
 /// Takes the node, and for a part the device, where the expected fragmentation grows the least.
 #[derive(Clone, Debug, Default)]
 pub struct Fgd {
-    typical: Vec<Typical>,
+    classes: Vec<Class>,
+    /// What classes want of the kind of their devices, each wish once.
+    wishes: Vec<WorkerRequest>,
     weight: i128,
 }
 
-/// What is left of each device, in thousandths; devices that can not be had at all have nothing left.
-type Lefts = SmallVec<[(u8, u32); 8]>;
+/// A class of work, as far as fragmentation is about it.
+#[derive(Clone, Copy, Debug)]
+struct Class {
+    weight: u32,
+    cpu_milli: u32,
+    devices: Devices,
+    /// Its place in the list of wishes.
+    wish: usize,
+}
+
+/// What is left of a device, in thousandths; of devices that can not be had at all nothing is.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    device: u8,
+    milli: u32,
+}
+
+type Lefts = SmallVec<[Left; 8]>;
+
+/// A place as the classes see it.
+struct Sight<'a> {
+    make: &'a Make,
+    lefts: Lefts,
+    /// For each wish the devices of kinds that will do, one bit each.
+    usable: SmallVec<[u64; 4]>,
+}
+
+/// Devices of which a class could have what it needs, and what is left of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    count: usize,
+    milli: u64,
+}
 
 impl Fgd {
     /// Fragmentation as this work would see it.
     #[must_use]
     pub fn new(typical: Vec<Typical>) -> Self {
-        let weight = typical.iter().map(|class| i128::from(class.weight)).sum();
-        Fgd { typical, weight }
+        let mut fgd = Fgd { classes: Vec::new(), wishes: Vec::new(), weight: 0 };
+        for Typical { request, weight } in typical {
+            let (cpu_milli, devices) = (request.cpu_milli, request.devices);
+            // What a wish for kinds leaves aside is made alike.
+            let devices_alike = match devices {
+                Devices::Memory(_) => devices,
+                Devices::Share(_) => Devices::Share(MILLI_PER_DEVICE),
+                Devices::WholeNode | Devices::Count(_) => Devices::Count(0),
+            };
+            let wish = WorkerRequest { devices: devices_alike, cpu_milli: 0, memory_mib: 0, ..request };
+            let at = fgd.wishes.iter().position(|known| *known == wish).unwrap_or(fgd.wishes.len());
+            if at == fgd.wishes.len() {
+                fgd.wishes.push(wish);
+            }
+            fgd.classes.push(Class { weight, cpu_milli, devices, wish: at });
+            fgd.weight += i128::from(weight);
+        }
+        fgd
     }
 
     /// The classes that make up at least 95 of 100 of what was submitted, the most frequent first: what the authors take
-    /// as the expected work. Equally frequent classes stand in descending order of their requests.
+    /// as the expected work. Equally frequent classes stay in the order in which they were given.
     #[must_use]
     pub fn typical(submitted: impl IntoIterator<Item = (WorkerRequest, u32)>) -> Vec<Typical> {
         let mut classes: Vec<Typical> =
             submitted.into_iter().map(|(request, weight)| Typical { request, weight }).collect();
-        classes.sort_by(|a, b| (b.weight, &b.request).cmp(&(a.weight, &a.request)));
+        classes.sort_by_key(|class| std::cmp::Reverse(class.weight));
         let total: u64 = classes.iter().map(|class| u64::from(class.weight)).sum();
         let mut sum = 0_u64;
         let enough = classes.iter().position(|class| {
@@ -78,16 +127,36 @@ impl Fgd {
         classes
     }
 
-    /// The fragmentation of a node, in thousandths of a device, times the sum of all weights.
-    fn fragmentation(&self, usable: &[u64], make: &Make, lefts: &Lefts, cpu_milli: u64) -> i128 {
-        let idle: i128 = lefts.iter().map(|&(_, left)| i128::from(left)).sum();
-        let classes = self.typical.iter().zip(usable);
-        let satisfied: i128 = classes
-            .map(|(class, &usable)| {
-                i128::from(class.weight) * satisfied(&class.request, usable, make, lefts, cpu_milli)
-            })
-            .sum();
-        self.weight * idle - satisfied
+    /// The sum of all weights.
+    #[must_use]
+    pub fn weight(&self) -> i128 {
+        self.weight
+    }
+
+    /// The fragmentation of a node with so much room, in thousandths of a device, times the sum of all weights.
+    #[must_use]
+    pub fn fragmentation(&self, inventory: &Inventory, node: &Node, room: &Room) -> i128 {
+        let sight = self.sight(inventory, inventory.make_of(node), room);
+        let idle: i128 = sight.lefts.iter().map(|left| i128::from(left.milli)).sum();
+        let satisfied = self.classes.iter().filter(|class| class.cpu_milli <= room.cpu_milli).map(|class| {
+            let sum = sight.sum(class, u64::MAX);
+            i128::from(class.weight) * i128::from(class.satisfied(sum, sight.make))
+        });
+        self.weight * idle - satisfied.sum::<i128>()
+    }
+
+    fn sight<'a>(&self, inventory: &Inventory, make: &'a Make, room: &Room) -> Sight<'a> {
+        let whole = bits(room.devices).map(|device| Left { device, milli: MILLI_PER_DEVICE });
+        let mut lefts: Lefts = whole.collect();
+        if !room.shared().is_empty() {
+            lefts.extend(room.shared().iter().map(|shared| Left { device: shared.device, milli: shared.left(0).0 }));
+            lefts.sort_unstable_by_key(|left| left.device);
+        }
+        let usable = self.wishes.iter().map(|wish| {
+            let kinds = make.kinds().iter().filter(|(kind, _)| inventory.catalogue().kind(*kind).suits(wish));
+            kinds.fold(0, |mask, (_, devices)| mask | devices)
+        });
+        Sight { make, lefts, usable: usable.collect() }
     }
 
     /// How good it is that fragmentation falls by `gain`, in hundredths.
@@ -102,32 +171,84 @@ impl Fgd {
 
     /// The hundredths of the best device for a part, or of the node for all else, and that device.
     fn best(&self, seat: &Seat<'_>) -> (u64, Option<Card>) {
-        let mut lefts: Lefts = bits(seat.room.devices).map(|device| (device, MILLI_PER_DEVICE)).collect();
-        lefts.extend(seat.room.shared().iter().map(|shared| (shared.device, shared.left(0).0)));
-        lefts.sort_unstable();
-        let usable: SmallVec<[u64; 48]> = self.typical.iter().map(|class| usable(seat, &class.request)).collect();
-        let cpu_milli = u64::from(seat.room.cpu_milli);
-        let before = self.fragmentation(&usable, seat.make, &lefts, cpu_milli);
-        let cpu_milli = cpu_milli.saturating_sub(cpu_milli_asked(seat));
-        if !seat.ask.request().devices.is_part() {
-            let taken = seat.take(None).map_or(0, |take| take.devices);
-            lefts.retain(|(device, _)| taken & (1 << *device) == 0);
-            return (self.percent(before - self.fragmentation(&usable, seat.make, &lefts, cpu_milli)), None);
+        let sight = self.sight(seat.inventory, seat.make, seat.room);
+        let cpu_before = u64::from(seat.room.cpu_milli);
+        let cpu_after = cpu_before.saturating_sub(cpu_milli_asked(seat));
+        if seat.ask.request().devices.is_part() {
+            return self.best_card(seat, &sight, cpu_before, cpu_after);
         }
-        let mut cards: SmallVec<[Card; 8]> = seat.cards().collect();
-        cards.sort_by_key(|card| (card.liking, card.device));
-        let mut best: (u64, Option<Card>) = (0, None);
-        for (at, card) in cards.iter().enumerate() {
-            // Devices of one kind with as much left are as good as each other.
-            let alike = |other: &Card| Card { device: card.device, ..*other } == *card;
-            if cards[..at].iter().any(|other| alike(other) && kinds_alike(&usable, other.device, card.device)) {
+        let taken = seat.take(None).map_or(0, |take| take.devices);
+        let idle =
+            sight.lefts.iter().filter(|left| taken & (1 << left.device) != 0).map(|left| left.milli).sum::<u32>();
+        // What is satisfied less afterwards; what is no more idle is no fragment either.
+        let mut lost = 0_i128;
+        for class in &self.classes {
+            let cpu_milli = u64::from(class.cpu_milli);
+            if cpu_milli > cpu_before {
                 continue;
             }
-            let mut after = lefts.clone();
-            for (_, left) in after.iter_mut().filter(|(device, _)| *device == card.device) {
-                *left = left.saturating_sub(card.takes.milli);
+            let before = class.satisfied(sight.sum(class, u64::MAX), sight.make);
+            let after = if cpu_milli > cpu_after {
+                0
+            } else if taken == 0 {
+                before
+            } else {
+                class.satisfied(sight.sum(class, !taken), sight.make)
+            };
+            lost += i128::from(class.weight) * i128::from(before - after);
+        }
+        (self.percent(self.weight * i128::from(idle) - lost), None)
+    }
+
+    fn best_card(&self, seat: &Seat<'_>, sight: &Sight<'_>, cpu_before: u64, cpu_after: u64) -> (u64, Option<Card>) {
+        let mut cards: SmallVec<[Card; 8]> = seat.cards().collect();
+        cards.sort_by_key(|card| (card.liking, card.device));
+        // Devices of one kind with as much left are as good as each other: the first stands for all.
+        let alike = |a: &Card, b: &Card| Card { device: a.device, ..*b } == *a && sight.sees_alike(a.device, b.device);
+        let mut kept = 0;
+        for at in 0..cards.len() {
+            if !cards[..kept].iter().any(|card| alike(card, &cards[at])) {
+                cards[kept] = cards[at];
+                kept += 1;
             }
-            let percent = self.percent(before - self.fragmentation(&usable, seat.make, &after, cpu_milli));
+        }
+        cards.truncate(kept);
+        let mut lost: SmallVec<[i128; 8]> = smallvec![0; cards.len()];
+        for class in &self.classes {
+            let cpu_milli = u64::from(class.cpu_milli);
+            if cpu_milli > cpu_before {
+                continue;
+            }
+            let all = sight.sum(class, u64::MAX);
+            let before = class.satisfied(all, sight.make);
+            if before == 0 {
+                // A part that is given out satisfies nobody who was not satisfied before.
+                continue;
+            }
+            let weight = i128::from(class.weight);
+            if cpu_milli > cpu_after {
+                lost.iter_mut().for_each(|lost| *lost += weight * i128::from(before));
+                continue;
+            }
+            let usable = sight.usable[class.wish];
+            for (lost, card) in lost.iter_mut().zip(&cards) {
+                let need = class.need(sight.make, card.device);
+                if usable & (1 << card.device) == 0 || card.milli < need {
+                    continue;
+                }
+                let left = card.milli.saturating_sub(card.takes.milli);
+                let sum = if left >= need {
+                    Sum { count: all.count, milli: all.milli - u64::from(card.milli - left) }
+                } else {
+                    Sum { count: all.count - 1, milli: all.milli - u64::from(card.milli) }
+                };
+                *lost += weight * i128::from(before - class.satisfied(sum, sight.make));
+            }
+        }
+        let mut best: (u64, Option<Card>) = (0, None);
+        for (card, lost) in cards.iter().zip(lost) {
+            let taken = card.takes.milli.min(card.milli);
+            let percent = self.percent(self.weight * i128::from(taken) - lost);
             let better = best.1.is_none_or(|best_card| best_card.liking == card.liking && percent > best.0);
             if better {
                 best = (percent, Some(*card));
@@ -137,46 +258,49 @@ impl Fgd {
     }
 }
 
-/// Whether all classes think the same of two devices.
-fn kinds_alike(usable: &[u64], a: u8, b: u8) -> bool {
-    usable.iter().all(|mask| (mask >> a) & 1 == (mask >> b) & 1)
-}
-
-/// The devices of a seat's node that are of a kind that will do for a class, one bit each.
-fn usable(seat: &Seat<'_>, request: &WorkerRequest) -> u64 {
-    let kinds = seat.make.kinds().iter();
-    kinds
-        .filter(|(kind, _)| seat.inventory.catalogue().kind(*kind).suits(request))
-        .fold(0, |mask, (_, devices)| mask | devices)
-}
-
-/// What of a node's idle devices a class could use, in thousandths.
-fn satisfied(request: &WorkerRequest, usable: u64, make: &Make, lefts: &Lefts, cpu_milli: u64) -> i128 {
-    if u64::from(request.cpu_milli) > cpu_milli {
-        return 0;
-    }
-    let need = |device: u8| match request.devices {
-        Devices::Share(milli) => milli,
-        Devices::Memory(mib) => {
-            let milli =
-                u64::from(narrow(mib)) * u64::from(MILLI_PER_DEVICE) / u64::from(make.memory_mib(device).max(1));
-            u32::try_from(milli.max(1)).unwrap_or(u32::MAX)
-        }
-        Devices::WholeNode | Devices::Count(_) => MILLI_PER_DEVICE,
-    };
-    let (mut count, mut sum) = (0, 0);
-    for &(device, left) in lefts {
-        if usable & (1 << device) != 0 && left >= need(device) {
-            count += 1;
-            sum += i128::from(left);
+impl Class {
+    /// The least that must be left of a device, in thousandths.
+    fn need(&self, make: &Make, device: u8) -> u32 {
+        match self.devices {
+            Devices::Share(milli) => milli,
+            Devices::Memory(mib) => {
+                let milli =
+                    u64::from(narrow(mib)) * u64::from(MILLI_PER_DEVICE) / u64::from(make.memory_mib(device).max(1));
+                u32::try_from(milli.max(1)).unwrap_or(u32::MAX)
+            }
+            Devices::WholeNode | Devices::Count(_) => MILLI_PER_DEVICE,
         }
     }
-    let enough = match request.devices {
-        Devices::Count(0) => false,
-        Devices::WholeNode => count == make.len(),
-        devices => count >= devices.count() as usize,
-    };
-    if enough { sum } else { 0 }
+
+    /// What of idle devices it could use, in thousandths, if there are processors for it.
+    fn satisfied(&self, sum: Sum, make: &Make) -> u64 {
+        let enough = match self.devices {
+            Devices::Count(0) => false,
+            Devices::WholeNode => sum.count == make.len(),
+            devices => sum.count >= devices.count() as usize,
+        };
+        if enough { sum.milli } else { 0 }
+    }
+}
+
+impl Sight<'_> {
+    /// The devices among `devices` that the class could use.
+    fn sum(&self, class: &Class, devices: u64) -> Sum {
+        let mask = self.usable[class.wish] & devices;
+        let mut sum = Sum::default();
+        for left in &self.lefts {
+            if mask & (1 << left.device) != 0 && left.milli >= class.need(self.make, left.device) {
+                sum.count += 1;
+                sum.milli += u64::from(left.milli);
+            }
+        }
+        sum
+    }
+
+    /// Whether all classes think the same of two devices.
+    fn sees_alike(&self, a: u8, b: u8) -> bool {
+        self.usable.iter().all(|mask| (mask >> a) & 1 == (mask >> b) & 1)
+    }
 }
 
 impl Scorer for Fgd {

@@ -1,0 +1,474 @@
+//! Watches a simulation and measures it.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use crate::engine::{Engine, FactError};
+use crate::model::{
+    Decision, Fact, GroupName, NodeName, NodeSpec, Outcome as Ended, Priority, Round, RunId, Span, TaskId, TaskView,
+    Time,
+};
+use crate::sim::{Ending, Input, Record, Watch};
+
+use super::cluster::Cluster;
+use super::figures::TaskRow;
+use super::gantt::Drawer;
+use super::load::{Load, Task};
+use super::series::Meters;
+use super::shares::Shares;
+use super::trial::{Options, Progress};
+
+/// What is measured over time, by number of its level.
+pub(super) mod level {
+    pub(crate) const CAPACITY: usize = 0;
+    pub(crate) const HELD: usize = 1;
+    pub(crate) const EXECUTING: usize = 2;
+    pub(crate) const WAITING: usize = 3;
+    pub(crate) const WAITING_DEVICES: usize = 4;
+    pub(crate) const RUNNING: usize = 5;
+    pub(crate) const SUSPENSIONS: usize = 6;
+    pub(crate) const LOST: usize = 7;
+    pub(crate) const LOADING: usize = 8;
+    /// One for each fixed priority.
+    pub(crate) const PRIORITIES: usize = 9;
+    /// One for each user that is shown by name, then one for all others.
+    pub(crate) const USERS: usize = PRIORITIES + 8;
+}
+
+/// How long nothing may run and nothing come before those who still wait are given up.
+const GIVEN_UP_AFTER: Span = Span::from_mins(2 * 24 * 60);
+/// How often people are told how far it is.
+const TELL_EVERY: u64 = 512;
+
+/// What is remembered of a task.
+#[derive(Clone, Debug)]
+struct Tasked {
+    account: usize,
+    /// Thousandths of devices with all workers.
+    asked: u64,
+    user_level: usize,
+    /// What it would take on its user's share, in milliseconds.
+    ideal: f64,
+    waits: bool,
+    promised: bool,
+    lost: Span,
+    loading: Span,
+    ran_before: bool,
+}
+
+/// What is remembered of a run.
+#[derive(Clone, Debug)]
+struct Running {
+    task: usize,
+    milli: u64,
+    executes: bool,
+    priority_level: usize,
+    bars: Vec<usize>,
+    why: Option<String>,
+}
+
+/// Sums over the measured time, or over all of it, in thousandths times milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sums {
+    pub(super) time: u128,
+    pub(super) capacity: u128,
+    pub(super) held: u128,
+    pub(super) executing: u128,
+    pub(super) waiting: u128,
+    pub(super) busy_time: u128,
+    pub(super) busy_capacity: u128,
+    pub(super) busy_held: u128,
+}
+
+/// Measures.
+pub(super) struct Meter<'a> {
+    pub(super) load: &'a Load,
+    pub(super) now: Time,
+    /// What counts, and when work stops coming.
+    pub(super) from: Time,
+    pub(super) last: Time,
+    pub(super) meters: Meters,
+    pub(super) shares: Shares,
+    pub(super) drawer: Drawer,
+    pub(super) users_shown: Vec<String>,
+    tasks: Vec<Option<Tasked>>,
+    runs: BTreeMap<RunId, Running>,
+    node_capacity: BTreeMap<NodeName, (GroupName, u64)>,
+    node_devices: BTreeMap<GroupName, u64>,
+    pub(super) measured: Sums,
+    pub(super) whole: Sums,
+    /// The same until the last task ended.
+    pub(super) until_last_end: Sums,
+    pub(super) rows: Vec<TaskRow>,
+    pub(super) last_end: Time,
+    pub(super) refused: u64,
+    submitted: usize,
+    over: usize,
+    last_activity: Time,
+    /// Those who wait are not given up before.
+    hope_until: Time,
+    hope: Span,
+    next_sample: Time,
+    rounds: u64,
+    pub(super) broken_off: bool,
+    progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
+}
+
+/// How long it can take until what is broken is there again: a repair is at most 45 times as long as the mean.
+fn hope(cluster: &Cluster) -> Span {
+    let repair = cluster.faults.node_repair.max(cluster.faults.device_repair);
+    Span::from_ms(repair.as_ms().saturating_mul(45)).max(GIVEN_UP_AFTER)
+}
+
+fn usable(node: &NodeSpec) -> u64 {
+    let healthy = node.devices.iter().filter(|device| device.health.is_healthy()).count() as u64;
+    if node.ready { healthy * 1000 } else { 0 }
+}
+
+impl<'a> Meter<'a> {
+    pub(super) fn new(
+        cluster: &Cluster,
+        load: &'a Load,
+        options: &Options,
+        progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Self {
+        let start = load.first().unwrap_or(Time::ZERO);
+        let last = load.last().unwrap_or(start);
+        let from = start + options.warm_up;
+        let width = Span::from_ms((last.since(start).as_ms() / 240).max(1000));
+        let users_shown = who_asks_most(load.tasks(), options.users_shown);
+        let mut meter = Meter {
+            load,
+            now: start,
+            from,
+            last,
+            meters: Meters::new(start, width, level::USERS + users_shown.len() + 1),
+            shares: Shares::new(start),
+            drawer: Drawer::new(cluster, from, options.gantt),
+            users_shown,
+            tasks: vec![None; load.tasks().len()],
+            runs: BTreeMap::new(),
+            node_capacity: BTreeMap::new(),
+            node_devices: BTreeMap::new(),
+            measured: Sums::default(),
+            whole: Sums::default(),
+            until_last_end: Sums::default(),
+            rows: Vec::with_capacity(load.tasks().len()),
+            last_end: start,
+            refused: 0,
+            submitted: 0,
+            over: 0,
+            last_activity: start,
+            hope_until: start + cluster.changes.last().map_or(Span::ZERO, |(at, _)| *at),
+            hope: hope(cluster),
+            next_sample: start,
+            rounds: 0,
+            broken_off: false,
+            progress,
+        };
+        for node in &cluster.nodes {
+            let most = meter.node_devices.entry(node.group.clone()).or_default();
+            *most = (*most).max(node.devices.len() as u64);
+            meter.set_node(node);
+        }
+        meter.next_sample = meter.meters.next_boundary();
+        meter
+    }
+
+    fn set_node(&mut self, node: &NodeSpec) {
+        let capacity = usable(node);
+        let before = self.node_capacity.insert(node.name.clone(), (node.group.clone(), capacity));
+        if let Some((group, less)) = before {
+            let group = self.shares.group(&group);
+            self.shares.groups[group].capacity -= less;
+            self.meters.take(level::CAPACITY, less);
+        }
+        let group = self.shares.group(&node.group);
+        self.shares.groups[group].capacity += capacity;
+        self.meters.add(level::CAPACITY, capacity);
+    }
+
+    /// Time moves on: everything that lasts is added up.
+    pub(super) fn advance(&mut self, to: Time) {
+        while self.now < to {
+            let until = self.next_sample.min(to);
+            self.stretch(until);
+            if until == self.next_sample {
+                self.shares.sample(until);
+                self.next_sample = self.meters.next_boundary();
+            }
+        }
+    }
+
+    fn stretch(&mut self, to: Time) {
+        let levels = [level::CAPACITY, level::HELD, level::EXECUTING, level::WAITING, level::WAITING_DEVICES];
+        let levels = levels.map(|level| u128::from(self.meters.level(level)));
+        self.whole.add(levels, to.since(self.now));
+        let (begin, end) = (self.now.max(self.from), to.min(self.last));
+        if begin < end {
+            self.measured.add(levels, end.since(begin));
+        }
+        self.meters.advance(to);
+        self.now = to;
+    }
+
+    fn index(&self, task: TaskId) -> Option<usize> {
+        let index = usize::try_from(task.0).ok()?.checked_sub(1)?;
+        (index < self.tasks.len()).then_some(index)
+    }
+
+    /// What a task asks for, in thousandths of devices.
+    pub(super) fn asked(&self, task: &Task) -> u64 {
+        task.milli(self.node_devices.get(&task.spec.group).copied().unwrap_or(0))
+    }
+
+    fn submitted(&mut self, index: usize) {
+        let task = &self.load.tasks()[index];
+        let asked = self.asked(task);
+        let account = self.shares.account(&task.spec.user, &task.spec.group);
+        // Work on processors alone makes its user active too.
+        self.shares.asks(account, self.now, asked.max(1), 0);
+        let group = &self.shares.groups[self.shares.accounts[account].group];
+        let share = group.capacity as f64 / group.active.max(1) as f64;
+        let slower = if share > 0.0 { (asked as f64 / share).max(1.0) } else { 1.0 };
+        let ideal = task.work.needs.as_ms() as f64 * slower;
+        let shown = self.users_shown.iter().position(|user| user == task.spec.user.as_str());
+        self.tasks[index] = Some(Tasked {
+            account,
+            asked,
+            user_level: level::USERS + shown.unwrap_or(self.users_shown.len()),
+            ideal,
+            waits: false,
+            promised: false,
+            lost: Span::ZERO,
+            loading: Span::ZERO,
+            ran_before: false,
+        });
+        self.waits(index, true);
+    }
+
+    fn waits(&mut self, index: usize, waits: bool) {
+        let Some(task) = &mut self.tasks[index] else { return };
+        if std::mem::replace(&mut task.waits, waits) == waits {
+            return;
+        }
+        if waits {
+            self.meters.add(level::WAITING, 1);
+            self.meters.add(level::WAITING_DEVICES, task.asked);
+        } else {
+            self.meters.take(level::WAITING, 1);
+            self.meters.take(level::WAITING_DEVICES, task.asked);
+        }
+    }
+
+    fn start(&mut self, task: TaskId, run: RunId, placement: &crate::model::Placement, by: Priority, entitled: bool) {
+        let Some(index) = self.index(task) else { return };
+        self.waits(index, false);
+        let Some(tasked) = &mut self.tasks[index] else { return };
+        let promised = std::mem::take(&mut tasked.promised);
+        let resumes = std::mem::replace(&mut tasked.ran_before, true);
+        let milli = placement.device_milli();
+        let priority_level = level::PRIORITIES
+            + Priority::LEVELS.iter().position(|level| *level == by).unwrap_or(Priority::LEVELS.len() - 1);
+        let mut bars = Vec::new();
+        if self.drawer.wants(self.now) {
+            let first = if resumes { "it went on" } else { "it began" };
+            let how = if entitled { "within its right" } else { "on what others left idle" };
+            let room = if promised { ", in the place that others had left for it" } else { "" };
+            bars = self.drawer.began(self.now, placement, task.0, &format!("{first} {how} at {by}{room}"));
+        }
+        for level in [level::HELD, priority_level, tasked.user_level] {
+            self.meters.add(level, milli);
+        }
+        self.meters.add(level::RUNNING, 1);
+        self.shares.holds(tasked.account, self.now, milli, 0);
+        self.runs.insert(run, Running { task: index, milli, executes: false, priority_level, bars, why: None });
+        self.last_activity = self.now;
+    }
+
+    fn is_done(&self) -> bool {
+        self.over + usize::try_from(self.refused).unwrap_or(usize::MAX) >= self.load.tasks().len()
+    }
+
+    fn is_stuck(&self) -> bool {
+        let all = self.load.tasks().len();
+        let came = self.submitted + usize::try_from(self.refused).unwrap_or(usize::MAX) >= all;
+        came && self.runs.is_empty() && self.now.since(self.last_activity.max(self.hope_until)) > self.hope
+    }
+
+    pub(super) fn row(&mut self, index: usize, record: &Record, ended: Option<Time>, outcome: &str) {
+        let submit = self.load.tasks()[index].submit;
+        if submit < self.from {
+            return;
+        }
+        let ideal = self.tasks[index].as_ref().map_or(0.0, |task| task.ideal).max(1.0);
+        self.rows.push(TaskRow {
+            index,
+            started: record.started_at,
+            ended,
+            outcome: outcome.to_owned(),
+            suspensions: record.suspensions,
+            ran: record.ran,
+            lost: record.lost,
+            loading: record.loading,
+            device_ms: record.device_ms,
+            fairness: ended.map_or(0.0, |at| at.since(submit).as_ms() as f64 / ideal),
+        });
+    }
+}
+
+impl Sums {
+    fn add(&mut self, [capacity, held, executing, waiting, waiting_devices]: [u128; 5], span: Span) {
+        let span = u128::from(span.as_ms());
+        self.time += span;
+        self.capacity += capacity * span;
+        self.held += held * span;
+        self.executing += executing * span;
+        self.waiting += waiting * span;
+        if waiting_devices > 0 {
+            self.busy_time += span;
+            self.busy_capacity += capacity * span;
+            self.busy_held += held * span;
+        }
+    }
+}
+
+/// The users whose tasks ask for the most devices times time, the greatest first.
+fn who_asks_most(tasks: &[Task], count: usize) -> Vec<String> {
+    let mut asked: BTreeMap<&str, u128> = BTreeMap::new();
+    for task in tasks {
+        // What never ends would count for all.
+        let needs = u128::from(task.work.needs.as_ms().min(1 << 42));
+        *asked.entry(task.spec.user.as_str()).or_default() += u128::from(task.milli(8)) * needs;
+    }
+    let mut sorted: Vec<(&str, u128)> = asked.into_iter().collect();
+    sorted.sort_by(|one, other| other.1.cmp(&one.1).then(one.0.cmp(other.0)));
+    sorted.into_iter().take(count).map(|(user, _)| user.to_owned()).collect()
+}
+
+impl Watch for Meter<'_> {
+    fn told(&mut self, at: Time, input: &Input, task: Option<TaskId>) -> ControlFlow<()> {
+        self.advance(at);
+        match (input, task) {
+            (Input::Submit { .. }, Some(task)) => {
+                self.submitted += 1;
+                if let Some(index) = self.index(task) {
+                    self.submitted(index);
+                }
+            }
+            (Input::Fact { fact: Fact::NodeSet { node }, .. }, _) => {
+                self.shares.sample(at);
+                self.set_node(node);
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn refused(&mut self, input: &Input, _: &FactError) -> ControlFlow<()> {
+        self.refused += u64::from(matches!(input, Input::Submit { .. }));
+        ControlFlow::Continue(())
+    }
+
+    fn started(&mut self, at: Time, _: TaskId, run: RunId) -> ControlFlow<()> {
+        self.advance(at);
+        if let Some(run) = self.runs.get_mut(&run) {
+            run.executes = true;
+            let milli = run.milli;
+            self.meters.add(level::EXECUTING, milli);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn round(&mut self, _: &Engine, round: &Round) -> ControlFlow<()> {
+        self.advance(round.at);
+        for decision in &round.decisions {
+            match decision {
+                Decision::Start { task, run, placement, level, entitled, .. } => {
+                    self.start(*task, *run, placement, *level, *entitled);
+                }
+                Decision::Promise { task, .. } => {
+                    if let Some(task) = self.index(*task).and_then(|index| self.tasks[index].as_mut()) {
+                        task.promised = true;
+                    }
+                }
+                Decision::Withdraw { task } => {
+                    if let Some(task) = self.index(*task).and_then(|index| self.tasks[index].as_mut()) {
+                        task.promised = false;
+                    }
+                }
+                Decision::Suspend { run, reason, .. } => {
+                    self.meters.point(level::SUSPENSIONS, 1);
+                    if let Some(run) = self.runs.get_mut(run) {
+                        run.why = Some(format!("suspended: {reason}"));
+                    }
+                }
+                Decision::Stop { run, .. } => {
+                    if let Some(run) = self.runs.get_mut(run) {
+                        run.why = Some("stopped".into());
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.rounds += 1;
+        if self.is_done() || self.is_stuck() {
+            return ControlFlow::Break(());
+        }
+        if self.rounds.is_multiple_of(TELL_EVERY) {
+            let progress = Progress { over: self.over, of: self.load.tasks().len(), at: self.now };
+            if (self.progress)(progress).is_break() {
+                self.broken_off = true;
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn run_ended(&mut self, at: Time, run: RunId, record: &Record) -> ControlFlow<()> {
+        self.advance(at);
+        let Some(run) = self.runs.remove(&run) else { return ControlFlow::Continue(()) };
+        self.last_activity = at;
+        let Some(task) = &mut self.tasks[run.task] else { return ControlFlow::Continue(()) };
+        let lost = record.lost - task.lost;
+        let loading = record.loading - task.loading;
+        (task.lost, task.loading) = (record.lost, record.loading);
+        let (asked, account, user_level) = (task.asked, task.account, task.user_level);
+        self.meters.point(level::LOST, asked.saturating_mul(lost.as_ms()));
+        self.meters.point(level::LOADING, asked.saturating_mul(loading.as_ms()));
+        for level in [level::HELD, run.priority_level, user_level] {
+            self.meters.take(level, run.milli);
+        }
+        if run.executes {
+            self.meters.take(level::EXECUTING, run.milli);
+        }
+        self.meters.take(level::RUNNING, 1);
+        self.shares.holds(account, at, 0, run.milli);
+        let why = run.why.as_deref().unwrap_or(match self.load.tasks()[run.task].work.ends {
+            Ending::Success => "done",
+            Ending::Failure => "failed",
+        });
+        self.drawer.ended(at, &run.bars, why);
+        // If it is over, that is said within the same moment.
+        self.waits(run.task, true);
+        ControlFlow::Continue(())
+    }
+
+    fn ended(&mut self, view: &TaskView, record: Record) -> ControlFlow<()> {
+        let Some(index) = self.index(view.id) else { return ControlFlow::Continue(()) };
+        let at = record.ended_at.unwrap_or(self.now);
+        self.advance(at);
+        self.waits(index, false);
+        self.over += 1;
+        self.last_end = self.last_end.max(at);
+        self.until_last_end = self.whole;
+        self.last_activity = at;
+        if let Some(task) = &self.tasks[index] {
+            self.shares.asks(task.account, at, 0, task.asked.max(1));
+        }
+        let outcome = record.outcome.as_ref().map_or("unfinished", Ended::word);
+        self.row(index, &record, Some(at), outcome);
+        // Nothing more is to come but faults.
+        if self.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}

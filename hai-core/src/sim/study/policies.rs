@@ -1,0 +1,118 @@
+//! Configurations of the engine by name, such as `hai+las+borrow`.
+
+use std::collections::BTreeMap;
+
+use crate::engine::{Churn, EngineConfig, Policy, Timing};
+use crate::model::{Span, WorkerRequest};
+use crate::placement::PlacementPolicy;
+use crate::placement::policy::Typical;
+use crate::queue::order::{
+    Aging, EarliestDeadline, Fair, Fifo, LeastAttainedService, OrderPolicy, ShortestExpected, ShortestRemaining,
+};
+
+use super::load::Load;
+
+/// What may stand behind `hai+`, and what it means.
+pub const WORDS: [(&str, &str); 20] = [
+    ("fifo", "first come, first served; what is so without a word"),
+    ("fair", "who used less lately goes first"),
+    ("las", "what has had the least so far goes first, in steps (Tiresias)"),
+    ("sjf", "what is expected to run the shortest goes first"),
+    ("srtf", "what is expected to have the least left goes first"),
+    ("edf", "what is needed the soonest goes first"),
+    ("aging", "who waits rises: a level every 6 hours, at most 2"),
+    ("borrow", "work beyond its right may run on what is idle"),
+    ("churn", "a task is suspended at most once in 2 hours, but for its first two"),
+    ("rigid", "nobody is suspended for another"),
+    ("short", "slices of 30 minutes instead of 4 hours"),
+    ("no-reserve", "no nodes are kept for who waited long"),
+    ("first-fit", "places: the node that joined first"),
+    ("best-fit", "places: the least left over"),
+    ("worst-fit", "places: the most left over"),
+    ("random", "places: any, from the seed"),
+    ("dot-product", "places: the least alike of request and room"),
+    ("packing", "places: used devices and nodes first"),
+    ("clustering", "places: beside work that asked for as many devices"),
+    ("fgd", "places: the least fragmentation, as seen by this load"),
+];
+
+/// How many kinds of work fragmentation is judged by.
+const TYPICAL_MAX: usize = 32;
+
+/// The configuration of a name: `hai` or `hai-fifo`, and any of [`WORDS`] with `+` before each.
+///
+/// # Errors
+/// What is wrong with the name, and what there is.
+pub fn named(name: &str, load: &Load) -> Result<EngineConfig, String> {
+    let mut words = name.split('+');
+    let mut config = EngineConfig::default();
+    match words.next() {
+        Some("hai") => {}
+        Some("hai-fifo") => config.policy = Policy::HaiFifo,
+        _ => return Err(format!("`{name}` is no policy: it begins with hai or hai-fifo")),
+    }
+    for word in words {
+        if config.policy == Policy::HaiFifo && WORDS.iter().take(12).any(|(known, _)| *known == word) {
+            return Err(format!("`{name}`: hai-fifo has an order of its own, {word} says nothing to it"));
+        }
+        match word {
+            "fifo" => config.order = OrderPolicy::Fifo(Fifo {}),
+            "fair" => config.order = OrderPolicy::Fair(Fair::default()),
+            "las" => config.order = OrderPolicy::LeastAttainedService(LeastAttainedService::default()),
+            "sjf" => config.order = OrderPolicy::ShortestExpected(ShortestExpected {}),
+            "srtf" => config.order = OrderPolicy::ShortestRemaining(ShortestRemaining {}),
+            "edf" => config.order = OrderPolicy::EarliestDeadline(EarliestDeadline {}),
+            "aging" => config.aging = Some(Aging { every: Span::from_mins(6 * 60), cap: 2 }),
+            "borrow" => config.borrow = true,
+            "churn" => config.churn = Some(Churn { free: 2, every: Span::from_mins(120) }),
+            "rigid" => config.timing = Timing { protected: Span::MAX, slice: Span::MAX, ..config.timing },
+            "short" => config.timing.slice = Span::from_mins(30),
+            "no-reserve" => config.reserve_after = None,
+            "first-fit" => config.placement = PlacementPolicy::FirstFit,
+            "best-fit" => config.placement = PlacementPolicy::BestFit,
+            "worst-fit" => config.placement = PlacementPolicy::WorstFit,
+            "random" => config.placement = PlacementPolicy::Random { seed: 0 },
+            "dot-product" => config.placement = PlacementPolicy::DotProduct,
+            "packing" => config.placement = PlacementPolicy::GpuPacking,
+            "clustering" => config.placement = PlacementPolicy::GpuClustering,
+            "fgd" => config.placement = PlacementPolicy::Fgd { typical: typical(load) },
+            _ => {
+                let words: Vec<&str> = WORDS.iter().map(|(word, _)| *word).collect();
+                return Err(format!("`{name}`: there is no {word:?}, only {}", words.join(", ")));
+            }
+        }
+    }
+    Ok(config)
+}
+
+/// The kinds of work that come most often.
+fn typical(load: &Load) -> Vec<Typical> {
+    let mut counts: BTreeMap<&WorkerRequest, u32> = BTreeMap::new();
+    for task in load.tasks() {
+        let count = counts.entry(&task.spec.request).or_default();
+        *count = count.saturating_add(1);
+    }
+    let mut sorted: Vec<(&WorkerRequest, u32)> = counts.into_iter().collect();
+    sorted.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(other.0)));
+    let typical = |(request, weight): (&WorkerRequest, u32)| Typical { request: request.clone(), weight };
+    sorted.into_iter().take(TYPICAL_MAX).map(typical).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_makes_a_difference_and_no_other_is_taken() {
+        let load = Load::default();
+        let plain = named("hai", &load).unwrap();
+        for (word, _) in WORDS.iter().skip(1) {
+            assert_ne!(named(&format!("hai+{word}"), &load).unwrap(), plain, "{word}");
+        }
+        assert_eq!(named("hai-fifo", &load).unwrap().policy, Policy::HaiFifo);
+        assert!(named("hai-fifo+best-fit", &load).is_ok());
+        assert_eq!(named("fifo", &load).unwrap_err(), "`fifo` is no policy: it begins with hai or hai-fifo");
+        assert!(named("hai-fifo+las", &load).unwrap_err().contains("has an order of its own"));
+        assert!(named("hai+lass", &load).unwrap_err().starts_with("`hai+lass`: there is no \"lass\", only fifo, fair"));
+    }
+}

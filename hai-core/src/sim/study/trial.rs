@@ -1,0 +1,327 @@
+//! One simulation: a cluster, work, a configuration and a seed, measured.
+
+use std::iter::Peekable;
+use std::ops::ControlFlow;
+use std::slice::Iter;
+use std::sync::Arc;
+
+use crate::engine::{Engine, EngineConfig};
+use crate::model::{Fact, Priority, Span, Time};
+use crate::placement::PlacementPolicy;
+use crate::sim::{Halt, Input, Limits, Record, Sim};
+
+use super::cluster::{Cluster, ClusterError};
+use super::figures::{Chart, Figures, Outcome, SIZES, SizeFigures, TaskRow, UserFigures};
+use super::gantt::GanttLimits;
+use super::happen::Happenings;
+use super::load::{Load, Task};
+use super::meter::{Meter, Sums, level};
+use super::series::Series;
+use super::stats::{Stats, jain, quantile};
+
+/// What is measured, and how much is kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// Tasks submitted in this time after the first one are played, but not counted.
+    pub warm_up: Span,
+    /// Nothing happens after this time, counted from the first submission.
+    pub until: Option<Span>,
+    /// Keep a row for every task.
+    pub tasks: bool,
+    /// How many users are shown by name over time; all others are shown as one.
+    pub users_shown: usize,
+    /// What is shown of who was where.
+    pub gantt: GanttLimits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { warm_up: Span::ZERO, until: None, tasks: false, users_shown: 8, gantt: GanttLimits::default() }
+    }
+}
+
+/// How far a simulation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Tasks that are over.
+    pub over: usize,
+    /// Of so many.
+    pub of: usize,
+    /// The simulated time.
+    pub at: Time,
+}
+
+/// Plays the load on the cluster. `progress` is called now and then; if it breaks, what came out until then is told, as
+/// partial. The same arguments give the same outcome, bit for bit.
+///
+/// # Errors
+/// The cluster's nodes, rights or teams contradict each other.
+pub fn play(
+    cluster: &Cluster,
+    load: &Load,
+    mut config: EngineConfig,
+    seed: u64,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Outcome, ClusterError> {
+    if let PlacementPolicy::Random { seed: drawn } = &mut config.placement {
+        *drawn = seed;
+    }
+    let start = load.first().unwrap_or(Time::ZERO);
+    let engine = engine(cluster, config, start)?;
+    let inputs = Inputs { tasks: load.tasks().iter().peekable(), happenings: Happenings::new(cluster, start, seed) };
+    let mut sim = Sim::new(engine, cluster.conduct, inputs);
+    let mut meter = Meter::new(cluster, load, options, progress);
+    if load.tasks().is_empty() {
+        return Ok(measure(meter, &Counted::default(), options));
+    }
+    let until = options.until.map_or(Time::MAX, |until| start + until);
+    let halt = sim.run(Limits { until, ..Limits::NONE }, &mut meter);
+    let end = if halt == Halt::Time { until } else { sim.now() };
+    meter.advance(end);
+    let left: Vec<Record> = sim.unfinished().cloned().collect();
+    let counts = sim.counts();
+    let counted = Counted {
+        cut: halt == Halt::Time || meter.broken_off,
+        left,
+        starts: counts.starts,
+        suspensions: counts.suspensions,
+        events: counts.events,
+        rounds: counts.rounds,
+    };
+    Ok(measure(meter, &counted, options))
+}
+
+fn engine(cluster: &Cluster, config: EngineConfig, start: Time) -> Result<Engine, ClusterError> {
+    let mut engine = Engine::new(config);
+    let teams = cluster.teams.iter().map(|team| (format!("team {}", team.name), Fact::TeamSet { team: team.clone() }));
+    let rights = cluster.rights.iter().map(|right| ("a right".to_owned(), Fact::RightSet { right: right.clone() }));
+    let nodes = cluster.nodes.iter().map(|node| (format!("node {}", node.name), Fact::NodeSet { node: node.clone() }));
+    for (place, fact) in teams.chain(rights).chain(nodes) {
+        let told = engine.observe(start, &fact);
+        told.map_err(|error| ClusterError { place, problem: error.to_string() })?;
+    }
+    Ok(engine)
+}
+
+/// Submissions and what happens to the cluster, by time; at one time the cluster first.
+struct Inputs<'a> {
+    tasks: Peekable<Iter<'a, Task>>,
+    happenings: Happenings,
+}
+
+impl Iterator for Inputs<'_> {
+    type Item = Input;
+    fn next(&mut self) -> Option<Input> {
+        let task = self.tasks.peek().map(|task| task.submit);
+        match self.happenings.peek() {
+            Some(at) if task.is_none_or(|task| at <= task) => self.happenings.next(),
+            _ => self.tasks.next().map(|task| Input::submit(task.submit, Arc::clone(&task.spec), task.work)),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Counted {
+    cut: bool,
+    left: Vec<Record>,
+    starts: u64,
+    suspensions: u64,
+    events: u64,
+    rounds: u64,
+}
+
+const MS_PER_HOUR: f64 = 3_600_000.0;
+/// Thousandths of a device times milliseconds in a device-hour.
+const MILLI_MS_PER_HOUR: f64 = 1000.0 * MS_PER_HOUR;
+
+fn percent(part: u128, whole: u128) -> f64 {
+    if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }
+}
+
+fn seconds(span: Span) -> f64 {
+    span.as_ms() as f64 / 1000.0
+}
+
+/// Completion time, waiting, slowdown and finish-time fairness of many tasks.
+#[derive(Default)]
+struct Lists {
+    jct: Vec<f64>,
+    waiting: Vec<f64>,
+    slowdown: Vec<f64>,
+    fairness: Vec<f64>,
+}
+
+impl Lists {
+    fn push(&mut self, task: &Task, row: &TaskRow, ended: Time) {
+        let jct = ended.since(task.submit);
+        self.jct.push(seconds(jct));
+        self.waiting.push(seconds(jct - row.ran));
+        self.slowdown.push((seconds(jct) / seconds(task.work.needs).max(10.0)).max(1.0));
+        self.fairness.push(row.fairness);
+    }
+}
+
+fn measure(mut meter: Meter<'_>, counted: &Counted, options: &Options) -> Outcome {
+    meter.shares.sample(meter.now);
+    for record in &counted.left {
+        if let Some(index) = usize::try_from(record.task.0).ok().and_then(|task| task.checked_sub(1)) {
+            meter.row(index, record, None, "unfinished");
+        }
+    }
+    meter.rows.sort_by_key(|row| row.index);
+    let load = meter.load;
+    let rows = std::mem::take(&mut meter.rows);
+    let mut figures = Figures {
+        refused: meter.refused,
+        starts: counted.starts,
+        suspensions: counted.suspensions,
+        events: counted.events,
+        rounds: counted.rounds,
+        partial: counted.cut,
+        makespan_s: seconds(meter.last_end.since(meter.meters.start())),
+        ..Figures::default()
+    };
+    let mut all = Lists::default();
+    let mut sizes: Vec<Lists> = SIZES.iter().map(|_| Lists::default()).collect();
+    let mut users: Vec<(u64, Span, Span)> = vec![(0, Span::ZERO, Span::ZERO); meter.shares.accounts.len()];
+    for row in &rows {
+        let task = &load.tasks()[row.index];
+        figures.tasks += 1;
+        match row.outcome.as_str() {
+            "succeeded" => figures.succeeded += 1,
+            "failed" => figures.failed += 1,
+            "stopped" => figures.stopped += 1,
+            _ => figures.unfinished += 1,
+        }
+        figures.never_started += u64::from(row.started.is_none());
+        let size = meter.asked(task);
+        let milli = size as f64;
+        figures.device_hours += row.device_ms as f64 / MS_PER_HOUR;
+        figures.lost_device_hours += milli * row.lost.as_ms() as f64 / MILLI_MS_PER_HOUR;
+        figures.loading_device_hours += milli * row.loading.as_ms() as f64 / MILLI_MS_PER_HOUR;
+        let Some(ended) = row.ended else { continue };
+        all.push(task, row, ended);
+        if let Some(at) = SIZES.iter().position(|(_, most)| size <= *most) {
+            sizes[at].push(task, row, ended);
+        }
+        let account = meter.shares.account(&task.spec.user, &task.spec.group);
+        if let Some((tasks, jct, waiting)) = users.get_mut(account) {
+            *tasks += 1;
+            *jct = *jct + ended.since(task.submit);
+            *waiting = *waiting + (ended.since(task.submit) - row.ran);
+        }
+    }
+    figures.jct = Stats::of(&mut all.jct);
+    figures.waiting = Stats::of(&mut all.waiting);
+    figures.slowdown = Stats::of(&mut all.slowdown);
+    figures.finish_time_fairness = Stats::of(&mut all.fairness);
+    let worse = all.fairness.iter().filter(|&&ratio| ratio > 1.0).count();
+    figures.served_worse = percent(worse as u128, all.fairness.len() as u128);
+    figures.sizes = SIZES
+        .iter()
+        .zip(&mut sizes)
+        .filter(|(_, lists)| !lists.jct.is_empty())
+        .map(|((devices, _), lists)| SizeFigures {
+            devices: (*devices).to_owned(),
+            jct: Stats::of(&mut lists.jct),
+            waiting: Stats::of(&mut lists.waiting),
+            slowdown: Stats::of(&mut lists.slowdown),
+        })
+        .collect();
+    let in_window = meter.measured.time > 0;
+    let done = if meter.until_last_end.time > 0 && !counted.cut { meter.until_last_end } else { meter.whole };
+    let sums: Sums = if in_window { meter.measured } else { done };
+    figures.measured = if in_window {
+        (meter.from, meter.last.min(meter.now))
+    } else {
+        (meter.meters.start(), if counted.cut { meter.now } else { meter.last_end })
+    };
+    figures.allocation = percent(sums.held, sums.capacity);
+    figures.occupancy = percent(sums.executing, sums.capacity);
+    figures.allocation_while_waiting = percent(sums.busy_held, sums.busy_capacity);
+    figures.time_waiting = percent(sums.busy_time, sums.time);
+    figures.queue_mean = if sums.time == 0 { 0.0 } else { sums.waiting as f64 / sums.time as f64 };
+    let user_figures = by_user(&meter, &users);
+    let shares: Vec<f64> = user_figures.iter().filter(|user| user.due > 0.0).map(|user| user.got / user.due).collect();
+    figures.jain = jain(&shares);
+    let quantiles = |sorted: &[f64]| -> Vec<f64> {
+        if sorted.is_empty() { Vec::new() } else { (0..=100).map(|part| quantile(sorted, part, 100)).collect() }
+    };
+    Outcome {
+        users: user_figures,
+        series: charts(&meter),
+        jct_quantiles: quantiles(&all.jct),
+        waiting_quantiles: quantiles(&all.waiting),
+        gantt: meter.drawer.finish(meter.now, |task| {
+            let known = usize::try_from(task).ok().and_then(|task| load.tasks().get(task.checked_sub(1)?));
+            known.map_or_else(Default::default, |task| (task.name.to_string(), task.spec.user.to_string()))
+        }),
+        tasks: if options.tasks { rows } else { Vec::new() },
+        figures,
+    }
+}
+
+fn by_user(meter: &Meter<'_>, users: &[(u64, Span, Span)]) -> Vec<UserFigures> {
+    let accounts = meter.shares.accounts.iter().zip(users);
+    let mut list: Vec<UserFigures> = accounts
+        .map(|(account, (tasks, jct, waiting))| {
+            let mean = |sum: Span| if *tasks == 0 { 0.0 } else { seconds(sum) / *tasks as f64 };
+            UserFigures {
+                user: account.user.to_string(),
+                group: meter.shares.group_names[account.group].to_string(),
+                tasks: *tasks,
+                jct_mean: mean(*jct),
+                waiting_mean: mean(*waiting),
+                got: account.held as f64 / MILLI_MS_PER_HOUR,
+                due: account.due as f64 / MILLI_MS_PER_HOUR,
+            }
+        })
+        .collect();
+    list.sort_by(|one, other| {
+        other.got.total_cmp(&one.got).then_with(|| (&one.user, &one.group).cmp(&(&other.user, &other.group)))
+    });
+    list
+}
+
+fn charts(meter: &Meter<'_>) -> Vec<Chart> {
+    let meters = &meter.meters;
+    let devices = |level: usize| meters.means(level, 1000.0);
+    let chart = |name: &str, unit: &str, levels: Vec<(String, Vec<f64>)>| Chart {
+        name: name.to_owned(),
+        unit: unit.to_owned(),
+        series: Series { start: meters.start(), width: meters.width(), levels },
+    };
+    let capacity = ("capacity".to_owned(), devices(level::CAPACITY));
+    let mut by_user: Vec<(String, Vec<f64>)> = Vec::new();
+    for (at, user) in meter.users_shown.iter().enumerate() {
+        by_user.push((user.clone(), devices(level::USERS + at)));
+    }
+    by_user.push(("all others".to_owned(), devices(level::USERS + meter.users_shown.len())));
+    by_user.push(capacity.clone());
+    let mut by_priority: Vec<(String, Vec<f64>)> = Vec::new();
+    for (at, priority) in Priority::LEVELS.iter().enumerate() {
+        let values = devices(level::PRIORITIES + at);
+        if values.iter().any(|value| *value > 0.0) {
+            by_priority.push((priority.name().to_owned(), values));
+        }
+    }
+    by_priority.push(capacity);
+    let queue = vec![
+        ("tasks that wait".to_owned(), meters.means(level::WAITING, 1.0)),
+        ("devices that they ask for".to_owned(), meters.means(level::WAITING_DEVICES, 1000.0)),
+        ("tasks that run".to_owned(), meters.means(level::RUNNING, 1.0)),
+    ];
+    let suspensions = vec![("suspensions".to_owned(), meters.sums(level::SUSPENSIONS, 1.0))];
+    let lost = vec![
+        ("work lost".to_owned(), meters.sums(level::LOST, MILLI_MS_PER_HOUR)),
+        ("loading".to_owned(), meters.sums(level::LOADING, MILLI_MS_PER_HOUR)),
+    ];
+    vec![
+        chart("devices_by_user", "devices", by_user),
+        chart("devices_by_priority", "devices", by_priority),
+        chart("queue", "tasks and devices", queue),
+        chart("suspensions", "per span of time", suspensions),
+        chart("lost", "device-hours per span of time", lost),
+    ]
+}

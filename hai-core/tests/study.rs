@@ -1,0 +1,209 @@
+//! Studies: figures worked out by hand, and what must hold of any.
+
+use std::ops::ControlFlow;
+
+use hai_core::engine::EngineConfig;
+use hai_core::model::{NodeName, Span, Time};
+use hai_core::sim::study::*;
+use hai_core::trace::NativeCsv;
+
+fn load(rows: &str) -> Load {
+    let text = format!("id,submit,duration,user,devices,workers,priority,checkpoint_every\n{rows}");
+    let mut load = Load::default();
+    for job in NativeCsv::open(text.as_bytes()).unwrap() {
+        load.push(job.unwrap());
+    }
+    load.sort();
+    load
+}
+
+fn cluster(json: &str) -> Cluster {
+    serde_json::from_str::<ClusterFile>(json).unwrap().build().unwrap()
+}
+
+fn two_nodes() -> Cluster {
+    cluster(r#"{"node": [{"name": "n", "count": 2, "devices": 2}]}"#)
+}
+
+fn run(cluster: &Cluster, load: &Load, options: &Options) -> Outcome {
+    play(cluster, load, EngineConfig::default(), 1, options, &mut |_| ControlFlow::Continue(())).unwrap()
+}
+
+fn all() -> Options {
+    Options { tasks: true, ..Options::default() }
+}
+
+#[test]
+fn figures_are_those_worked_out_by_hand() {
+    // Four devices. a has all of them until 100; b and c (two each) wait for it until then; d (one) waits until 150.
+    let load = load("a,0,100,u,2,2,,\nb,10,50,v,2,1,,\nc,20,100,v,2,1,,\nd,30,20,w,1,1,,\n");
+    let outcome = run(&two_nodes(), &load, &all());
+    let figures = &outcome.figures;
+    assert_eq!((figures.tasks, figures.succeeded, figures.unfinished), (4, 4, 0));
+    let ends: Vec<i64> = outcome.tasks.iter().map(|row| row.ended.unwrap().as_ms() / 1000).collect();
+    assert_eq!(ends, [100, 150, 200, 170]);
+    // Completion: 100, 140, 180, 140. Waiting: 0, 90, 80, 120.
+    assert_eq!((figures.jct.mean, figures.jct.p50, figures.jct.max), (140.0, 140.0, 180.0));
+    assert_eq!((figures.waiting.mean, figures.waiting.p50, figures.waiting.p99), (72.5, 80.0, 120.0));
+    // Slowdown: 1, 2.8, 1.8, 7.
+    assert!((figures.slowdown.mean - 3.15).abs() < 1e-12);
+    assert_eq!(figures.makespan_s, 200.0);
+    // From 0 to the last submission at 30 all four devices are held; somebody waits from 10 on.
+    assert_eq!((figures.occupancy, figures.allocation_while_waiting), (100.0, 100.0));
+    assert!((figures.time_waiting - 100.0 * 20.0 / 30.0).abs() < 1e-9);
+    // Device-seconds: 400, 100, 200, 20.
+    assert!((figures.device_hours - 720.0 / 3600.0).abs() < 1e-9);
+    let got = |user: &str| outcome.users.iter().find(|row| row.user == user).unwrap().got * 3600.0;
+    assert!((got("u") - 400.0).abs() < 1e-6 && (got("v") - 300.0).abs() < 1e-6 && (got("w") - 20.0).abs() < 1e-6);
+    // Finish-time fairness: a is alone with four devices: 100/100. b is one of two users with two each: 140/50. c: 180/100;
+    // d is one of three, 4/3 devices each: 140/20.
+    assert!((figures.finish_time_fairness.mean - (1.0 + 2.8 + 1.8 + 7.0) / 4.0).abs() < 1e-9);
+    assert_eq!(figures.served_worse, 75.0);
+    let sizes: Vec<(&str, u64)> = figures.sizes.iter().map(|size| (size.devices.as_str(), size.jct.count)).collect();
+    assert_eq!(sizes, [("1", 1), ("2-7", 3)]);
+    // The areas of what is drawn are those of what is counted.
+    let drawn = outcome.series.iter().find(|chart| chart.name == "devices_by_user").unwrap();
+    let area: f64 =
+        drawn.series.levels.iter().filter(|(name, _)| name != "capacity").flat_map(|(_, values)| values).sum();
+    assert!((area * drawn.series.width.as_ms() as f64 / 3.6e6 - 720.0 / 3600.0).abs() < 1e-9, "{area}");
+    assert_eq!(outcome.gantt.bars.len(), 5);
+    assert!(outcome.gantt.bars.iter().all(|bar| bar.ended == "done"));
+}
+
+#[test]
+fn what_is_lost_and_loaded_is_told() {
+    // b takes the place of a, which then loads for 30 s; nothing is lost, since it saves itself.
+    let rows = "a,0,1000,u,2,1,NORMAL,\nb,100,50,v,2,1,HIGH,\n";
+    let one = r#"{"node": [{"name": "n", "devices": 2}], "conduct": {"restart": "30s", "saves": SAVES}}"#;
+    let outcome = run(&cluster(&one.replace("SAVES", "true")), &load(rows), &all());
+    assert_eq!((outcome.figures.suspensions, outcome.figures.starts), (1, 3));
+    assert!((outcome.figures.loading_device_hours - 60.0 / 3600.0).abs() < 1e-9);
+    assert_eq!(outcome.figures.lost_device_hours, 0.0);
+    assert_eq!(outcome.tasks[0].ended.unwrap().as_ms(), 1_080_000);
+    let left = outcome.gantt.bars.iter().find(|bar| bar.name == "a").unwrap();
+    assert_eq!(left.ended, "suspended: task 2 has a better right to its place");
+    let came = outcome.gantt.bars.iter().find(|bar| bar.name == "b").unwrap();
+    assert_eq!(came.began, "it began within its right at HIGH, in the place that others had left for it");
+    // Without saving all of its 100 s are lost; with checkpoints every 40 s, 20 s.
+    let outcome = run(&cluster(&one.replace("SAVES", "false")), &load(rows), &all());
+    assert!((outcome.figures.lost_device_hours - 200.0 / 3600.0).abs() < 1e-9);
+    let rows = rows.replace("NORMAL,", "NORMAL,40");
+    let outcome = run(&cluster(&one.replace("SAVES", "false")), &load(&rows), &all());
+    assert!((outcome.figures.lost_device_hours - 40.0 / 3600.0).abs() < 1e-9);
+}
+
+#[test]
+fn the_warm_up_is_played_but_not_counted() {
+    let load = load("a,0,100,u,2,2,,\nb,10,50,v,2,1,,\nc,20,100,v,2,1,,\nd,30,20,w,1,1,,\n");
+    let outcome = run(&two_nodes(), &load, &Options { warm_up: Span::from_secs(15), ..all() });
+    assert_eq!(outcome.figures.tasks, 2);
+    let ends: Vec<i64> = outcome.tasks.iter().map(|row| row.ended.unwrap().as_ms() / 1000).collect();
+    assert_eq!(ends, [200, 170]);
+}
+
+#[test]
+fn drains_and_lost_nodes_come_when_they_should() {
+    let json = r#"{"node": [{"name": "n", "count": 2, "devices": 2}], "conduct": {"restart": "0s"},
+        "change": [{"at": "10s", "node_down": "n-1"}, {"at": "60s", "node_up": "n-1"}]}"#;
+    let outcome = run(&cluster(json), &load("a,0,100,u,2,1,,\nb,0,100,u,2,1,,\n"), &all());
+    // Whoever was on the lost node begins anew when it is back.
+    let ends: Vec<i64> = outcome.tasks.iter().map(|row| row.ended.unwrap().as_ms() / 1000).collect();
+    assert_eq!(ends.iter().max(), Some(&160));
+    assert!((outcome.figures.lost_device_hours - 20.0 / 3600.0).abs() < 1e-9);
+    let json = json.replace("node_down", "drain").replace("node_up", "undrain");
+    let outcome = run(&cluster(&json), &load("a,0,100,u,2,1,,\nb,0,100,u,2,1,,\n"), &all());
+    assert_eq!(outcome.figures.lost_device_hours, 0.0);
+    assert_eq!(outcome.figures.suspensions, 1);
+    let bad = r#"{"node": [{"name": "n"}], "change": [{"at": "10s", "drain": "m"}]}"#;
+    let error = serde_json::from_str::<ClusterFile>(bad).unwrap().build().unwrap_err();
+    assert_eq!(error.to_string(), "the change at 10s: there is no node m");
+}
+
+#[test]
+fn what_can_never_start_is_told_and_ends_nothing_else() {
+    let load = load("a,0,100,u,2,1,,\nb,0,100,u,64,1,,\nc,5,10,u,1,9,,\n");
+    let json = r#"{"node": [{"name": "n", "devices": 2}], "faults": {"node_every": "1000d", "node_repair": "1h"}}"#;
+    let outcome = run(&cluster(json), &load, &all());
+    assert_eq!((outcome.figures.succeeded, outcome.figures.unfinished, outcome.figures.never_started), (1, 2, 2));
+    assert!(!outcome.figures.partial);
+    // No devices, and no work.
+    let outcome = run(&cluster(r#"{"node": [{"name": "n"}]}"#), &load, &all());
+    assert_eq!((outcome.figures.unfinished, outcome.figures.occupancy), (3, 0.0));
+    let outcome = run(&two_nodes(), &Load::default(), &all());
+    assert_eq!(outcome.figures, Figures { jain: 1.0, measured: (Time::ZERO, Time::ZERO), ..Figures::default() });
+}
+
+/// A busy laboratory whose nodes break.
+fn busy(seed: u64, tasks: usize) -> (Cluster, Load) {
+    let json = r#"{"node": [{"name": "n", "count": 6, "devices": 8}],
+        "faults": {"node_every": "3d", "node_repair": "2h", "device_every": "20d", "device_repair": "1d"},
+        "conduct": {"start": "5s", "leave": "5s", "restart": "60s"}}"#;
+    let load = Profile::laboratory().unwrap().draw(tasks, Time::ZERO, seed).unwrap().denser(300);
+    (cluster(json), load)
+}
+
+#[test]
+fn a_seed_gives_one_outcome_and_faults_follow_it() {
+    let (cluster, load) = busy(4, 400);
+    let of = |seed| {
+        let config = named("hai+las", &load).unwrap();
+        play(&cluster, &load, config, seed, &all(), &mut |_| ControlFlow::Continue(())).unwrap()
+    };
+    let text = |outcome: &Outcome| serde_json::to_string(outcome).unwrap();
+    let one = of(1);
+    assert_eq!(text(&one), text(&of(1)));
+    assert_ne!(text(&one), text(&of(2)));
+    assert_eq!(one.figures.succeeded, 400);
+    assert!(one.figures.lost_device_hours > 0.0);
+    // What is said of all is the sum of what is said of each.
+    let held: u64 = one.tasks.iter().map(|row| row.device_ms).sum();
+    let got: f64 = one.users.iter().map(|user| user.got).sum();
+    assert!((held as f64 / 3.6e6 - got).abs() < 1e-6, "{held} {got}");
+    let drawn = one.series.iter().find(|chart| chart.name == "devices_by_priority").unwrap();
+    assert!(drawn.series.levels[0].1.len() <= 480);
+}
+
+#[test]
+fn one_fault_more_leaves_those_of_other_nodes_as_they_are() {
+    // Each node has a stream of its own: with two nodes more, the capacity that the first six lack is the same.
+    let (cluster, load) = busy(4, 50);
+    let mut larger = cluster.clone();
+    let mut node = larger.nodes[0].clone();
+    node.name = NodeName::new("never-used").unwrap();
+    node.devices.clear();
+    larger.nodes.push(node);
+    let capacity = |cluster: &Cluster| {
+        let outcome = play(cluster, &load, EngineConfig::default(), 9, &all(), &mut |_| ControlFlow::Continue(()));
+        let chart = outcome.unwrap().series.into_iter().find(|chart| chart.name == "devices_by_user").unwrap();
+        chart.series.levels.into_iter().find(|(name, _)| name == "capacity").unwrap().1
+    };
+    assert_eq!(capacity(&cluster), capacity(&larger));
+}
+
+#[test]
+fn it_can_be_broken_off() {
+    let (cluster, load) = busy(4, 2000);
+    let mut seen = 0;
+    let outcome = play(&cluster, &load, EngineConfig::default(), 1, &all(), &mut |progress| {
+        seen = progress.over;
+        if progress.over > 100 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let figures = outcome.unwrap().figures;
+    assert!(figures.partial && figures.succeeded >= seen as u64 && figures.unfinished > 0);
+    let until = Options { until: Some(Span::from_mins(60 * 24)), ..all() };
+    let figures = run(&cluster, &load, &until).figures;
+    assert!(figures.partial);
+}
+
+#[test]
+fn loads_are_cut_and_changed_as_asked() {
+    let rows = "a,100,1,u,1,1,,\nb,200,1,u,1,1,,\nc,300,1,u,1,1,,\nd,400,7,u,1,1,,\n";
+    let times = |load: &Load| load.tasks().iter().map(|task| task.submit.as_ms() / 1000).collect::<Vec<_>>();
+    assert_eq!(times(&load(rows).window(Span::from_secs(100), Some(Span::from_secs(300)))), [200, 300]);
+    assert_eq!(times(&load(rows).denser(2000)), [100, 150, 200, 250]);
+    assert_eq!(times(&load(rows).denser(500)), [100, 300, 500, 700]);
+    assert_eq!(load(rows).foretold().tasks()[3].spec.expected, Some(Span::from_secs(7)));
+    let jittered = load(rows).jittered(Span::from_secs(1000), 1);
+    assert!(times(&jittered).is_sorted() && times(&jittered) != times(&load(rows)));
+    assert_eq!(two_nodes().times(3).unwrap().devices(), 12);
+}

@@ -1,0 +1,93 @@
+//! Lays two studies side by side.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::tables::{Better, SHOWN, interval, number};
+use super::{SimulateArgs, Study, write};
+use crate::cli::error::CliError;
+use crate::cli::output::{Printer, Table, Tone};
+
+/// A figure in both.
+#[derive(Serialize)]
+struct Pair {
+    policy: String,
+    figure: &'static str,
+    unit: &'static str,
+    a: f64,
+    b: f64,
+    difference: f64,
+}
+
+fn read(path: &Path) -> Result<Study, CliError> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| CliError::File { what: file.clone(), source })?;
+    let study: Study = serde_json::from_str(&text).map_err(|error| CliError::BadFile {
+        file: file.clone(),
+        problem: format!("it is not what `hai simulate --json` prints: {error}"),
+    })?;
+    if study.hai_study != 1 {
+        let problem = format!("its layout is {}, and only 1 is known", study.hai_study);
+        return Err(CliError::BadFile { file, problem });
+    }
+    Ok(study)
+}
+
+/// `hai simulate --compare A B`
+pub(super) fn run(files: &[PathBuf], args: &SimulateArgs, printer: &Printer) -> Result<ExitCode, CliError> {
+    let [a, b] = files else { return Err(CliError::Usage("--compare takes two files".into())) };
+    let (one, other) = (read(a)?, read(b)?);
+    write::compared(args, &one, &other)?;
+    // The same policy in both, or the only one of each.
+    let mut pairs: Vec<(&str, &str)> =
+        one.policies().into_iter().filter(|name| other.policies().contains(name)).map(|name| (name, name)).collect();
+    if pairs.is_empty() {
+        pairs.extend(one.policies().first().copied().zip(other.policies().first().copied()));
+    }
+    let mut told = Vec::new();
+    for (policy, opposite) in pairs {
+        let title = if policy == opposite { policy.to_owned() } else { format!("{policy} and {opposite}") };
+        let mut table = Table::new(&["FIGURE", "UNIT", "A", "B", "B - A", "%"]);
+        for shown in &SHOWN {
+            let (first, second) = (one.interval(policy, shown.of), other.interval(opposite, shown.of));
+            let difference = second.mean - first.mean;
+            let percent =
+                if first.mean == 0.0 { String::new() } else { format!("{:+.1}", 100.0 * difference / first.mean) };
+            let tone = match shown.better {
+                Some(Better::Less) if difference < 0.0 => Tone::Good,
+                Some(Better::More) if difference > 0.0 => Tone::Good,
+                Some(_) if difference != 0.0 => Tone::Bad,
+                _ => Tone::Plain,
+            };
+            let cells = [
+                (shown.name.to_owned(), Tone::Strong),
+                (shown.unit.to_owned(), Tone::Dim),
+                (interval(first), Tone::Plain),
+                (interval(second), Tone::Plain),
+                (number(difference), tone),
+                (percent, tone),
+            ];
+            table.row(cells);
+            told.push(Pair {
+                policy: title.clone(),
+                figure: shown.name,
+                unit: shown.unit,
+                a: first.mean,
+                b: second.mean,
+                difference,
+            });
+        }
+        if !printer.json {
+            printer.line(format!("{title}: A is {}, B is {}", a.display(), b.display()))?;
+            table.print(printer)?;
+            printer.line("")?;
+        }
+    }
+    if printer.json {
+        let text = serde_json::to_string_pretty(&told).map_err(|error| CliError::Usage(error.to_string()))?;
+        printer.line(text)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,194 @@
+//! Plays every policy with every seed, several at once, and holds what came out.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hai_core::model::Time;
+use hai_core::placement::PlacementPolicy;
+use hai_core::sim::study::{Figures, Interval, Options, Outcome, play as play_one};
+use indicatif::{ProgressBar, ProgressStyle};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::SimulateArgs;
+use super::inputs::Inputs;
+use super::stop::Stop;
+use crate::cli::error::CliError;
+use crate::cli::output::Printer;
+
+/// All that came out; what `--json` prints and `--compare` reads.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Study {
+    /// Which layout this is: 1.
+    pub hai_study: u32,
+    /// The version that played it.
+    pub hai: String,
+    /// The cluster, in words.
+    pub cluster: String,
+    /// Its nodes.
+    pub nodes: usize,
+    /// Its devices.
+    pub devices: usize,
+    /// The work, in words.
+    pub trace: String,
+    /// Lines of the trace that could not be read and were left out.
+    pub bad_lines: u64,
+    /// What else was asked, as on the command line.
+    pub asked: Vec<String>,
+    /// Whether it was ended by hand before all was played.
+    pub broken_off: bool,
+    /// When the first task was submitted.
+    pub start: Time,
+    /// By policy, then seed.
+    pub runs: Vec<Run>,
+}
+
+/// One simulation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// The policy's name.
+    pub policy: String,
+    /// The seed.
+    pub seed: u64,
+    /// What came out.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+impl Study {
+    /// The names of the policies, in the order in which they were asked for.
+    #[must_use]
+    pub fn policies(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for run in &self.runs {
+            if !names.contains(&run.policy.as_str()) {
+                names.push(&run.policy);
+            }
+        }
+        names
+    }
+
+    /// The runs of a policy.
+    pub fn of<'a>(&'a self, policy: &'a str) -> impl Iterator<Item = &'a Run> + 'a {
+        self.runs.iter().filter(move |run| run.policy == policy)
+    }
+
+    /// A figure of a policy over all its seeds.
+    #[must_use]
+    pub fn interval(&self, policy: &str, of: impl Fn(&Figures) -> f64) -> Interval {
+        let values: Vec<f64> = self.of(policy).map(|run| of(&run.outcome.figures)).collect();
+        Interval::of(&values)
+    }
+}
+
+/// Plays all.
+///
+/// # Errors
+/// A policy that is none, or a cluster that contradicts itself.
+pub(super) fn play(args: &SimulateArgs, inputs: &Inputs, printer: &Printer) -> Result<Study, CliError> {
+    let options =
+        Options { warm_up: args.warm_up, until: args.end_after, tasks: args.csv.is_some(), ..Options::default() };
+    // What is wrong with a policy is said before anything is played.
+    let mut by_lot = inputs.profile.is_some() || args.jitter.is_some() || inputs.cluster.faults.any();
+    for name in &args.policy {
+        let config = inputs.policy(name, &inputs.load)?;
+        by_lot |= matches!(config.placement, PlacementPolicy::Random { .. });
+    }
+    let seeds = if by_lot { args.seeds } else { 1 };
+    if seeds < args.seeds {
+        printer.warn("nothing is drawn by lot, so all seeds would be alike: one is played (--jitter, faults, --synthetic or +random draw)");
+    }
+    let trials: Vec<(&str, u64)> = args
+        .policy
+        .iter()
+        .flat_map(|policy| (0..seeds).map(move |seed| (policy.as_str(), args.seed.wrapping_add(seed))))
+        .collect();
+    let stop = Stop::on_interrupt();
+    let tasks = args.synthetic.unwrap_or(inputs.load.tasks().len()) as u64;
+    let bar = bar(printer, tasks * trials.len() as u64);
+    let done = AtomicU64::new(0);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or(0)).build();
+    let pool = pool.map_err(|error| CliError::Usage(format!("--threads: {error}")))?;
+    let one = |&(policy, seed): &(&str, u64)| -> Result<Option<(Time, Run)>, CliError> {
+        if stop.is_wanted() {
+            return Ok(None);
+        }
+        let load = inputs.load(args, seed)?;
+        let config = inputs.policy(policy, &load)?;
+        let mut told = 0;
+        let outcome = play_one(&inputs.cluster, &load, config, seed, &options, &mut |progress| {
+            let over = progress.over as u64;
+            bar.set_position(done.fetch_add(over - told, Ordering::Relaxed) + over - told);
+            told = over;
+            if stop.is_wanted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let outcome = outcome
+            .map_err(|error| CliError::BadFile { file: inputs.cluster_name.clone(), problem: error.to_string() })?;
+        done.fetch_add(tasks.saturating_sub(told), Ordering::Relaxed);
+        Ok(Some((load.first().unwrap_or(Time::ZERO), Run { policy: policy.to_owned(), seed, outcome })))
+    };
+    let played: Vec<Option<(Time, Run)>> =
+        pool.install(|| trials.par_iter().map(one).collect::<Result<Vec<_>, CliError>>())?;
+    bar.finish_and_clear();
+    let mut start = None;
+    let mut runs = Vec::new();
+    for (first, run) in played.into_iter().flatten() {
+        start.get_or_insert(first);
+        runs.push(run);
+    }
+    Ok(Study {
+        hai_study: 1,
+        hai: env!("CARGO_PKG_VERSION").to_owned(),
+        cluster: inputs.cluster_name.clone(),
+        nodes: inputs.cluster.nodes.len(),
+        devices: inputs.cluster.devices(),
+        trace: inputs.trace_name.clone(),
+        bad_lines: inputs.bad_lines,
+        asked: asked(args),
+        broken_off: stop.is_wanted(),
+        start: start.unwrap_or(Time::ZERO),
+        runs,
+    })
+}
+
+/// What was asked beyond cluster, trace and policies, as on the command line.
+fn asked(args: &SimulateArgs) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut span = |name: &str, span: Option<hai_core::model::Span>| {
+        if let Some(span) = span.filter(|span| *span > hai_core::model::Span::ZERO) {
+            words.push(format!("--{name} {span}"));
+        }
+    };
+    span("warm-up", Some(args.warm_up));
+    span("from", Some(args.from));
+    span("until", args.until);
+    span("end-after", args.end_after);
+    span("jitter", args.jitter);
+    if args.load != 1000 {
+        words.push(format!("--load {}", f64::from(args.load) / 1000.0));
+    }
+    if args.size != 1 {
+        words.push(format!("--size {}", args.size));
+    }
+    if args.one_group {
+        words.push("--one-group".to_owned());
+    }
+    if args.oracle {
+        words.push("--oracle".to_owned());
+    }
+    words
+}
+
+/// Tells people on a terminal how far it is, and how long it will take.
+fn bar(printer: &Printer, length: u64) -> ProgressBar {
+    if printer.json {
+        return ProgressBar::hidden();
+    }
+    // It shows nothing where standard error is no terminal.
+    let bar = ProgressBar::new(length);
+    let style = ProgressStyle::with_template("{wide_bar} {percent} %  {human_pos}/{human_len} tasks  {eta} left");
+    if let Ok(style) = style {
+        bar.set_style(style);
+    }
+    bar
+}

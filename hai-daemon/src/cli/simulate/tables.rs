@@ -1,0 +1,135 @@
+//! Prints a study as tables.
+
+use hai_core::sim::study::{Figures, Interval};
+
+use super::Study;
+use crate::cli::error::CliError;
+use crate::cli::output::{Printer, Table, Tone};
+
+/// A figure that is shown.
+pub(crate) struct Shown {
+    /// Its name, in words.
+    pub(crate) name: &'static str,
+    /// Its heading in a table.
+    pub(crate) head: &'static str,
+    /// Its unit, empty for a ratio or a count.
+    pub(crate) unit: &'static str,
+    /// Where it stands.
+    pub(crate) of: fn(&Figures) -> f64,
+    /// Less is better, more is better, or neither.
+    pub(crate) better: Option<Better>,
+}
+
+/// Which way is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Better {
+    /// Less is.
+    Less,
+    /// More is.
+    More,
+}
+
+const LESS: Option<Better> = Some(Better::Less);
+const MORE: Option<Better> = Some(Better::More);
+
+#[expect(clippy::cast_precision_loss, reason = "no simulation has 2^52 tasks")]
+const fn count(number: u64) -> f64 {
+    number as f64
+}
+
+/// All figures that tables and the page show.
+#[rustfmt::skip]
+pub(crate) const SHOWN: [Shown; 20] = [
+    Shown { name: "tasks", head: "TASKS", unit: "", of: |f| count(f.tasks), better: None },
+    Shown { name: "unfinished", head: "LEFT", unit: "", of: |f| count(f.unfinished), better: LESS },
+    Shown { name: "completion, mean", head: "JCT", unit: "s", of: |f| f.jct.mean, better: LESS },
+    Shown { name: "completion, median", head: "P50", unit: "s", of: |f| f.jct.p50, better: LESS },
+    Shown { name: "completion, p90", head: "P90", unit: "s", of: |f| f.jct.p90, better: LESS },
+    Shown { name: "completion, p99", head: "P99", unit: "s", of: |f| f.jct.p99, better: LESS },
+    Shown { name: "waiting, mean", head: "WAIT", unit: "s", of: |f| f.waiting.mean, better: LESS },
+    Shown { name: "waiting, p90", head: "P90", unit: "s", of: |f| f.waiting.p90, better: LESS },
+    Shown { name: "waiting, p99", head: "P99", unit: "s", of: |f| f.waiting.p99, better: LESS },
+    Shown { name: "bounded slowdown, mean", head: "SLOWDOWN", unit: "", of: |f| f.slowdown.mean, better: LESS },
+    Shown { name: "bounded slowdown, p99", head: "P99", unit: "", of: |f| f.slowdown.p99, better: LESS },
+    Shown { name: "makespan", head: "MAKESPAN", unit: "s", of: |f| f.makespan_s, better: LESS },
+    Shown { name: "allocation", head: "ALLOCATED", unit: "%", of: |f| f.allocation, better: MORE },
+    Shown { name: "occupancy", head: "OCCUPIED", unit: "%", of: |f| f.occupancy, better: MORE },
+    Shown { name: "allocation while tasks wait", head: "WHILE WAITING", unit: "%", of: |f| f.allocation_while_waiting, better: MORE },
+    Shown { name: "suspensions", head: "SUSPENDED", unit: "", of: |f| count(f.suspensions), better: LESS },
+    Shown { name: "work lost", head: "LOST", unit: "device-hours", of: |f| f.lost_device_hours, better: LESS },
+    Shown { name: "loading", head: "LOADING", unit: "device-hours", of: |f| f.loading_device_hours, better: LESS },
+    Shown { name: "Jain's index of got by due", head: "JAIN", unit: "", of: |f| f.jain, better: MORE },
+    Shown { name: "finish-time fairness, mean", head: "FTF", unit: "", of: |f| f.finish_time_fairness.mean, better: LESS },
+];
+
+/// Those that fit into a line of a terminal.
+const IN_LINE: [&str; 10] = [
+    "tasks",
+    "unfinished",
+    "completion, mean",
+    "completion, p99",
+    "waiting, mean",
+    "bounded slowdown, mean",
+    "occupancy",
+    "suspensions",
+    "work lost",
+    "Jain's index of got by due",
+];
+
+/// A number as people read it: four digits that count, never in powers of ten.
+pub(crate) fn number(value: f64) -> String {
+    let size = value.abs();
+    if value.fract() == 0.0 && size < 1e15 || size >= 1000.0 {
+        format!("{value:.0}")
+    } else if size >= 100.0 {
+        format!("{value:.1}")
+    } else if size >= 0.1 {
+        format!("{value:.2}")
+    } else {
+        format!("{value:.4}")
+    }
+}
+
+/// A mean with its confidence interval, where there is one.
+pub(crate) fn interval(interval: Interval) -> String {
+    match interval.half_width {
+        Some(half) if half > 0.0 => format!("{} ± {}", number(interval.mean), number(half)),
+        _ => number(interval.mean),
+    }
+}
+
+/// Prints the tables.
+pub(super) fn print(study: &Study, printer: &Printer) -> Result<(), CliError> {
+    let shown: Vec<&Shown> = IN_LINE.iter().filter_map(|name| SHOWN.iter().find(|shown| shown.name == *name)).collect();
+    let mut head = vec!["POLICY"];
+    head.extend(shown.iter().map(|shown| shown.head));
+    let mut table = Table::new(&head);
+    for policy in study.policies() {
+        let figures = shown.iter().map(|shown| (interval(study.interval(policy, shown.of)), Tone::Plain));
+        table.row(std::iter::once((policy.to_owned(), Tone::Strong)).chain(figures));
+    }
+    table.print(printer)?;
+    let seeds = study.policies().first().map_or(0, |policy| study.of(policy).count());
+    let mean = if seeds > 1 { format!("; means over {seeds} seeds ± 95 %") } else { String::new() };
+    printer.line(format!(
+        "\n{} devices on {} nodes; JCT and WAIT in s on average, OCCUPIED in %, LOST in device-hours{mean}",
+        study.devices, study.nodes
+    ))?;
+    if study.bad_lines > 0 {
+        printer.line(format!("{} bad lines of the trace were left out", study.bad_lines))?;
+    }
+    let refused = study.runs.iter().map(|run| run.outcome.figures.refused).max().unwrap_or(0);
+    if refused > 0 {
+        printer.line(format!("{refused} tasks were refused by the engine as impossible"))?;
+    }
+    let never = study.runs.iter().map(|run| run.outcome.figures.never_started).max().unwrap_or(0);
+    if never > 0 && !study.broken_off {
+        printer.line(format!("up to {never} tasks never started; what is larger than its group never can"))?;
+    }
+    if study.broken_off {
+        printer.line("broken off: this is what came out until then, and not all policies and seeds may be in it")?;
+    } else if study.runs.iter().any(|run| run.outcome.figures.partial) {
+        printer.line("ended by --end-after: tasks that were not over then are counted as left")?;
+    }
+    Ok(())
+}
