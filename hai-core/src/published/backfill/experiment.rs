@@ -67,6 +67,8 @@ const KTH_FACTS: &[Fact] = &[
     fact("easy", FLOW_MAX, 309_231.0, 0),
     fact("easy-clairvoyant", FLOW, 15_187.61, 2),
     fact("easy-clairvoyant", BOUNDED, 71.72, 2),
+    fact("easy-double", FLOW, 14_900.17, 2),
+    fact("easy-double", BOUNDED, 79.93, 2),
 ];
 
 fn kth(files: &mut dyn Files, choice: &Choice) -> Result<Outcome, ExperimentError> {
