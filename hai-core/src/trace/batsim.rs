@@ -46,6 +46,9 @@ pub struct BatsimExecution {
     pub processors: Vec<u32>,
 }
 
+/// How many processors with numbers there can be.
+const MOST_PROCESSORS: u32 = 1 << 20;
+
 #[derive(Deserialize)]
 struct File {
     nb_res: u32,
@@ -106,6 +109,9 @@ impl BatsimWorkload {
     pub fn read(read: impl Read) -> Result<Self, TraceError> {
         let file: File = serde_json::from_reader(read)
             .map_err(|error| TraceError::column(error.line() as u64, error.column().to_string(), plain(&error)))?;
+        if file.nb_res > MOST_PROCESSORS {
+            return Err(TraceError::line(0, format!("`nb_res` is {}, more than {MOST_PROCESSORS}", file.nb_res)));
+        }
         let mut jobs = Vec::with_capacity(file.jobs.len());
         for Job(job) in file.jobs {
             let name = match job.id {

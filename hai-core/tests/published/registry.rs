@@ -56,9 +56,18 @@ fn laid() -> Folder {
 }
 
 fn play(name: &str, variant: Option<&str>, policies: &[&str]) -> Result<Vec<(String, f64)>, String> {
+    play_over(laid(), name, variant, policies)
+}
+
+fn play_over(
+    mut files: Folder,
+    name: &str,
+    variant: Option<&str>,
+    policies: &[&str],
+) -> Result<Vec<(String, f64)>, String> {
     let policies = policies.iter().map(|&policy| policy.into()).collect();
     let choice = Choice { variant: variant.map(Into::into), policies, ..Choice::default() };
-    let outcome = Experiment::find(name).unwrap().play(&mut laid(), &choice).map_err(|error| error.to_string())?;
+    let outcome = Experiment::find(name).unwrap().play(&mut files, &choice).map_err(|error| error.to_string())?;
     let figures = outcome.figures.into_iter().map(|figure| (figure.name, figure.ours));
     Ok(figures.chain(outcome.measures.into_iter().map(|measure| (measure.name, measure.value))).collect())
 }
@@ -91,6 +100,18 @@ fn what_is_wrong_is_said_with_file_line_and_column() {
     let choice = Choice { variant: Some("trace9_pr".into()), ..Choice::default() };
     let error = experiment.play(&mut laid(), &choice).unwrap_err();
     assert!(matches!(error, ExperimentError::File { file, .. } if file == "muri-philly/trace9.csv"));
+}
+
+#[test]
+fn philly_is_played_to_the_end() {
+    let Some(_) = shared("philly/philly_jobs.csv.gz") else { return };
+    let policies = ["fifo", "srtf", "tiresias", "easy-sjbf-counted"];
+    for policy in policies {
+        let told = play_over(Folder::default(), "philly", None, &[policy]).unwrap();
+        let ended = told.iter().find(|(name, _)| name.ends_with("jobs that ended")).unwrap().1;
+        assert_eq!(ended, 68_503.0, "{policy}");
+        eprintln!("{told:?}");
+    }
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn differ(workload: &BatsimWorkload, ours: &[BatchOutcome], theirs: &[BatsimExec
         let theirs = theirs.get(job.name.as_str());
         times +=
             usize::from(!theirs.is_some_and(|theirs| near(ours.start, theirs.start) && near(ours.end, theirs.end)));
-        places += usize::from(!theirs.is_some_and(|theirs| ours.processors == theirs.processors));
+        places += usize::from(theirs.is_none_or(|theirs| ours.processors != theirs.processors));
     }
     (times, places)
 }

@@ -179,7 +179,7 @@ impl Cluster<'_> {
         let Turn::Attained { limit } = self.rules.turn else { return None };
         let state = &self.states[at];
         let rest = limit.checked_sub(state.attained)?;
-        Some(state.since.saturating_add_unsigned(rest / u64::from(self.job(at).gpus)) + 1)
+        Some(state.since.saturating_add_unsigned(rest / u64::from(self.job(at).gpus.max(1))) + 1)
     }
 
     fn fall(&mut self, at: usize, now: i64) {
