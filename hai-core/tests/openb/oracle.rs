@@ -167,7 +167,7 @@ fn score(policy: OpenbPolicy, classes: &[Class], node: &Node, pod: &OpenbPod, ex
             let (score, gpu) = best.expect("it fits");
             return (score, vec![gpu]);
         }
-        OpenbPolicy::Random => panic!("theirs can not be followed"),
+        OpenbPolicy::Random | OpenbPolicy::CuttingStock => panic!("there is nothing of theirs to follow"),
     };
     (score, chosen)
 }
