@@ -173,7 +173,7 @@ fn the_own_placement_gives_out_a_point_more() {
     };
     for seed in 42..45 {
         let (own, fgd) = (at_100(OpenbPolicy::CuttingStock, seed), at_100(OpenbPolicy::Fgd, seed));
-        // On other seeds the gain is between 0.9 and 1.3.
+        // Over the ten published seeds it is 0.9 to 1.2 more, and always above 96.2.
         assert!(own >= 96.2 && own - fgd >= 0.9, "seed {seed}: {own}, {fgd}");
     }
 }
