@@ -226,16 +226,22 @@ mod tests {
     fn a_rest_is_worth_what_can_be_cut_from_it() {
         // Halves only: two to a device, so each is worth half of one, and less than a half is worth nothing.
         let halves = stock(&[(500, 1)]);
-        [(499, 0), (500, 500), (999, 500), (1000, 1000)].map(|(milli, worth)| near(&halves, milli, worth));
+        for (milli, worth) in [(499, 0), (500, 500), (999, 500), (1000, 1000)] {
+            near(&halves, milli, worth);
+        }
         // 600 and 400 in equal numbers always fit together: the duals add up to a device.
         let pair = stock(&[(600, 1), (400, 1)]);
         assert!((pair.worth(600) + pair.worth(400) - WHOLE).abs() < WHOLE / 20);
         // Many more 810 than 160: one 810 needs a device, and there is always a rest for a 160.
         let many = stock(&[(810, 10), (160, 1)]);
-        [(190, 0), (810, 1000)].map(|(milli, worth)| near(&many, milli, worth));
+        for (milli, worth) in [(190, 0), (810, 1000)] {
+            near(&many, milli, worth);
+        }
         // Many more 160 than 810: six to a device.
         let few = stock(&[(810, 1), (160, 60)]);
-        [(160, 167), (800, 833), (810, 833)].map(|(milli, worth)| near(&few, milli, worth));
+        for (milli, worth) in [(160, 167), (800, 833), (810, 833)] {
+            near(&few, milli, worth);
+        }
         // Without parts a used device is worth nothing.
         assert_eq!((stock(&[]).worth(999), stock(&[]).worth(1000)), (0, WHOLE));
         assert_eq!(stock(&[(7, 0)]).worth(999), 0);
