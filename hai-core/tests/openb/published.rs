@@ -173,7 +173,7 @@ fn the_own_placement_gives_out_a_point_more() {
     };
     for seed in 42..45 {
         let (own, fgd) = (at_100(OpenbPolicy::CuttingStock, seed), at_100(OpenbPolicy::Fgd, seed));
-        // Over the ten published seeds it is 0.9 to 1.2 more, and always above 96.2.
+        // Over the ten published seeds it is 0.91 to 1.25 more, and never below 96.24.
         assert!(own >= 96.2 && own - fgd >= 0.9, "seed {seed}: {own}, {fgd}");
     }
 }
