@@ -33,8 +33,11 @@ fn spec(pod: &OpenbPod) -> Vec<String> {
     pod.gpu_spec.iter().map(ToString::to_string).collect()
 }
 
+/// Processors, thousandths of each device, devices, models.
+type Key = (i64, i64, u32, String);
+
 fn classes(pods: &[OpenbPod]) -> Vec<Class> {
-    let mut counted: Vec<(usize, (i64, i64, u32, String), Vec<String>)> = Vec::new();
+    let mut counted: Vec<(usize, Key, Vec<String>)> = Vec::new();
     for pod in pods {
         let key = (i64::from(pod.cpu_milli), i64::from(pod.gpu_milli), pod.num_gpu, spec(pod).join("|"));
         match counted.iter_mut().find(|(_, known, _)| *known == key) {
@@ -167,7 +170,7 @@ fn score(policy: OpenbPolicy, classes: &[Class], node: &Node, pod: &OpenbPod, ex
             let (score, gpu) = best.expect("it fits");
             return (score, vec![gpu]);
         }
-        OpenbPolicy::Random => panic!("theirs can not be followed"),
+        OpenbPolicy::Random | OpenbPolicy::CuttingStock => panic!("there is nothing of theirs to follow"),
     };
     (score, chosen)
 }

@@ -1,6 +1,7 @@
 //! Where the traces are, and what is read of them.
 
-use std::fs::File;
+use std::fs;
+use std::io::Cursor;
 use std::path::PathBuf;
 
 use hai_core::model::GroupName;
@@ -22,7 +23,7 @@ pub(crate) fn folder() -> Option<PathBuf> {
 /// A workload of the trace.
 pub(crate) fn workload(variant: &str) -> Option<Workload> {
     let folder = folder()?;
-    let open = |file: String| File::open(folder.join(file)).expect("a file of the trace");
+    let open = |file: String| Cursor::new(fs::read(folder.join(file)).expect("a file of the trace"));
     let group = GroupName::new("openb").expect("a name");
     let nodes = OpenbNodes::open(open("openb_node_list_gpu_node.csv".into()), group).expect("nodes");
     let pods = OpenbPods::open(open(format!("openb_pod_list_{variant}.csv"))).expect("pods");
@@ -32,8 +33,8 @@ pub(crate) fn workload(variant: &str) -> Option<Workload> {
 /// The names of all workloads that are there.
 pub(crate) fn variants() -> Vec<String> {
     let Some(folder) = folder() else { return Vec::new() };
-    let files = std::fs::read_dir(folder).expect("a folder");
-    let name = |file: std::fs::DirEntry| {
+    let files = fs::read_dir(folder).expect("a folder");
+    let name = |file: fs::DirEntry| {
         let name = file.file_name().into_string().ok()?;
         Some(name.strip_prefix("openb_pod_list_")?.strip_suffix(".csv")?.to_owned())
     };

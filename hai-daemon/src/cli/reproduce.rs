@@ -122,16 +122,26 @@ pub(super) fn run(args: &ReproduceArgs, printer: &Printer) -> Result<ExitCode, C
             CliError::Usage(format!("there is no experiment {name}; there are {}, and `all`", names.join(", ")))
         })?],
     };
-    let mut told = Vec::new();
+    let (mut told, mut all_played) = (Vec::new(), true);
+    let alone = experiments.len() == 1;
     for experiment in experiments {
         printer.remark(format!("{}: {}", experiment.name, experiment.paper));
-        let outcome = experiment.play(&mut Folder(&args.traces), &choice).map_err(|error| said(error, &args.traces))?;
+        let outcome = match experiment.play(&mut Folder(&args.traces), &choice) {
+            Ok(outcome) => outcome,
+            Err(error) if alone => return Err(said(error, &args.traces)),
+            // One that can not be played keeps no other from it.
+            Err(error) => {
+                super::complain(&said(error, &args.traces));
+                all_played = false;
+                continue;
+            }
+        };
         if !printer.json {
             show(experiment, &outcome, printer)?;
         }
         told.push((experiment.name, outcome));
     }
-    let met = told.iter().all(|(_, outcome)| outcome.is_met());
+    let met = all_played && told.iter().all(|(_, outcome)| outcome.is_met());
     if printer.json {
         let told: Vec<Told<'_>> = told.iter().map(|(name, outcome)| tell(name, outcome)).collect();
         json(&told, printer)?;

@@ -12,6 +12,7 @@ use super::value::{Raw, Setting, one_of, quoted};
 
 const RANDOM: &str = "random";
 const FGD: &str = "fgd";
+const CUTTING_STOCK: &str = "cutting-stock";
 const WEIGHTED: &str = "weighted";
 /// How deep weighted policies may be parts of one another.
 const DEPTH_MAX: usize = 4;
@@ -20,10 +21,12 @@ const DEPTH_MAX: usize = 4;
 impl Setting for PlacementPolicy {
     fn read(raw: Raw<'_>) -> Result<Self, String> {
         match one_of(raw, "a placement", &stock())? {
-            PlacementPolicy::Fgd { .. } => {
-                Err("`fgd` has to know the usual work; write [scheduler.placement] with policy = \"fgd\" and a \
+            policy @ (PlacementPolicy::Fgd { .. } | PlacementPolicy::CuttingStock { .. }) => {
+                let word = word(&policy);
+                Err(format!(
+                    "`{word}` has to know the usual work; write [scheduler.placement] with policy = \"{word}\" and a \
                      [[scheduler.placement.typical]] for each kind"
-                    .to_owned())
+                ))
             }
             PlacementPolicy::Weighted(_) => {
                 Err("`weighted` has to know its parts; write [scheduler.placement] with policy = \"weighted\" and a \
@@ -43,7 +46,7 @@ impl Setting for PlacementPolicy {
 }
 
 /// All policies with nothing told to them.
-fn stock() -> [(&'static str, PlacementPolicy); 10] {
+fn stock() -> [(&'static str, PlacementPolicy); 11] {
     [
         PlacementPolicy::Tightest,
         PlacementPolicy::FirstFit,
@@ -54,6 +57,7 @@ fn stock() -> [(&'static str, PlacementPolicy); 10] {
         PlacementPolicy::GpuPacking,
         PlacementPolicy::GpuClustering,
         PlacementPolicy::Fgd { typical: Vec::new() },
+        PlacementPolicy::CuttingStock { typical: Vec::new() },
         PlacementPolicy::Weighted(Vec::new()),
     ]
     .map(|policy| (word(&policy), policy))
@@ -70,6 +74,7 @@ fn word(policy: &PlacementPolicy) -> &'static str {
         PlacementPolicy::GpuPacking => "gpu-packing",
         PlacementPolicy::GpuClustering => "gpu-clustering",
         PlacementPolicy::Fgd { .. } => FGD,
+        PlacementPolicy::CuttingStock { .. } => CUTTING_STOCK,
         PlacementPolicy::Weighted(_) => WEIGHTED,
     }
 }
@@ -78,7 +83,7 @@ fn word(policy: &PlacementPolicy) -> &'static str {
 fn fields(policy: &PlacementPolicy) -> String {
     match policy {
         PlacementPolicy::Random { seed } if *seed != 0 => format!("seed = {}", seed.show()),
-        PlacementPolicy::Fgd { typical } => {
+        PlacementPolicy::Fgd { typical } | PlacementPolicy::CuttingStock { typical } => {
             let classes: Vec<String> = typical.iter().map(show_typical).collect();
             format!("typical = [{}]", classes.join(", "))
         }
@@ -150,7 +155,9 @@ fn read_policy(table: &mut Table<'_>, depth: usize, found: &mut Findings<'_>) ->
     let parts: Vec<_> = parts.into_iter().map(|table| read_part(table, depth + 1, found)).collect();
 
     let (Named(mut policy), span) = named?;
-    for (key, of) in [("seed", RANDOM), ("typical", FGD), ("part", WEIGHTED)] {
+    // Two policies know the usual work; a third is told of the better known one.
+    let of_typical = if word(&policy) == CUTTING_STOCK { CUTTING_STOCK } else { FGD };
+    for (key, of) in [("seed", RANDOM), ("typical", of_typical), ("part", WEIGHTED)] {
         table.only_with(key, of, word(&policy), found);
     }
     if found.problems.len() > before {
@@ -158,10 +165,10 @@ fn read_policy(table: &mut Table<'_>, depth: usize, found: &mut Findings<'_>) ->
     }
     match &mut policy {
         PlacementPolicy::Random { seed: start } => *start = seed.map_or(0, |(seed, _)| seed),
-        PlacementPolicy::Fgd { typical: classes } => {
+        PlacementPolicy::Fgd { typical: classes } | PlacementPolicy::CuttingStock { typical: classes } => {
             let weights: u64 = typical.iter().flatten().map(|class| u64::from(class.weight)).sum();
             if weights == 0 {
-                found.add(span, alike(FGD, typical.is_empty(), "[[scheduler.placement.typical]]"));
+                found.add(span, alike(of_typical, typical.is_empty(), "[[scheduler.placement.typical]]"));
                 return None;
             }
             *classes = typical.into_iter().collect::<Option<_>>()?;

@@ -159,6 +159,9 @@ fn a_placement_is_a_word_or_a_table() {
         placement("[scheduler.placement]\npolicy = \"random\"\nseed = 18446744073709551615"),
         PlacementPolicy::Random { seed: u64::MAX }
     );
+    let stock = "[scheduler.placement]\npolicy = \"cutting-stock\"\ntypical = [{ weight = 3, share = 0.25 }]";
+    let PlacementPolicy::CuttingStock { typical } = placement(stock) else { panic!("it is that") };
+    assert_eq!((typical.len(), typical[0].weight), (1, 3));
     let text = r#"
         [scheduler.placement]
         policy = "weighted"

@@ -171,11 +171,25 @@ impl Fgd {
 
     /// The hundredths of the best device for a part, or of the node for all else, and that device.
     fn best(&self, seat: &Seat<'_>) -> (u64, Option<Card>) {
+        let mut best: Option<(u64, Option<Card>)> = None;
+        for (card, gain) in self.gains(seat) {
+            let percent = self.percent(gain);
+            let liked = |card: Option<Card>| card.map(|card| card.liking);
+            if best.is_none_or(|best| liked(best.1) == liked(card) && percent > best.0) {
+                best = Some((percent, card));
+            }
+        }
+        best.unwrap_or_default()
+    }
+
+    /// By how much fragmentation would fall, times the sum of all weights: for each device that a part may go to, the
+    /// best-liked first and one of those that are as good as each other; for all else once, for the node.
+    pub(super) fn gains(&self, seat: &Seat<'_>) -> SmallVec<[(Option<Card>, i128); 8]> {
         let sight = self.sight(seat.inventory, seat.make, seat.room);
         let cpu_before = u64::from(seat.room.cpu_milli);
         let cpu_after = cpu_before.saturating_sub(cpu_milli_asked(seat));
         if seat.ask.request().devices.is_part() {
-            return self.best_card(seat, &sight, cpu_before, cpu_after);
+            return self.gains_by_card(seat, &sight, cpu_before, cpu_after);
         }
         let taken = seat.take(None).map_or(0, |take| take.devices);
         let idle =
@@ -197,10 +211,16 @@ impl Fgd {
             };
             lost += i128::from(class.weight) * i128::from(before - after);
         }
-        (self.percent(self.weight * i128::from(idle) - lost), None)
+        smallvec![(None, self.weight * i128::from(idle) - lost)]
     }
 
-    fn best_card(&self, seat: &Seat<'_>, sight: &Sight<'_>, cpu_before: u64, cpu_after: u64) -> (u64, Option<Card>) {
+    fn gains_by_card(
+        &self,
+        seat: &Seat<'_>,
+        sight: &Sight<'_>,
+        cpu_before: u64,
+        cpu_after: u64,
+    ) -> SmallVec<[(Option<Card>, i128); 8]> {
         let mut cards: SmallVec<[Card; 8]> = seat.cards().collect();
         cards.sort_by_key(|card| (card.liking, card.device));
         // Devices of one kind with as much left are as good as each other: the first stands for all.
@@ -245,16 +265,11 @@ impl Fgd {
                 *lost += weight * i128::from(before - class.satisfied(sum, sight.make));
             }
         }
-        let mut best: (u64, Option<Card>) = (0, None);
-        for (card, lost) in cards.iter().zip(lost) {
+        let gain = |(card, lost): (Card, i128)| {
             let taken = card.takes.milli.min(card.milli);
-            let percent = self.percent(self.weight * i128::from(taken) - lost);
-            let better = best.1.is_none_or(|best_card| best_card.liking == card.liking && percent > best.0);
-            if better {
-                best = (percent, Some(*card));
-            }
-        }
-        best
+            (Some(card), self.weight * i128::from(taken) - lost)
+        };
+        cards.into_iter().zip(lost).map(gain).collect()
     }
 }
 

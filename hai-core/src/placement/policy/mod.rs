@@ -6,6 +6,7 @@
 
 mod best_fit;
 mod clustering;
+mod cutting_stock;
 mod dot_product;
 mod fgd;
 mod first_fit;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use best_fit::BestFit;
 pub use clustering::GpuClustering;
+pub use cutting_stock::CuttingStock;
 pub use dot_product::DotProduct;
 pub use fgd::{Fgd, Typical};
 pub use first_fit::FirstFit;
@@ -98,6 +100,11 @@ pub enum PlacementPolicy {
         /// What work is expected.
         typical: Vec<Typical>,
     },
+    /// The least cut off, starved and fragmented; see [`CuttingStock`].
+    CuttingStock {
+        /// What work is expected.
+        typical: Vec<Typical>,
+    },
     /// Several at once; see [`Weighted`].
     Weighted(Vec<WeightedPolicy>),
 }
@@ -128,6 +135,7 @@ impl Policy {
             PlacementPolicy::GpuPacking => Self::custom(GpuPacking),
             PlacementPolicy::GpuClustering => Self::custom(GpuClustering),
             PlacementPolicy::Fgd { typical } => Self::custom(Fgd::new(typical.clone())),
+            PlacementPolicy::CuttingStock { typical } => Self::custom(CuttingStock::new(typical.clone())),
             PlacementPolicy::Weighted(parts) => Self::custom(Weighted::of(parts)),
         }
     }

@@ -238,12 +238,12 @@ fn any_task() -> impl Strategy<Value = TaskSpec> {
 }
 
 fn any_policy() -> impl Strategy<Value = PlacementPolicy> {
-    let fgd = PlacementPolicy::Fgd {
-        typical: vec![
-            crate::placement::policy::Typical { request: WorkerRequest::share(400), weight: 2 },
-            crate::placement::policy::Typical { request: WorkerRequest::devices(2), weight: 1 },
-        ],
-    };
+    let typical = vec![
+        crate::placement::policy::Typical { request: WorkerRequest::share(400), weight: 2 },
+        crate::placement::policy::Typical { request: WorkerRequest::devices(2), weight: 1 },
+    ];
+    let cutting_stock = PlacementPolicy::CuttingStock { typical: typical.clone() };
+    let fgd = PlacementPolicy::Fgd { typical };
     prop::sample::select(vec![
         PlacementPolicy::Tightest,
         PlacementPolicy::FirstFit,
@@ -254,6 +254,7 @@ fn any_policy() -> impl Strategy<Value = PlacementPolicy> {
         PlacementPolicy::GpuPacking,
         PlacementPolicy::GpuClustering,
         fgd,
+        cutting_stock,
     ])
 }
 

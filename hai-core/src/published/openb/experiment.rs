@@ -35,7 +35,9 @@ fn run(files: &mut dyn Files, choice: &Choice) -> Result<Outcome, ExperimentErro
         for &seed in seeds {
             let curves = curves(&workload, policy, seed, load)?;
             compare(&mut outcome, policy, seed, &curves, published);
-            random.extend(curves.alloc.get(100).copied().flatten().filter(|_| !policy.is_exact() && published));
+            random.extend(
+                curves.alloc.get(100).copied().flatten().filter(|_| policy == OpenbPolicy::Random && published),
+            );
             for (metric, values) in
                 [("alloc", curves.alloc), ("fragamt", curves.fragamt), ("fragratio", curves.fragratio)]
             {

@@ -21,17 +21,20 @@ pub enum OpenbPolicy {
     GpuPacking,
     /// Any node. Theirs depends on the timing of threads, so that only its distribution can be met.
     Random,
+    /// Not theirs: hai's own placement.
+    CuttingStock,
 }
 
 impl OpenbPolicy {
-    /// All, in the order of their names.
-    pub const ALL: [OpenbPolicy; 6] = [
+    /// All: theirs in the order of their names, then hai's own.
+    pub const ALL: [OpenbPolicy; 7] = [
         OpenbPolicy::BestFit,
         OpenbPolicy::DotProd,
         OpenbPolicy::Fgd,
         OpenbPolicy::GpuClustering,
         OpenbPolicy::GpuPacking,
         OpenbPolicy::Random,
+        OpenbPolicy::CuttingStock,
     ];
 
     /// Its name.
@@ -44,13 +47,14 @@ impl OpenbPolicy {
             OpenbPolicy::GpuClustering => "GpuClustering",
             OpenbPolicy::GpuPacking => "GpuPacking",
             OpenbPolicy::Random => "Random",
+            OpenbPolicy::CuttingStock => "CuttingStock",
         }
     }
 
     /// Whether the same draws give the same places as theirs.
     #[must_use]
     pub const fn is_exact(self) -> bool {
-        !matches!(self, OpenbPolicy::Random)
+        !matches!(self, OpenbPolicy::Random | OpenbPolicy::CuttingStock)
     }
 
     /// The policy of hai's that it is.
@@ -62,6 +66,7 @@ impl OpenbPolicy {
             OpenbPolicy::Fgd => PlacementPolicy::Fgd { typical: workload.typical() },
             OpenbPolicy::GpuClustering => PlacementPolicy::GpuClustering,
             OpenbPolicy::GpuPacking => PlacementPolicy::GpuPacking,
+            OpenbPolicy::CuttingStock => PlacementPolicy::CuttingStock { typical: workload.typical() },
             OpenbPolicy::Random => PlacementPolicy::Random { seed: seed.cast_unsigned() },
         }
     }
