@@ -5,9 +5,15 @@
 
 #[path = "published/backfill.rs"]
 mod backfill;
+#[path = "published/cuts.rs"]
+mod cuts;
 #[path = "published/files.rs"]
 mod files;
 #[path = "published/muri.rs"]
 mod muri;
+#[path = "published/naive.rs"]
+mod naive;
+#[path = "published/registry.rs"]
+mod registry;
 #[path = "published/venus.rs"]
 mod venus;

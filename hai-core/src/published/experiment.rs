@@ -179,7 +179,8 @@ const ALL: &[Experiment] = &[
     super::backfill::KTH,
     super::muri::EXPERIMENT,
     super::openb::EXPERIMENT,
-    super::helios::EXPERIMENT,
+    super::helios::PHILLY,
+    super::helios::VENUS,
 ];
 
 impl Outcome {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::{Row, Table, TraceError};
 
@@ -46,6 +47,9 @@ pub struct BatsimExecution {
     pub processors: Vec<u32>,
 }
 
+/// How many processors with numbers there can be.
+const MOST_PROCESSORS: u32 = 1 << 20;
+
 #[derive(Deserialize)]
 struct File {
     nb_res: u32,
@@ -54,15 +58,14 @@ struct File {
 }
 
 #[derive(Deserialize)]
-#[serde(try_from = "UncheckedJob")]
-struct Job(UncheckedJob);
-
-#[derive(Deserialize)]
-struct UncheckedJob {
+struct Job {
     id: Name,
     profile: String,
+    #[serde(deserialize_with = "size")]
     res: u32,
+    #[serde(deserialize_with = "moment")]
     subtime: f64,
+    #[serde(deserialize_with = "walltime")]
     walltime: f64,
 }
 
@@ -80,20 +83,26 @@ struct Profile {
     delay: Option<f64>,
 }
 
-impl TryFrom<UncheckedJob> for Job {
-    type Error = String;
+// Each is checked where it is read, so that a mistake has its line.
 
-    fn try_from(job: UncheckedJob) -> Result<Self, String> {
-        if job.res == 0 {
-            return Err("a job takes no processors: `res` must be at least 1".into());
-        }
-        if !(0.0..=1e12).contains(&job.subtime) {
-            return Err(format!("`subtime` is {} s and not between 0 and 10^12", job.subtime));
-        }
-        if !(job.walltime > 0.0 && job.walltime <= 1e12) {
-            return Err(format!("`walltime` is {} s: backfilling needs one above 0", job.walltime));
-        }
-        Ok(Job(job))
+fn size<'de, D: Deserializer<'de>>(read: D) -> Result<u32, D::Error> {
+    let res = u32::deserialize(read)?;
+    if res == 0 { Err(D::Error::custom("a job takes no processors: `res` must be at least 1")) } else { Ok(res) }
+}
+
+fn moment<'de, D: Deserializer<'de>>(read: D) -> Result<f64, D::Error> {
+    let time = f64::deserialize(read)?;
+    let inside = (0.0..=1e12).contains(&time);
+    if inside { Ok(time) } else { Err(D::Error::custom(format!("`subtime` is {time} s and not between 0 and 10^12"))) }
+}
+
+fn walltime<'de, D: Deserializer<'de>>(read: D) -> Result<f64, D::Error> {
+    let time = f64::deserialize(read)?;
+    let inside = time > 0.0 && time <= 1e12;
+    if inside {
+        Ok(time)
+    } else {
+        Err(D::Error::custom(format!("`walltime` is {time} s: backfilling needs one above 0")))
     }
 }
 
@@ -106,8 +115,11 @@ impl BatsimWorkload {
     pub fn read(read: impl Read) -> Result<Self, TraceError> {
         let file: File = serde_json::from_reader(read)
             .map_err(|error| TraceError::column(error.line() as u64, error.column().to_string(), plain(&error)))?;
+        if file.nb_res > MOST_PROCESSORS {
+            return Err(TraceError::line(0, format!("`nb_res` is {}, more than {MOST_PROCESSORS}", file.nb_res)));
+        }
         let mut jobs = Vec::with_capacity(file.jobs.len());
-        for Job(job) in file.jobs {
+        for job in file.jobs {
             let name = match job.id {
                 Name::Number(number) => number.to_string(),
                 Name::Text(text) => text,

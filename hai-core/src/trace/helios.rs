@@ -85,6 +85,9 @@ fn within(row: &Row<'_>, column: &str, least: i64) -> Result<i64, TraceError> {
     Ok(value)
 }
 
+/// How large a virtual cluster can be.
+const MOST_NODES: u32 = 1_000_000;
+
 /// A virtual cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VirtualCluster {
@@ -111,7 +114,11 @@ pub fn virtual_clusters(read: impl Read) -> Result<Vec<VirtualCluster>, TraceErr
         if !names.insert(name.to_owned()) {
             return Err(row.wrong("vc", format!("{name} stands here for the second time")));
         }
-        clusters.push(VirtualCluster { name: name.into(), nodes: row.number("num")? });
+        let nodes = row.number("num")?;
+        if nodes > MOST_NODES {
+            return Err(row.wrong("num", format!("{nodes} nodes are more than {MOST_NODES}")));
+        }
+        clusters.push(VirtualCluster { name: name.into(), nodes });
     }
     Ok(clusters)
 }
@@ -181,6 +188,8 @@ mod tests {
         assert_eq!(twice.to_string(), "line 3, column vc: vcA stands here for the second time");
         let none = virtual_clusters(",num\nvcA,-1\n".as_bytes()).unwrap_err();
         assert!(none.to_string().starts_with("line 2, column num: \"-1\""), "{none}");
+        let huge = virtual_clusters(",num\nvcA,4000000000\n".as_bytes()).unwrap_err();
+        assert_eq!(huge.to_string(), "line 2, column num: 4000000000 nodes are more than 1000000");
     }
 
     #[test]

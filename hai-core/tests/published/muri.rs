@@ -9,10 +9,8 @@ fn totals(trace: &str, at_once: bool, policy: MuriPolicy) -> Option<MuriTotals> 
     let text = shared(&format!("muri-philly/{trace}.csv.gz"))?;
     let rows: Vec<_> = MuriTrace::open(&text[..]).unwrap().map(Result::unwrap).collect();
     let jobs = jobs_of(&rows, at_once);
-    let began = std::time::Instant::now();
     let outcomes = play(&jobs, MuriCluster::PUBLISHED, policy);
     let totals = MuriTotals::of(&jobs, &outcomes);
-    eprintln!("{trace} {at_once} {policy:?}: {:?} {totals:?}", began.elapsed());
     assert_eq!(totals.ended, rows.len());
     Some(totals)
 }

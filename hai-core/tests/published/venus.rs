@@ -1,9 +1,7 @@
 //! Helios's cluster Venus in September 2020, job by job.
 
-use std::time::Instant;
-
-use hai_core::published::helios::{HeliosJob, Outcome, Rules, Ties, Totals, Window, jobs_of, play};
-use hai_core::trace::{HeliosTrace, Table, virtual_clusters};
+use hai_core::published::helios::{HeliosJob, Outcome, Rules, Ties, Totals, Window, jobs_of, oracle, play};
+use hai_core::trace::{HeliosTrace, virtual_clusters};
 
 use super::files::shared;
 
@@ -17,32 +15,18 @@ fn venus() -> Option<(Vec<HeliosJob>, Vec<u32>)> {
 }
 
 /// What Lucid's own simulator made of every job.
-fn oracle(policy: &str, jobs: &[HeliosJob]) -> Option<Vec<Outcome>> {
-    let file = shared(&format!("helios-venus-sept/oracle_{policy}.csv.gz"))?;
-    let mut table = Table::open(&file[..], &["job_id", "start", "end", "queue", "preemptions"]).unwrap();
-    let mut by_number = std::collections::BTreeMap::new();
-    while let Some(row) = table.next_row() {
-        let row = row.unwrap();
-        let outcome = Outcome {
-            start: Some(row.number("start").unwrap()),
-            end: Some(row.number("end").unwrap()),
-            queue: row.number("queue").unwrap(),
-            preemptions: row.number("preemptions").unwrap(),
-        };
-        by_number.insert(row.number::<u64>("job_id").unwrap(), outcome);
-    }
+fn theirs(policy: &str, jobs: &[HeliosJob]) -> Option<Vec<Outcome>> {
+    let by_number = oracle(&shared(&format!("helios-venus-sept/oracle_{policy}.csv.gz"))?[..]).unwrap();
     assert_eq!(by_number.len(), jobs.len());
     Some(jobs.iter().map(|job| by_number[&job.number]).collect())
 }
 
 fn same_for_every_job(policy: &str, rules: &Rules) {
     let Some((jobs, nodes)) = venus() else { return };
-    let began = Instant::now();
     let played = play(&jobs, &nodes, rules);
-    eprintln!("{policy}: {:?}", began.elapsed());
-    let Some(oracle) = oracle(policy, &jobs) else { return };
+    let Some(theirs) = theirs(policy, &jobs) else { return };
     let wrong: Vec<_> =
-        jobs.iter().zip(&played.outcomes).zip(&oracle).filter(|((_, ours), theirs)| ours != theirs).collect();
+        jobs.iter().zip(&played.outcomes).zip(&theirs).filter(|((_, ours), theirs)| ours != theirs).collect();
     assert!(wrong.is_empty(), "{} of {} jobs differ, the first: {:#?}", wrong.len(), jobs.len(), wrong[0]);
 }
 

@@ -67,6 +67,8 @@ const KTH_FACTS: &[Fact] = &[
     fact("easy", FLOW_MAX, 309_231.0, 0),
     fact("easy-clairvoyant", FLOW, 15_187.61, 2),
     fact("easy-clairvoyant", BOUNDED, 71.72, 2),
+    fact("easy-double", FLOW, 14_900.17, 2),
+    fact("easy-double", BOUNDED, 79.93, 2),
 ];
 
 fn kth(files: &mut dyn Files, choice: &Choice) -> Result<Outcome, ExperimentError> {
@@ -168,7 +170,7 @@ fn differ(workload: &BatsimWorkload, ours: &[BatchOutcome], theirs: &[BatsimExec
         let theirs = theirs.get(job.name.as_str());
         times +=
             usize::from(!theirs.is_some_and(|theirs| near(ours.start, theirs.start) && near(ours.end, theirs.end)));
-        places += usize::from(!theirs.is_some_and(|theirs| ours.processors == theirs.processors));
+        places += usize::from(theirs.is_none_or(|theirs| ours.processors != theirs.processors));
     }
     (times, places)
 }

@@ -59,7 +59,7 @@ pub(super) struct Numbered(Vec<u64>);
 impl Room for Numbered {
     fn all(processors: u32) -> Self {
         let mut words = vec![u64::MAX; (processors / 64) as usize];
-        if processors % 64 > 0 {
+        if !processors.is_multiple_of(64) {
             words.push((1 << (processors % 64)) - 1);
         }
         Numbered(words)

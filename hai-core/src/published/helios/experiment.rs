@@ -1,25 +1,42 @@
-//! The experiment by name: Helios's cluster Venus, by every policy, beside the published table and job by job.
+//! The experiments by name: Helios's cluster Venus, by every policy, beside the published table and job by job; and Philly.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::{HeliosJob, Outcome as JobOutcome, Rules, Ties, Totals, Window, jobs_of, play};
+use super::{
+    HeliosJob, Outcome as JobOutcome, Played, Rules, Ties, Totals, Window, jobs_of, philly, play, play_backfill,
+};
+use crate::published::backfill::BackfillRules;
 use crate::published::compare::{Fact, Ours, fact, open, open_if_any, policies, tell, within};
 use crate::published::{Choice, Experiment, ExperimentError, Figure, Files, Knob, Outcome};
 use crate::trace::{HeliosTrace, Table, TraceError, predictions, virtual_clusters};
 
 /// `venus`: every policy on Venus in September 2020.
-pub(in crate::published) const EXPERIMENT: Experiment = Experiment {
+pub(in crate::published) const VENUS: Experiment = Experiment {
     name: "venus",
-    about: "23,859 GPU jobs of SenseTime's cluster Venus by seven policies of two simulators (September 2020)",
+    about: "23,859 GPU jobs of SenseTime's cluster Venus by the policies of two simulators (September 2020; variant april-may)",
     paper: "Q. Hu et al., Characterization and Prediction of Deep Learning Workloads in Large-Scale GPU Datacenters, \
             SC 2021; Q. Hu et al., Lucid, ASPLOS 2023 (their simulators' own results)",
     files: &[SEPTEMBER, CLUSTERS],
     heeds: &[Knob::Variant, Knob::Policies],
-    run,
+    run: venus,
 };
 
+/// `philly`: the same policies on Microsoft's Philly.
+pub(in crate::published) const PHILLY: Experiment = Experiment {
+    name: "philly",
+    about: "68,503 GPU jobs of Microsoft's Philly by the same policies (October and November 2017; nothing to compare with)",
+    paper: "M. Jeon et al., Analysis of Large-Scale Multi-Tenant GPU Clusters for DNN Training Workloads, USENIX ATC 2019 \
+            (the list that Sia ships); rules and virtual clusters of Q. Hu et al., SC 2021",
+    files: &[PHILLY_JOBS],
+    heeds: &[Knob::Policies],
+    run: of_philly,
+};
+
+const PHILLY_JOBS: &str = "philly/philly_jobs.csv";
 const SEPTEMBER: &str = "helios-venus-sept/venus_sept.csv";
+/// How many devices Venus has by its paper, 133 nodes; the table of virtual clusters, some of which share, sums up to more.
+const DEVICES: u64 = 1064;
 const CLUSTERS: &str = "helios-venus-sept/vc_config.csv";
 /// Where predictions for QSSF may lie; they can not be passed on with the trace.
 const PREDICTIONS: [&str; 2] = ["helios-venus-sept/predictions.csv", "helios-venus-sept/pred_lgb.csv"];
@@ -28,21 +45,46 @@ const fn by_number(rules: Rules) -> Rules {
     Rules { ties: Ties::Number, ..rules }
 }
 
+/// By which rules it is played.
+#[derive(Clone, Copy)]
+enum Policy {
+    Family(Rules),
+    Backfill(BackfillRules),
+}
+
+use Policy::{Backfill, Family};
+
 /// The policies; the first [`PLAYED`] of them are played unless others are named.
-const POLICIES: [(&str, Rules); 11] = [
-    ("fifo", Rules::FIFO),
-    ("sjf", Rules::SJF),
-    ("qssf", Rules::QSSF),
-    ("srtf", Rules::SRTF_LUCID),
-    ("srtf-helios", Rules::SRTF_HELIOS),
-    ("tiresias", Rules::TIRESIAS),
-    ("fifo-by-number", by_number(Rules::FIFO)),
-    ("tiresias-by-number", by_number(Rules::TIRESIAS)),
-    ("sjf-by-number", by_number(Rules::SJF)),
-    ("qssf-by-number", by_number(Rules::QSSF)),
-    ("srtf-by-number", by_number(Rules::SRTF_LUCID)),
+const POLICIES: [(&str, Policy); 13] = [
+    ("fifo", Family(Rules::FIFO)),
+    ("sjf", Family(Rules::SJF)),
+    ("qssf", Family(Rules::QSSF)),
+    ("srtf", Family(Rules::SRTF_LUCID)),
+    ("srtf-helios", Family(Rules::SRTF_HELIOS)),
+    ("tiresias", Family(Rules::TIRESIAS)),
+    ("fifo-by-number", Family(by_number(Rules::FIFO))),
+    ("tiresias-by-number", Family(by_number(Rules::TIRESIAS))),
+    ("sjf-by-number", Family(by_number(Rules::SJF))),
+    ("qssf-by-number", Family(by_number(Rules::QSSF))),
+    ("srtf-by-number", Family(by_number(Rules::SRTF_LUCID))),
+    ("easy-counted", Backfill(BackfillRules::EASY)),
+    ("easy-sjbf-counted", Backfill(BackfillRules::EASY_SJBF)),
 ];
 const PLAYED: usize = 8;
+/// How many of them are played on Philly, where nothing tells of ties.
+const PLAYED_ON_PHILLY: usize = 6;
+
+impl Policy {
+    fn play(self, jobs: &[HeliosJob], nodes: &[u32]) -> Played {
+        match self {
+            Family(rules) => play(jobs, nodes, &rules),
+            Backfill(rules) => {
+                let devices: Vec<u32> = nodes.iter().map(|nodes| nodes * Rules::FIFO.per_node).collect();
+                play_backfill(jobs, &devices, &rules)
+            }
+        }
+    }
+}
 
 const JCT: &str = "mean JCT";
 const QUEUE: &str = "mean queue";
@@ -88,7 +130,7 @@ const FACTS: &[Fact] = &[
 /// The same with the predictions that the authors made.
 const PREDICTED: &[Fact] = &[fact("qssf-by-number", JCT, 18_686.0, 1), fact("qssf-by-number", QUEUE, 6_916.7, 1)];
 
-fn run(files: &mut dyn Files, choice: &Choice) -> Result<Outcome, ExperimentError> {
+fn venus(files: &mut dyn Files, choice: &Choice) -> Result<Outcome, ExperimentError> {
     let (path, window) = match choice.variant.as_deref() {
         None | Some("september") => (SEPTEMBER, Some(Window::VENUS_SEPTEMBER)),
         Some("april-may") => ("helios-venus-aprmay/venus_apr_may.csv", None),
@@ -111,11 +153,10 @@ fn run(files: &mut dyn Files, choice: &Choice) -> Result<Outcome, ExperimentErro
     let submits = || jobs.iter().map(|job| job.submit);
     let window = window.unwrap_or(Window { from: submits().min().unwrap_or(0), until: submits().max().unwrap_or(0) });
     let mut outcome = Outcome::default();
-    for (name, rules) in policies {
-        let played = play(&jobs, &nodes, &rules);
+    for (name, policy) in policies {
+        let played = policy.play(&jobs, &nodes);
         let totals = Totals::of(&jobs, &played.outcomes, window.from);
-        let devices = nodes.iter().map(|&nodes| u64::from(nodes) * u64::from(rules.per_node)).sum();
-        let occupancy = played.occupancy(&jobs, devices, window.from, window.until);
+        let occupancy = played.occupancy(&jobs, DEVICES, window.from, window.until);
         let facts = if september { FACTS } else { &[] };
         tell(&mut outcome, facts, name, &told(&totals, occupancy, name == "qssf-by-number" && predicted));
         if name == "qssf-by-number" && predicted && september {
@@ -124,6 +165,26 @@ fn run(files: &mut dyn Files, choice: &Choice) -> Result<Outcome, ExperimentErro
         if september && (name != "qssf" || predicted) {
             against_oracle(files, &mut outcome, name, &jobs, &played.outcomes)?;
         }
+    }
+    Ok(outcome)
+}
+
+fn of_philly(files: &mut dyn Files, choice: &Choice) -> Result<Outcome, ExperimentError> {
+    let policies = policies(&choice.policies, &POLICIES, PLAYED_ON_PHILLY)?;
+    let rows = philly::rows(open(files, PHILLY_JOBS)?).map_err(within(PHILLY_JOBS))?;
+    let clusters = philly::clusters();
+    let window = philly::WINDOW;
+    let jobs = jobs_of(&rows, &clusters, Some(window));
+    let nodes: Vec<u32> = clusters.iter().map(|vc| vc.nodes).collect();
+    let devices = nodes.iter().map(|&nodes| u64::from(nodes) * u64::from(Rules::FIFO.per_node)).sum();
+    let mut outcome = Outcome::default();
+    for (name, policy) in policies {
+        let played = policy.play(&jobs, &nodes);
+        let totals = Totals::of(&jobs, &played.outcomes, window.from);
+        let occupancy = played.occupancy(&jobs, devices, window.from, window.until);
+        let mut told = told(&totals, occupancy, false);
+        told.push(("jobs that ended", "", totals.ended as f64, 0));
+        tell(&mut outcome, &[], name, &told);
     }
     Ok(outcome)
 }

@@ -6,16 +6,19 @@
 //! the queue, the policy chooses, jobs are placed. Here only the seconds in which something can change are played; what
 //! comes out is the same for every job. What differs between policies and simulators is in [`Rules`].
 
+mod backfilled;
 mod experiment;
 mod learned;
 mod nodes;
 mod outcome;
+mod philly;
 mod preempting;
 mod rules;
 mod waiting;
 
-pub(super) use experiment::EXPERIMENT;
+pub use backfilled::play_backfill;
 pub use experiment::oracle;
+pub(super) use experiment::{PHILLY, VENUS};
 pub use outcome::{Outcome, Played, Stretch, Totals, mean, percentile};
 pub use rules::{Overhead, Rules, Selection, Ties, Turn, Walk};
 

@@ -32,11 +32,16 @@ impl Nodes {
             return None;
         }
         let place = if need <= self.per_node { self.tightest(need)? } else { self.spread(need)? };
+        Some(self.occupy(place))
+    }
+
+    /// Takes this very place, all of which is free.
+    pub(super) fn occupy(&mut self, place: Place) -> Place {
         for &(node, devices) in &place {
             self.free[node as usize] -= devices;
+            self.total -= u64::from(devices);
         }
-        self.total -= u64::from(need);
-        Some(place)
+        place
     }
 
     pub(super) fn give_back(&mut self, place: &Place) {

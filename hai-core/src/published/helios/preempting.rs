@@ -3,7 +3,7 @@
 //! The published simulators choose every second (or tick). Between two changes that does nothing: a running job is one that
 //! was chosen, and where its remaining time falls below that of a waiting one they change places, which changes neither's
 //! choice (both fit, or the waiting one fits even less). So it is enough to choose after arrivals, ends, and when the
-//! service a running job attained lets it fall behind others.
+//! service a running job attained lets it fall behind others. `tests/published/naive.rs` plays every second.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -15,6 +15,8 @@ use super::{Books, HeliosJob, in_order};
 
 /// Level, key, since when in this list (a running number), which job.
 type Entry = (u8, i64, u64, usize);
+/// A waiting job that was chosen, and its place where that was looked for already.
+type Tried = (usize, Option<Place>);
 
 #[derive(Clone, Debug, Default)]
 struct State {
@@ -59,7 +61,7 @@ pub(super) fn play(
         let fall = cluster.falls.first().map(|&(time, _)| time);
         let Some(now) = [arrival, end, fall, pass].into_iter().flatten().min() else { return };
         while let Some(&(_, at)) = cluster.ends.first().filter(|(time, _)| *time == now) {
-            cluster.leave(at, now);
+            cluster.leave(at);
             cluster.nodes.give_back(&cluster.states[at].place);
             learned.ended(&jobs[list[at]]);
             books.end(list[at], cluster.states[at].since, now);
@@ -84,7 +86,7 @@ pub(super) fn play(
                 Selection::Place => cluster.by_place(now),
             };
             for at in out {
-                cluster.leave(at, now);
+                cluster.leave(at);
                 let state = &mut cluster.states[at];
                 books.preempt(list[at], state.since, now);
                 let ran = now - state.since;
@@ -94,8 +96,12 @@ pub(super) fn play(
                 cluster.nodes.give_back(&cluster.states[at].place);
                 cluster.wait(at);
             }
-            for at in tried {
-                if let Some(place) = cluster.nodes.take(jobs[list[at]].gpus) {
+            for (at, planned) in tried {
+                let place = match planned {
+                    Some(place) => Some(cluster.nodes.occupy(place)),
+                    None => cluster.nodes.take(jobs[list[at]].gpus),
+                };
+                if let Some(place) = place {
                     books.start(list[at], cluster.states[at].since, now);
                     cluster.start(at, place, now);
                 }
@@ -155,10 +161,11 @@ impl Cluster<'_> {
     }
 
     /// Takes a running job out of all lists; its place is still its own.
-    fn leave(&mut self, at: usize, now: i64) {
+    fn leave(&mut self, at: usize) {
         self.running.remove(&self.states[at].entry);
         self.ends.remove(&(self.end(at), at));
-        if let Some(time) = self.falls_at(at).filter(|time| *time > now) {
+        // It may fall in the very second in which it leaves.
+        if let Some(time) = self.falls_at(at) {
             self.falls.remove(&(time, at));
         }
     }
@@ -172,7 +179,7 @@ impl Cluster<'_> {
         let Turn::Attained { limit } = self.rules.turn else { return None };
         let state = &self.states[at];
         let rest = limit.checked_sub(state.attained)?;
-        Some(state.since.saturating_add_unsigned(rest / u64::from(self.job(at).gpus)) + 1)
+        Some(state.since.saturating_add_unsigned(rest / u64::from(self.job(at).gpus.max(1))) + 1)
     }
 
     fn fall(&mut self, at: usize, now: i64) {
@@ -209,7 +216,7 @@ impl Cluster<'_> {
     }
 
     /// Who is preempted, and who is tried then, by the count of devices alone.
-    fn by_count(&self, now: i64) -> (Vec<usize>, Vec<usize>) {
+    fn by_count(&self, now: i64) -> (Vec<usize>, Vec<Tried>) {
         let (mut out, mut tried) = (Vec::new(), Vec::new());
         let mut quota = self.nodes.all();
         let mut blocked = false;
@@ -219,7 +226,7 @@ impl Cluster<'_> {
             if need <= quota && !blocked {
                 quota -= need;
                 if !runs {
-                    tried.push(at);
+                    tried.push((at, None));
                 }
             } else {
                 blocked |= self.rules.walk == Walk::Blocking;
@@ -236,8 +243,8 @@ impl Cluster<'_> {
     }
 
     /// The same, where nobody leaves for a job that still would find no place.
-    fn by_place(&self, now: i64) -> (Vec<usize>, Vec<usize>) {
-        let (mut out, mut tried): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
+    fn by_place(&self, now: i64) -> (Vec<usize>, Vec<Tried>) {
+        let (mut out, mut tried): (Vec<usize>, Vec<Tried>) = (Vec::new(), Vec::new());
         let mut nodes = self.nodes.clone();
         let order: Vec<(usize, bool)> = self.in_order(now).collect();
         // Those that run and may still have to leave, worst last.
@@ -248,22 +255,22 @@ impl Cluster<'_> {
                 continue;
             }
             let need = self.job(at).gpus;
-            if nodes.take(need).is_some() {
-                tried.push(at);
+            if let Some(place) = nodes.take(need) {
+                tried.push((at, Some(place)));
                 continue;
             }
             let mut emptier = nodes.clone();
             let mut kept = worse.len();
-            let mut found = false;
-            while !found && kept > 0 && worse[kept - 1].0 > rank {
+            let mut found = None;
+            while found.is_none() && kept > 0 && worse[kept - 1].0 > rank {
                 kept -= 1;
                 emptier.give_back(&self.states[worse[kept].1].place);
-                found = emptier.take(need).is_some();
+                found = emptier.take(need);
             }
-            if found {
+            if found.is_some() {
                 nodes = emptier;
                 out.extend(worse.drain(kept..).map(|(_, at)| at));
-                tried.push(at);
+                tried.push((at, found));
             } else if self.rules.walk == Walk::Blocking {
                 break;
             }

@@ -59,6 +59,8 @@ pub(super) fn play(jobs: &[MuriJob], cluster: MuriCluster, limits: [f64; 2]) -> 
         let falls = runnable.iter().filter(|&&at| progress[at].runs && levels[at] < limits.len());
         fall = falls
             .map(|&at| (limits[levels[at]] / f64::from(jobs[at].gpus)).ceil() - held[at] + now)
-            .min_by(f64::total_cmp);
+            .min_by(f64::total_cmp)
+            // Where rounding leaves a job just short of its limit, time must go on all the same.
+            .map(|time| time.max(now.next_up()));
     }
 }

@@ -259,6 +259,12 @@ mod tests {
     }
 
     #[test]
+    fn far_in_the_future_time_goes_on() {
+        let jobs: Vec<MuriJob> = (0..40).map(|at| job(at, 3, 1e12 + 0.1 * at as f64, 5000.3)).collect();
+        assert!(times(&jobs, MuriPolicy::TIRESIAS_L).iter().all(|job| job.1.is_some()));
+    }
+
+    #[test]
     fn what_can_never_run_ends_the_play() {
         let jobs = [job(0, 9, 0.0, 10.0), job(1, 1, 1.0, 5.0)];
         for (name, policy) in MuriPolicy::PUBLISHED {
