@@ -130,9 +130,14 @@ pub fn charts(studies: &[(String, &Study)]) -> Vec<(String, String)> {
     charts::all(&columns(studies)).into_iter().map(|drawn| (drawn.name, svg::file(&drawn.wide))).collect()
 }
 
+/// A file without the folders that it lies in; a sentence as it is.
+fn file_name(path: &str) -> &str {
+    if path.contains(' ') { path } else { path.rsplit('/').next().unwrap_or(path) }
+}
+
 fn title(studies: &[(String, &Study)]) -> String {
     match studies {
-        [(_, study)] => format!("{} on {}", study.trace, study.cluster),
+        [(_, study)] => format!("{} on {}", file_name(&study.trace), file_name(&study.cluster)),
         _ => "Simulations side by side".to_owned(),
     }
 }

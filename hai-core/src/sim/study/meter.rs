@@ -16,6 +16,7 @@ use super::gantt::Drawer;
 use super::load::{Load, Task};
 use super::series::Meters;
 use super::shares::Shares;
+use super::sums::Sums;
 use super::trial::{Options, Progress};
 
 /// What is measured over time, by number of its level.
@@ -65,19 +66,6 @@ struct Running {
     priority_level: usize,
     bars: Vec<usize>,
     why: Option<String>,
-}
-
-/// Sums over the measured time, or over all of it, in thousandths times milliseconds.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sums {
-    pub(super) time: u128,
-    pub(super) capacity: u128,
-    pub(super) held: u128,
-    pub(super) executing: u128,
-    pub(super) waiting: u128,
-    pub(super) busy_time: u128,
-    pub(super) busy_capacity: u128,
-    pub(super) busy_held: u128,
 }
 
 /// Measures.
@@ -314,22 +302,6 @@ impl<'a> Meter<'a> {
             device_ms: record.device_ms,
             fairness: ended.map_or(0.0, |at| at.since(submit).as_ms() as f64 / ideal),
         });
-    }
-}
-
-impl Sums {
-    fn add(&mut self, [capacity, held, executing, waiting, waiting_devices]: [u128; 5], span: Span) {
-        let span = u128::from(span.as_ms());
-        self.time += span;
-        self.capacity += capacity * span;
-        self.held += held * span;
-        self.executing += executing * span;
-        self.waiting += waiting * span;
-        if waiting_devices > 0 {
-            self.busy_time += span;
-            self.busy_capacity += capacity * span;
-            self.busy_held += held * span;
-        }
     }
 }
 

@@ -9,6 +9,7 @@
 mod cluster;
 mod draw;
 mod figures;
+mod file;
 mod gantt;
 mod happen;
 mod load;
@@ -18,11 +19,13 @@ mod presets;
 mod series;
 mod shares;
 mod stats;
+mod sums;
 mod synthetic;
 mod trial;
 
-pub use cluster::{Change, Cluster, ClusterError, ClusterFile, Faults};
+pub use cluster::{Change, Cluster, ClusterError, Faults};
 pub use figures::{Chart, Figures, Outcome, SizeFigures, TaskRow, UserFigures};
+pub use file::ClusterFile;
 pub use gantt::{Bar, Gantt, GanttLimits};
 pub use load::{Load, Task};
 pub use policies::{WORDS, named};

@@ -57,6 +57,9 @@ pub struct Kind {
     pub durations: Vec<Span>,
 }
 
+/// What tasks of one kind have alike: the class of their user, group, request, workers and priority.
+type KindKey<'a> = (usize, &'a GroupName, &'a WorkerRequest, u32, Priority);
+
 impl Profile {
     /// The pattern of a load. Users are put in classes by the device-time that they ask for: those who together make up the
     /// first half of it are heavy, those up to nine tenths medium, the rest light. `None` for an empty load.
@@ -94,8 +97,7 @@ impl Profile {
         for class in class_of.values() {
             classes[*class].users += 1;
         }
-        let mut kinds: BTreeMap<(usize, &GroupName, &WorkerRequest, u32, Priority), (TaskSpec, Vec<Span>, u64)> =
-            BTreeMap::new();
+        let mut kinds: BTreeMap<KindKey<'_>, (TaskSpec, Vec<Span>, u64)> = BTreeMap::new();
         for task in load.tasks() {
             let spec = &task.spec;
             let class = class_of[&spec.user];
@@ -114,7 +116,7 @@ impl Profile {
             classes[class].kinds.push(Kind { tasks: durations.len() as u64, failed, spec, durations: quantiles });
         }
         for class in &mut classes {
-            class.kinds.sort_by(|one, other| other.tasks.cmp(&one.tasks));
+            class.kinds.sort_by_key(|kind| std::cmp::Reverse(kind.tasks));
             class.kinds.truncate(KINDS_MAX);
             class.tasks = class.kinds.iter().map(|kind| kind.tasks).sum();
         }

@@ -15,9 +15,10 @@ use super::figures::{Chart, Figures, Outcome, SIZES, SizeFigures, TaskRow, UserF
 use super::gantt::GanttLimits;
 use super::happen::Happenings;
 use super::load::{Load, Task};
-use super::meter::{Meter, Sums, level};
+use super::meter::{Meter, level};
 use super::series::Series;
 use super::stats::{Stats, jain, quantile};
+use super::sums::Sums;
 
 /// What is measured, and how much is kept.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -241,10 +241,10 @@ fn cluster(word: &str) -> Result<Cluster, CliError> {
         read(reader(Path::new(path))?).map_err(|error| bad(path, &error))
     };
     if let Some(path) = word.strip_prefix("openb:") {
-        return preset(path, |read| openb(read));
+        return preset(path, openb);
     }
     if let Some(path) = word.strip_prefix("helios:") {
-        return preset(path, |read| helios(read));
+        return preset(path, helios);
     }
     let mut text = String::new();
     let failed = |source: io::Error| CliError::File { what: word.to_owned(), source };
