@@ -50,9 +50,10 @@ fn main() {
         since.elapsed(),
         peak_mib()
     );
-    let config = named(&policy, &load).expect("a policy");
+    let (config, submits) = named(&policy, &load).expect("a policy");
+    let options = Options { submits, ..Options::default() };
     let since = Instant::now();
-    let outcome = play(&cluster, &load, config, 1, &Options::default(), &mut |_| ControlFlow::Continue(()));
+    let outcome = play(&cluster, &load, config, 1, &options, &mut |_| ControlFlow::Continue(()));
     let figures = outcome.expect("a good cluster").figures;
     println!(
         "{policy}: {:.1?}, at most {} MiB; {} events, {} rounds, {} starts, {} suspensions, occupancy {:.1} %, waiting {:.0} s",

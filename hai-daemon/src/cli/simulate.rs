@@ -36,8 +36,8 @@ const EXAMPLE: [(&str, &str); 2] = [
     hai log export > hai.log && hai simulate --trace hai.log --policy log,hai+borrow\n  \
     hai simulate … --json > a.json; hai simulate … --json > b.json; hai simulate --compare a.json b.json\n\n\
     Policies: hai or hai-fifo, each with more words after a +: fifo, fair, las, sjf, srtf, edf; aging, borrow, churn, \
-    rigid, short, no-reserve; first-fit, best-fit, worst-fit, random, dot-product, packing, clustering, fgd. Or the TOML \
-    file of a daemon; or `log`, as an event log was decided.\n\n\
+    rigid, short, young, learned, oracle, no-reserve; first-fit, best-fit, worst-fit, random, dot-product, packing, \
+    clustering, fgd. Or the TOML file of a daemon; or `log`, as an event log was decided.\n\n\
     A trace is hai's own task file (CSV: submit,duration,devices and, if you like, id, user, group, priority, workers, \
     share, models, expected, checkpoint_every, …; or the same as JSON lines), hai's event log, or a public format; plain \
     or gzip. Every mistake is told with its line and column.\n\n\

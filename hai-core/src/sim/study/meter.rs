@@ -16,6 +16,7 @@ use super::gantt::Drawer;
 use super::load::{Load, Task};
 use super::series::Meters;
 use super::shares::Shares;
+use super::submits::Submitter;
 use super::sums::Sums;
 use super::trial::{Options, Progress};
 
@@ -71,6 +72,7 @@ struct Running {
 /// Measures.
 pub(super) struct Meter<'a> {
     pub(super) load: &'a Load,
+    submitter: &'a Submitter,
     pub(super) now: Time,
     /// What counts, and when work stops coming.
     pub(super) from: Time,
@@ -118,6 +120,7 @@ impl<'a> Meter<'a> {
         cluster: &Cluster,
         load: &'a Load,
         options: &Options,
+        submitter: &'a Submitter,
         progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Self {
         let start = load.first().unwrap_or(Time::ZERO);
@@ -127,6 +130,7 @@ impl<'a> Meter<'a> {
         let users_shown = who_asks_most(load.tasks(), options.users_shown);
         let mut meter = Meter {
             load,
+            submitter,
             now: start,
             from,
             last,
@@ -438,6 +442,7 @@ impl Watch for Meter<'_> {
         if let Some(task) = &self.tasks[index] {
             self.shares.asks(task.account, at, 0, task.asked.max(1));
         }
+        self.submitter.ended(&self.load.tasks()[index], record.ran);
         let outcome = record.outcome.as_ref().map_or("unfinished", Ended::word);
         self.row(index, &record, Some(at), outcome);
         // Nothing more is to come but faults.

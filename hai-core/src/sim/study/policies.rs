@@ -11,9 +11,10 @@ use crate::queue::order::{
 };
 
 use super::load::Load;
+use super::submits::{Foretold, Submits};
 
 /// What may stand behind `hai+`, and what it means.
-pub const WORDS: [(&str, &str); 20] = [
+pub const WORDS: [(&str, &str); 23] = [
     ("fifo", "first come, first served; what is so without a word"),
     ("fair", "who used less lately goes first"),
     ("las", "what has had the least so far goes first, in steps (Tiresias)"),
@@ -25,6 +26,9 @@ pub const WORDS: [(&str, &str); 20] = [
     ("churn", "a task is suspended at most once in 2 hours, but for its first two"),
     ("rigid", "nobody is suspended for another"),
     ("short", "slices of 30 minutes instead of 4 hours"),
+    ("young", "NORMAL work is submitted at ABOVE_NORMAL, which counts as NORMAL after an hour of running"),
+    ("learned", "how long a task takes is foretold from those like it that have ended (for sjf and srtf)"),
+    ("oracle", "how long a task takes is told truly (for sjf and srtf)"),
     ("no-reserve", "no nodes are kept for who waited long"),
     ("first-fit", "places: the node that joined first"),
     ("best-fit", "places: the least left over"),
@@ -39,20 +43,20 @@ pub const WORDS: [(&str, &str); 20] = [
 /// How many kinds of work fragmentation is judged by.
 const TYPICAL_MAX: usize = 32;
 
-/// The configuration of a name: `hai` or `hai-fifo`, and any of [`WORDS`] with `+` before each.
+/// The configuration of a name, and how work is submitted under it: `hai` or `hai-fifo`, and any of [`WORDS`] with `+` before each.
 ///
 /// # Errors
 /// What is wrong with the name, and what there is.
-pub fn named(name: &str, load: &Load) -> Result<EngineConfig, String> {
+pub fn named(name: &str, load: &Load) -> Result<(EngineConfig, Submits), String> {
     let mut words = name.split('+');
-    let mut config = EngineConfig::default();
+    let (mut config, mut submits) = (EngineConfig::default(), Submits::default());
     match words.next() {
         Some("hai") => {}
         Some("hai-fifo") => config.policy = Policy::HaiFifo,
         _ => return Err(format!("`{name}` is no policy: it begins with hai or hai-fifo")),
     }
     for word in words {
-        if config.policy == Policy::HaiFifo && WORDS.iter().take(12).any(|(known, _)| *known == word) {
+        if config.policy == Policy::HaiFifo && WORDS.iter().take(15).any(|(known, _)| *known == word) {
             return Err(format!("`{name}`: hai-fifo has an order of its own, {word} says nothing to it"));
         }
         match word {
@@ -67,6 +71,12 @@ pub fn named(name: &str, load: &Load) -> Result<EngineConfig, String> {
             "churn" => config.churn = Some(Churn { free: 2, every: Span::from_mins(120) }),
             "rigid" => config.timing = Timing { protected: Span::MAX, slice: Span::MAX, ..config.timing },
             "short" => config.timing.slice = Span::from_mins(30),
+            "young" => {
+                config.timing.demote_after = Span::from_mins(60);
+                submits.young_first = true;
+            }
+            "learned" => submits.foretold = Foretold::Learned,
+            "oracle" => submits.foretold = Foretold::Truly,
             "no-reserve" => config.reserve_after = None,
             "first-fit" => config.placement = PlacementPolicy::FirstFit,
             "best-fit" => config.placement = PlacementPolicy::BestFit,
@@ -82,7 +92,7 @@ pub fn named(name: &str, load: &Load) -> Result<EngineConfig, String> {
             }
         }
     }
-    Ok(config)
+    Ok((config, submits))
 }
 
 /// The kinds of work that come most often.
@@ -109,7 +119,7 @@ mod tests {
         for (word, _) in WORDS.iter().skip(1) {
             assert_ne!(named(&format!("hai+{word}"), &load).unwrap(), plain, "{word}");
         }
-        assert_eq!(named("hai-fifo", &load).unwrap().policy, Policy::HaiFifo);
+        assert_eq!(named("hai-fifo", &load).unwrap().0.policy, Policy::HaiFifo);
         assert!(named("hai-fifo+best-fit", &load).is_ok());
         assert_eq!(named("fifo", &load).unwrap_err(), "`fifo` is no policy: it begins with hai or hai-fifo");
         assert!(named("hai-fifo+las", &load).unwrap_err().contains("has an order of its own"));

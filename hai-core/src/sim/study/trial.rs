@@ -3,7 +3,6 @@
 use std::iter::Peekable;
 use std::ops::ControlFlow;
 use std::slice::Iter;
-use std::sync::Arc;
 
 use crate::engine::{Engine, EngineConfig};
 use crate::model::{Fact, Priority, Span, Time};
@@ -18,6 +17,7 @@ use super::load::{Load, Task};
 use super::meter::{Meter, level};
 use super::series::Series;
 use super::stats::{Stats, jain, quantile};
+use super::submits::{Submits, Submitter};
 use super::sums::Sums;
 
 /// What is measured, and how much is kept.
@@ -33,11 +33,20 @@ pub struct Options {
     pub users_shown: usize,
     /// What is shown of who was where.
     pub gantt: GanttLimits,
+    /// How work is submitted.
+    pub submits: Submits,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { warm_up: Span::ZERO, until: None, tasks: false, users_shown: 8, gantt: GanttLimits::default() }
+        Options {
+            warm_up: Span::ZERO,
+            until: None,
+            tasks: false,
+            users_shown: 8,
+            gantt: GanttLimits::default(),
+            submits: Submits::default(),
+        }
     }
 }
 
@@ -70,9 +79,11 @@ pub fn play(
     }
     let start = load.first().unwrap_or(Time::ZERO);
     let engine = engine(cluster, config, start)?;
-    let inputs = Inputs { tasks: load.tasks().iter().peekable(), happenings: Happenings::new(cluster, start, seed) };
+    let submitter = Submitter::new(options.submits);
+    let happenings = Happenings::new(cluster, start, seed);
+    let inputs = Inputs { tasks: load.tasks().iter().peekable(), happenings, submitter: &submitter };
     let mut sim = Sim::new(engine, cluster.conduct, inputs);
-    let mut meter = Meter::new(cluster, load, options, progress);
+    let mut meter = Meter::new(cluster, load, options, &submitter, progress);
     if load.tasks().is_empty() {
         return Ok(measure(meter, &Counted::default(), options));
     }
@@ -109,6 +120,7 @@ fn engine(cluster: &Cluster, config: EngineConfig, start: Time) -> Result<Engine
 struct Inputs<'a> {
     tasks: Peekable<Iter<'a, Task>>,
     happenings: Happenings,
+    submitter: &'a Submitter,
 }
 
 impl Iterator for Inputs<'_> {
@@ -117,7 +129,7 @@ impl Iterator for Inputs<'_> {
         let task = self.tasks.peek().map(|task| task.submit);
         match self.happenings.peek() {
             Some(at) if task.is_none_or(|task| at <= task) => self.happenings.next(),
-            _ => self.tasks.next().map(|task| Input::submit(task.submit, Arc::clone(&task.spec), task.work)),
+            _ => self.tasks.next().map(|task| Input::submit(task.submit, self.submitter.spec(task), task.work)),
         }
     }
 }

@@ -91,7 +91,7 @@ pub(super) fn play(args: &SimulateArgs, inputs: &Inputs, printer: &Printer) -> R
     // What is wrong with a policy is said before anything is played.
     let mut by_lot = inputs.profile.is_some() || args.jitter.is_some() || inputs.cluster.faults.any();
     for name in &args.policy {
-        let config = inputs.policy(name, &inputs.load)?;
+        let (config, _) = inputs.policy(name, &inputs.load)?;
         by_lot |= matches!(config.placement, PlacementPolicy::Random { .. });
     }
     let seeds = if by_lot { args.seeds } else { 1 };
@@ -114,7 +114,8 @@ pub(super) fn play(args: &SimulateArgs, inputs: &Inputs, printer: &Printer) -> R
             return Ok(None);
         }
         let load = inputs.load(args, seed)?;
-        let config = inputs.policy(policy, &load)?;
+        let (config, submits) = inputs.policy(policy, &load)?;
+        let options = Options { submits, ..options };
         let mut told = 0;
         let outcome = play_one(&inputs.cluster, &load, config, seed, &options, &mut |progress| {
             let over = progress.over as u64;
