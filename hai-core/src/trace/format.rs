@@ -26,13 +26,15 @@ pub enum Format {
     Openb,
     /// The Standard Workload Format.
     Swf,
+    /// Batsim's workloads, which are read whole.
+    Batsim,
     /// hai's event log; see [`Workload::jobs`](crate::log::Workload::jobs).
     Log,
 }
 
 impl Format {
     /// All there are.
-    pub const ALL: [Format; 8] = [
+    pub const ALL: [Format; 9] = [
         Format::Csv,
         Format::Lines,
         Format::Philly,
@@ -40,6 +42,7 @@ impl Format {
         Format::Muri,
         Format::Openb,
         Format::Swf,
+        Format::Batsim,
         Format::Log,
     ];
 
@@ -54,6 +57,7 @@ impl Format {
             Format::Muri => "muri",
             Format::Openb => "openb",
             Format::Swf => "swf",
+            Format::Batsim => "batsim",
             Format::Log => "hai-log",
         }
     }
@@ -64,7 +68,14 @@ impl Format {
         let head = String::from_utf8_lossy(head);
         let line = head.lines().find(|line| !line.trim().is_empty())?.trim();
         if line.starts_with('{') {
-            return Some(if line.contains("\"format\":\"hai-log\"") { Format::Log } else { Format::Lines });
+            return Some(if line.contains("\"format\":\"hai-log\"") {
+                Format::Log
+            // Its object goes over many lines, unless it has no space at all.
+            } else if line == "{" || line.contains("\"nb_res\"") {
+                Format::Batsim
+            } else {
+                Format::Lines
+            });
         }
         if line.starts_with(';') {
             return Some(Format::Swf);
@@ -122,6 +133,7 @@ pub fn open<'a>(
         Format::Muri => Box::new(peers::muri(read)?),
         Format::Openb => Box::new(peers::openb(read)?),
         Format::Swf => Box::new(peers::swf(read)),
+        Format::Batsim => Box::new(peers::batsim(read)?),
         Format::Log => return Err(TraceError::line(0, "an event log has no rows of jobs")),
     })
 }
@@ -147,6 +159,8 @@ mod tests {
             ("\n{\"submit\":0}\n", Some(Format::Lines)),
             ("job_id,src_row,vc,submit_time,num_gpus,duration\n", Some(Format::Philly)),
             ("{\"format\":\"hai-log\",\"version\":1}\n", Some(Format::Log)),
+            ("{\n  \"nb_res\": 32,\n", Some(Format::Batsim)),
+            ("{\"nb_res\":32,\"jobs\":[]}", Some(Format::Batsim)),
             ("a,b\n", None),
             ("", None),
         ] {

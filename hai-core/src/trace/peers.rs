@@ -1,7 +1,7 @@
-//! The jobs of public traces as hai's tasks: Helios, Muri, openb and the Standard Workload Format.
+//! The jobs of public traces as hai's tasks: Helios, Muri, openb, Batsim and the Standard Workload Format.
 //!
 //! What a trace does not say is chosen here and nowhere else: a job of more than seven devices is a gang on nodes of eight
-//! ([`gang`](super::gang)); a processor of the Standard Workload Format is a device, each a worker of its own; a pod of openb runs from when it
+//! ([`gang`](super::gang)); a processor of Batsim or the Standard Workload Format is a device, each a worker of its own; a pod of openb runs from when it
 //! was scheduled until it was deleted, and one that never was lasts for ever. Only Helios, openb and the Standard Workload
 //! Format know users; others' jobs belong to `somebody`.
 
@@ -10,7 +10,10 @@ use std::io::Read;
 use crate::model::{GroupName, NameError, Priority, Span, TaskSpec, Time, UserName, WorkerRequest};
 use crate::sim::{Ending, Work};
 
-use super::{HeliosRow, HeliosTrace, Job, MuriRow, MuriTrace, OpenbPod, OpenbPods, SwfJob, SwfTrace, TraceError, gang};
+use super::{
+    BatsimJob, BatsimWorkload, HeliosRow, HeliosTrace, Job, MuriRow, MuriTrace, OpenbPod, OpenbPods, SwfJob, SwfTrace,
+    TraceError, gang,
+};
 
 /// The jobs of one format, which tell the place of a row but not its line.
 #[derive(Debug)]
@@ -59,6 +62,16 @@ pub(super) fn openb<R: Read>(read: R) -> Result<Peer<OpenbPods<R>>, TraceError> 
 /// Jobs of the Standard Workload Format.
 pub(super) fn swf<R: Read>(read: R) -> Peer<SwfTrace<R>> {
     Peer::new(SwfTrace::new(read), 0)
+}
+
+/// Jobs of a workload of Batsim; where it is wrong is told as far as it is wrong JSON, else by the number of the job.
+pub(super) fn batsim(read: impl Read) -> Result<impl Iterator<Item = Result<Job, TraceError>>, TraceError> {
+    let workload = BatsimWorkload::read(read)?;
+    Ok((1..).zip(workload.jobs).map(|(number, job): (u64, BatsimJob)| {
+        let name = job.name.clone();
+        let told = |error: TraceError| TraceError::line(0, format!("job {name:?}: {}", error.what));
+        job.job(number).map_err(told)
+    }))
 }
 
 fn seconds(value: f64) -> Span {
@@ -132,6 +145,15 @@ impl IntoJob for SwfJob {
     }
 }
 
+impl IntoJob for BatsimJob {
+    fn job(self, line: u64) -> Result<Job, TraceError> {
+        let mut spec = spec(line, self.name, "somebody", "default", self.size, WorkerRequest::devices(1))?;
+        spec.expected = Some(seconds(self.walltime));
+        let needs = seconds(self.delay.min(self.walltime));
+        Ok(Job { line, submit: Time::ZERO + seconds(self.submit), spec, work: Work::of(needs) })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Format, open};
@@ -163,6 +185,9 @@ mod tests {
         assert_eq!(job.spec.request.devices, Devices::Share(460));
         assert_eq!((job.spec.request.models.len(), job.spec.user.as_str()), (2, "LS"));
         assert_eq!(job.work, Work { needs: Span::from_secs(30), ends: Ending::Failure });
+        let job = only("{\"nb_res\": 4, \"jobs\": [{\"id\": 3, \"subtime\": 1.5, \"res\": 2, \"walltime\": 9, \"profile\": \"d\"}], \"profiles\": {\"d\": {\"type\": \"delay\", \"delay\": 4}}}").unwrap();
+        assert_eq!((job.spec.workers, job.submit.as_ms(), job.work.needs), (2, 1500, Span::from_secs(4)));
+        assert_eq!((job.spec.name.as_str(), job.spec.expected), ("3", Some(Span::from_secs(9))));
         let job = only("; MaxProcs: 100\n5 12 3 60 8 -1 -1 16 120 -1 1 4 2 -1 1 -1 -1 -1\n").unwrap();
         assert_eq!((job.spec.workers, job.spec.expected), (16, Some(Span::from_secs(120))));
         assert_eq!((job.work.needs, job.spec.user.as_str()), (Span::from_secs(60), "user-4"));

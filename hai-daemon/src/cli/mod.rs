@@ -72,7 +72,10 @@ fn run(args: &HaiArgs, environment: &Environment) -> Result<ExitCode, CliError> 
             .map_err(|source| CliError::File { what: format!("man pages in {}", dir.display()), source })?,
         Command::Plan(args) => plan::run(args, &printer)?,
         Command::Replay(args) => return replay::run(args, &printer),
-        Command::Simulate(args) => return simulate::run(args, &printer),
+        Command::Simulate(simulated) => {
+            let client = || Access::find(&args.access, environment).map(Client::new);
+            return simulate::run(simulated, &client, &printer);
+        }
         Command::Reproduce(args) => return reproduce::run(args, &printer),
         Command::Init => init::run(&args.access, environment, &printer)?,
         command => {

@@ -2,6 +2,7 @@
 
 mod compare;
 mod inputs;
+mod live;
 mod stop;
 mod study;
 pub(crate) mod tables;
@@ -17,6 +18,7 @@ use hai_core::trace::Format;
 
 pub use study::{Run, Study};
 
+use super::client::Client;
 use super::error::CliError;
 use super::output::Printer;
 
@@ -33,6 +35,7 @@ const EXAMPLE: [(&str, &str); 2] = [
     hai simulate --cluster demo/cluster.toml --trace demo/trace.csv --policy hai,hai+las,hai-fifo --report demo.html\n  \
     hai simulate --cluster helios:vc_config.csv --trace philly_jobs.csv.gz --warm-up 3d --csv out\n  \
     hai simulate --cluster demo/cluster.toml --synthetic 5000 --seeds 10 --load 1.5\n  \
+    hai simulate --cluster daemon --size 2 --synthetic 5000             if there were twice as many nodes\n  \
     hai log export > hai.log && hai simulate --trace hai.log --policy log,hai+borrow\n  \
     hai simulate … --json > a.json; hai simulate … --json > b.json; hai simulate --compare a.json b.json\n\n\
     Policies: hai or hai-fifo, each with more words after a +: fifo, fair, las, sjf, srtf, edf; aging, borrow, churn, \
@@ -43,7 +46,8 @@ const EXAMPLE: [(&str, &str); 2] = [
     or gzip. Every mistake is told with its line and column.\n\n\
     Exit status: 0 done; 1 a file can not be used, or it was broken off; 2 wrong usage.")]
 pub struct SimulateArgs {
-    /// The cluster: a TOML or JSON file, openb:FILE (a node list) or helios:FILE (a vc_config)
+    /// The cluster: a TOML or JSON file, openb:FILE (a node list), helios:FILE (a vc_config), or `daemon` for the nodes and
+    /// rights of the daemon that --server, --data or `hai init` names
     #[arg(long, value_name = "FILE")]
     pub cluster: Option<String>,
     /// Who asks for what when, and how long it truly runs
@@ -129,15 +133,19 @@ fn factor(text: &str) -> Result<u32, String> {
 /// `hai simulate`
 ///
 /// # Errors
-/// [`CliError`] if something can not be read, played or written. Being broken off is no error, but the exit status 1.
-pub(super) fn run(args: &SimulateArgs, printer: &Printer) -> Result<ExitCode, CliError> {
+/// [`CliError`] if something can not be read, played or written; `client` is asked only for a daemon's cluster. Being broken off is no error, but the exit status 1.
+pub(super) fn run(
+    args: &SimulateArgs,
+    client: &dyn Fn() -> Result<Client, CliError>,
+    printer: &Printer,
+) -> Result<ExitCode, CliError> {
     if let Some(dir) = &args.example {
         return example(dir, printer);
     }
     if let Some(files) = &args.compare {
         return compare::run(files, args, printer);
     }
-    let inputs = inputs::read(args, printer)?;
+    let inputs = inputs::read(args, client, printer)?;
     let study = study::play(args, &inputs, printer)?;
     write::files(args, &inputs, &study)?;
     if printer.json {

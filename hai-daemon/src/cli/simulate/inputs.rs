@@ -14,6 +14,7 @@ use hai_core::sim::study::{Cluster, ClusterFile, Load, Profile, Submits, helios,
 use hai_core::trace::{Format, Job, TraceError, open};
 
 use super::SimulateArgs;
+use crate::cli::client::Client;
 use crate::cli::error::CliError;
 use crate::cli::output::Printer;
 use crate::config::{Config, Tasks};
@@ -98,7 +99,11 @@ fn reader(path: &Path) -> Result<Box<dyn BufRead>, CliError> {
 ///
 /// # Errors
 /// [`CliError`] names the file, and the line and column as far as there are some.
-pub(super) fn read(args: &SimulateArgs, printer: &Printer) -> Result<Inputs, CliError> {
+pub(super) fn read(
+    args: &SimulateArgs,
+    client: &dyn Fn() -> Result<Client, CliError>,
+    printer: &Printer,
+) -> Result<Inputs, CliError> {
     if args.trace.is_none() && args.synthetic.is_none() {
         let what = "say which work with --trace FILE or --synthetic TASKS; `hai simulate --example DIR` writes something to begin with";
         return Err(CliError::Usage(what.into()));
@@ -129,6 +134,7 @@ pub(super) fn read(args: &SimulateArgs, printer: &Printer) -> Result<Inputs, Cli
         return Err(CliError::Usage(format!("no task of {from_trace} was submitted between --from and --until")));
     }
     let (cluster, cluster_name) = match (&args.cluster, read.cluster) {
+        (Some(word), _) if word == "daemon" => (super::live::cluster(&client()?, printer)?, "the daemon's".to_owned()),
         (Some(word), _) => (cluster(word)?, word.clone()),
         (None, Some(cluster)) => (cluster, "as in the log".to_owned()),
         (None, None) => return Err(CliError::Usage("say on which cluster with --cluster FILE".into())),
