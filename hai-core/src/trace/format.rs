@@ -26,7 +26,7 @@ pub enum Format {
     Openb,
     /// The Standard Workload Format.
     Swf,
-    /// hai's event log; see [`Workload::jobs`](crate::log::Workload::jobs).
+    /// hai's event log; see [`Workload::load`](crate::log::Workload::load).
     Log,
 }
 

@@ -23,7 +23,7 @@ pub const WORDS: [(&str, &str); 20] = [
     ("aging", "who waits rises: a level every 6 hours, at most 2"),
     ("borrow", "work beyond its right may run on what is idle"),
     ("churn", "a task is suspended at most once in 2 hours, but for its first two"),
-    ("rigid", "nobody is suspended for another"),
+    ("rigid", "nobody is suspended for another, and no nodes are kept"),
     ("short", "slices of 30 minutes instead of 4 hours"),
     ("no-reserve", "no nodes are kept for who waited long"),
     ("first-fit", "places: the node that joined first"),
@@ -65,7 +65,11 @@ pub fn named(name: &str, load: &Load) -> Result<EngineConfig, String> {
             "aging" => config.aging = Some(Aging { every: Span::from_mins(6 * 60), cap: 2 }),
             "borrow" => config.borrow = true,
             "churn" => config.churn = Some(Churn { free: 2, every: Span::from_mins(120) }),
-            "rigid" => config.timing = Timing { protected: Span::MAX, slice: Span::MAX, ..config.timing },
+            "rigid" => {
+                config.timing = Timing { protected: Span::MAX, slice: Span::MAX, ..config.timing };
+                // Who starts on nodes that are kept gives way to whom they are kept for.
+                config.reserve_after = None;
+            }
             "short" => config.timing.slice = Span::from_mins(30),
             "no-reserve" => config.reserve_after = None,
             "first-fit" => config.placement = PlacementPolicy::FirstFit,
