@@ -67,7 +67,7 @@
 //! | [`explain`] | why a task waits, what would help, when it starts, and what a change would do |
 //! | [`plan`] | one decision about a cluster that somebody else keeps |
 //! | [`log`] | the event log as a file: decided anew, compared, made anonymous, added up |
-//! | [`sim`] | the engine on a clock of its own, with a simulated cluster |
+//! | [`sim`] | the engine on a clock of its own, with a simulated cluster; [studies](sim::study) of traces, measured |
 //! | [`trace`] | readers of cluster traces |
 //! | [`published`] | others' experiments, played by their own rules |
 //! | [`inventory`] | what exists, who holds what, and how it lies in the network |

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use hai_core::engine::EngineConfig;
+use hai_core::log::{LogReader, Workload};
 use hai_core::model::{NodeName, Span, Time};
 use hai_core::sim::study::*;
 use hai_core::trace::NativeCsv;
@@ -206,4 +207,29 @@ fn loads_are_cut_and_changed_as_asked() {
     let jittered = load(rows).jittered(Span::from_secs(1000), 1);
     assert!(times(&jittered).is_sorted() && times(&jittered) != times(&load(rows)));
     assert_eq!(two_nodes().times(3).unwrap().devices(), 12);
+}
+
+#[test]
+fn rigid_suspends_nobody() {
+    let (mut cluster, load) = busy(4, 400);
+    cluster.faults = Faults::default();
+    let suspensions = |policy: &str| {
+        let config = named(policy, &load).unwrap();
+        let outcome = play(&cluster, &load, config, 1, &all(), &mut |_| ControlFlow::Continue(()));
+        outcome.unwrap().figures.suspensions
+    };
+    assert!(suspensions("hai+short") > 0);
+    assert_eq!(suspensions("hai+rigid"), 0);
+}
+
+#[test]
+fn an_event_log_is_work_and_a_cluster() {
+    let lines = include_str!("data/log-1.jsonl").lines().map(Ok::<_, std::convert::Infallible>);
+    let workload = Workload::read(LogReader::open(lines).unwrap()).unwrap();
+    let (cluster, load) = (workload.cluster().unwrap(), workload.load());
+    assert_eq!((cluster.nodes.len(), cluster.devices(), load.tasks().len()), (3, 10, 15));
+    // Those that were stopped then would not run for ever in the way of others.
+    assert!(load.tasks().iter().all(|task| task.work.needs < Span::from_mins(60)));
+    let outcome = play(&cluster, &load, workload.config().clone(), 1, &all(), &mut |_| ControlFlow::Continue(()));
+    assert!(outcome.unwrap().figures.succeeded > 9);
 }

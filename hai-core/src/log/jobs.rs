@@ -9,13 +9,13 @@ use super::workload::{Outside, Workload};
 
 impl Workload {
     /// The tasks of the log, by time of submission; those that were there when the log began come then. A task that the log
-    /// does not see end is given what it had until then.
+    /// does not see end, or that was stopped, is given what it ran until then.
     #[must_use]
     pub fn load(&self) -> Load {
         let mut load = Load::default();
         let mut push = |task, submit, spec: &crate::model::TaskSpec| {
             let Some(known) = self.tasks.get(&task) else { return };
-            let (mut spec, work) = (spec.clone(), known.work());
+            let (mut spec, work) = (spec.clone(), known.work_undisturbed());
             // Numbers are given anew.
             spec.after.clear();
             load.push(Job { line: task.0, submit, spec, work });

@@ -5,7 +5,8 @@
 //!
 //! - [`LogReader`] reads a file line by line and checks its chain; [`header_line`] and [`record_line`] write one.
 //! - [`Replay`] decides a log anew and names the first difference.
-//! - [`Workload`] takes the work out of a log, and simulates what a change would make of it.
+//! - [`Workload`] takes the work out of a log, and simulates what a change would make of it; [`Workload::load`] and
+//!   [`Workload::cluster`] give it to a [study](crate::sim::study).
 //! - [`Pseudonyms`] take the names out, so that the decisions stay the same.
 //! - [`Auditor`] tells who got what, when and why, and adds it up by user.
 //!

@@ -93,6 +93,14 @@ impl Known {
     }
 }
 
+impl Known {
+    /// The same where nobody tells it to end: what was stopped then had in it what it had run.
+    pub(super) fn work_undisturbed(&self) -> Work {
+        let work = self.work();
+        if work.needs == Span::MAX { Work::of(self.ran) } else { work }
+    }
+}
+
 impl Workload {
     /// Reads a log to its end.
     ///

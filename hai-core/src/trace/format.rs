@@ -28,7 +28,7 @@ pub enum Format {
     Swf,
     /// Batsim's workloads, which are read whole.
     Batsim,
-    /// hai's event log; see [`Workload::jobs`](crate::log::Workload::jobs).
+    /// hai's event log; see [`Workload::load`](crate::log::Workload::load).
     Log,
 }
 

@@ -3,6 +3,9 @@
 //! See [`Table`] for how a format of rows and columns is read. All readers stream: they take any [`std::io::Read`], hand out
 //! one row at a time, and hold nothing of the rows before. A mistake in a row is a [`TraceError`] with its line and column,
 //! and reading goes on behind it: whoever reads decides whether one bad row ends it.
+//!
+//! [`open`] reads any [`Format`] as [`Job`]s, which is what a simulation of the engine plays. hai's own task file is described
+//! in [`native`]. What a public format knows beyond that, its own reader tells.
 
 mod batsim;
 mod error;

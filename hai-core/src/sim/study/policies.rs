@@ -24,7 +24,7 @@ pub const WORDS: [(&str, &str); 23] = [
     ("aging", "who waits rises: a level every 6 hours, at most 2"),
     ("borrow", "work beyond its right may run on what is idle"),
     ("churn", "a task is suspended at most once in 2 hours, but for its first two"),
-    ("rigid", "nobody is suspended for another"),
+    ("rigid", "nobody is suspended for another, and no nodes are kept"),
     ("short", "slices of 30 minutes instead of 4 hours"),
     ("young", "NORMAL work is submitted at ABOVE_NORMAL, which counts as NORMAL after an hour of running"),
     ("learned", "how long a task takes is foretold from those like it that have ended (for sjf and srtf)"),
@@ -69,7 +69,11 @@ pub fn named(name: &str, load: &Load) -> Result<(EngineConfig, Submits), String>
             "aging" => config.aging = Some(Aging { every: Span::from_mins(6 * 60), cap: 2 }),
             "borrow" => config.borrow = true,
             "churn" => config.churn = Some(Churn { free: 2, every: Span::from_mins(120) }),
-            "rigid" => config.timing = Timing { protected: Span::MAX, slice: Span::MAX, ..config.timing },
+            "rigid" => {
+                config.timing = Timing { protected: Span::MAX, slice: Span::MAX, ..config.timing };
+                // Who starts on nodes that are kept gives way to whom they are kept for.
+                config.reserve_after = None;
+            }
             "short" => config.timing.slice = Span::from_mins(30),
             "young" => {
                 config.timing.demote_after = Span::from_mins(60);
