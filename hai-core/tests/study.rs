@@ -27,7 +27,11 @@ fn two_nodes() -> Cluster {
 }
 
 fn run(cluster: &Cluster, load: &Load, options: &Options) -> Outcome {
-    play(cluster, load, EngineConfig::default(), 1, options, &mut |_| ControlFlow::Continue(())).unwrap()
+    run_with(cluster, load, EngineConfig::default(), options)
+}
+
+fn run_with(cluster: &Cluster, load: &Load, config: EngineConfig, options: &Options) -> Outcome {
+    play(cluster, load, config, 1, options, &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
 fn all() -> Options {
@@ -147,7 +151,7 @@ fn busy(seed: u64, tasks: usize) -> (Cluster, Load) {
 fn a_seed_gives_one_outcome_and_faults_follow_it() {
     let (cluster, load) = busy(4, 400);
     let of = |seed| {
-        let config = named("hai+las", &load).unwrap();
+        let (config, _) = named("hai+las", &load).unwrap();
         play(&cluster, &load, config, seed, &all(), &mut |_| ControlFlow::Continue(())).unwrap()
     };
     let text = |outcome: &Outcome| serde_json::to_string(outcome).unwrap();
@@ -214,7 +218,7 @@ fn rigid_suspends_nobody() {
     let (mut cluster, load) = busy(4, 400);
     cluster.faults = Faults::default();
     let suspensions = |policy: &str| {
-        let config = named(policy, &load).unwrap();
+        let (config, _) = named(policy, &load).unwrap();
         let outcome = play(&cluster, &load, config, 1, &all(), &mut |_| ControlFlow::Continue(()));
         outcome.unwrap().figures.suspensions
     };
@@ -232,4 +236,25 @@ fn an_event_log_is_work_and_a_cluster() {
     assert!(load.tasks().iter().all(|task| task.work.needs < Span::from_mins(60)));
     let outcome = play(&cluster, &load, workload.config().clone(), 1, &all(), &mut |_| ControlFlow::Continue(()));
     assert!(outcome.unwrap().figures.succeeded > 9);
+}
+
+#[test]
+fn a_policy_says_how_work_is_submitted() {
+    let ends = |policy: &str, rows: &str| {
+        let load = load(rows);
+        let (config, submits) = named(policy, &load).unwrap();
+        let one = cluster(r#"{"node": [{"name": "n", "count": 1, "devices": 2}]}"#);
+        let outcome = run_with(&one, &load, config, &Options { submits, ..all() });
+        let ended = |row: &TaskRow| row.ended.unwrap().as_ms() / 1000;
+        outcome.tasks.iter().map(ended).collect::<Vec<_>>()
+    };
+    // The long one has had its hour when the short one comes, and gives way to it.
+    let rows = "long,0,9000,u,2,1,,\nshort,5000,60,v,2,1,,\n";
+    assert_eq!(ends("hai", rows), [9000, 9060]);
+    assert_eq!(ends("hai+young", rows)[1], 5060);
+    // Of v's two that wait for the first of u to end, the one goes first that is known to be short: by then one like each has ended.
+    let rows = "a,0,100,v,1,1,,\nb,0,10,v,2,1,,\nc,200,50,u,2,1,,\nd,210,100,v,1,1,,\ne,211,100,v,1,1,,\nf,212,10,v,2,1,,\n";
+    assert_eq!(ends("hai", rows)[3..], [350, 350, 360]);
+    assert_eq!(ends("hai+sjf+learned", rows)[3..], [360, 360, 260]);
+    assert_eq!(ends("hai+sjf+oracle", rows)[3..], [360, 360, 260]);
 }

@@ -557,3 +557,19 @@ fn the_daemons_own_command_line_shows_and_checks_its_configuration() {
     good(daemon(&["man", "pages"]));
     assert!(home.path().join("pages/hai-daemon.1").exists());
 }
+
+#[test]
+fn the_daemons_cluster_can_be_simulated_on() {
+    let lab = Lab::open();
+    good(lab.hai(&["rights", "set", "--user", "ada", "--devices", "1"]));
+    fs::write(lab.path("trace.csv"), "submit,duration,devices,user\n0,100,1,ada\n0,100,1,ada\n0,100,2,bob\n")
+        .expect("it is written");
+    let trace = lab.path("trace.csv").display().to_string();
+    let told = json(&good(lab.hai(&["simulate", "--cluster", "daemon", "--trace", &trace, "--json"])));
+    assert_eq!((&told["nodes"], &told["devices"]), (&Value::from(2), &Value::from(4)));
+    // Everybody may have everything, but ada has a row of her own.
+    let figures = &told["runs"][0]["figures"];
+    assert_eq!((&figures["succeeded"], &figures["makespan_s"]), (&Value::from(3), &Value::from(200.0)));
+    let nobody = hai(lab.home.path(), &["--data", "nowhere", "simulate", "--cluster", "daemon", "--synthetic", "9"]);
+    assert!(bad(nobody).1.contains("there is no daemon's address in nowhere"));
+}
