@@ -253,8 +253,23 @@ fn a_policy_says_how_work_is_submitted() {
     assert_eq!(ends("hai", rows), [9000, 9060]);
     assert_eq!(ends("hai+young", rows)[1], 5060);
     // Of v's two that wait for the first of u to end, the one goes first that is known to be short: by then one like each has ended.
-    let rows = "a,0,100,v,1,1,,\nb,0,10,v,2,1,,\nc,200,50,u,2,1,,\nd,210,100,v,1,1,,\ne,211,100,v,1,1,,\nf,212,10,v,2,1,,\n";
+    let rows =
+        "a,0,100,v,1,1,,\nb,0,10,v,2,1,,\nc,200,50,u,2,1,,\nd,210,100,v,1,1,,\ne,211,100,v,1,1,,\nf,212,10,v,2,1,,\n";
     assert_eq!(ends("hai", rows)[3..], [350, 350, 360]);
     assert_eq!(ends("hai+sjf+learned", rows)[3..], [360, 360, 260]);
     assert_eq!(ends("hai+sjf+oracle", rows)[3..], [360, 360, 260]);
+}
+
+#[test]
+fn idle_devices_that_the_work_can_not_use_are_fragments() {
+    // Two nodes of two devices. From 0 to 100 one task holds one device on each; all that is expected asks for two or for one.
+    let two = "a,0,100,u,1,1,,\nb,0,100,u,1,1,,\nc,0,100,u,2,1,,\nd,100,1,u,1,1,,\n";
+    let load = load(two);
+    let nodes = cluster(r#"{"node": [{"name": "n", "count": 3, "devices": 2}]}"#);
+    let config = EngineConfig { placement: hai_core::placement::PlacementPolicy::WorstFit, ..EngineConfig::default() };
+    let figures = run_with(&nodes, &load, config, &all()).figures;
+    // Three of four kinds ask for one device, so only a quarter of the work has no use for the two that are idle: half a device of six.
+    assert!((figures.fragmentation - 100.0 * 0.5 / 6.0).abs() < 1e-9, "{}", figures.fragmentation);
+    let packed = run(&nodes, &load, &all()).figures;
+    assert_eq!(packed.fragmentation, 0.0);
 }

@@ -72,6 +72,14 @@ pub(super) fn all(columns: &[Column<'_>]) -> Vec<Drawn> {
         "devices",
     ));
     drawn.extend(lines(
+        "fragments",
+        "fragments",
+        "fragments",
+        "Who uses the devices",
+        "Idle devices that a kind of work could not use, the mean over the expected kinds",
+        "devices",
+    ));
+    drawn.extend(lines(
         "suspensions",
         "suspensions",
         "suspensions",
@@ -230,7 +238,7 @@ impl OverTime {
         caption: &str,
         up: &str,
     ) -> Option<Drawn> {
-        let so_far = name != "queue";
+        let so_far = !matches!(name, "queue" | "fragments");
         let line = |column: &Column<'_>| {
             let chart = chart(column, name)?;
             let (_, values) = chart.series.levels.iter().find(|(name, _)| name == series)?;

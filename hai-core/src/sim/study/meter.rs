@@ -12,6 +12,7 @@ use crate::sim::{Ending, Input, Record, Watch};
 
 use super::cluster::Cluster;
 use super::figures::TaskRow;
+use super::fragments::Fragments;
 use super::gantt::Drawer;
 use super::load::{Load, Task};
 use super::series::Meters;
@@ -31,8 +32,9 @@ pub(super) mod level {
     pub(crate) const SUSPENSIONS: usize = 6;
     pub(crate) const LOST: usize = 7;
     pub(crate) const LOADING: usize = 8;
+    pub(crate) const FRAGMENTS: usize = 9;
     /// One for each fixed priority.
-    pub(crate) const PRIORITIES: usize = 9;
+    pub(crate) const PRIORITIES: usize = 10;
     /// One for each user that is shown by name, then one for all others.
     pub(crate) const USERS: usize = PRIORITIES + 8;
 }
@@ -80,6 +82,7 @@ pub(super) struct Meter<'a> {
     pub(super) meters: Meters,
     pub(super) shares: Shares,
     pub(super) drawer: Drawer,
+    fragments: Fragments,
     pub(super) users_shown: Vec<String>,
     tasks: Vec<Option<Tasked>>,
     runs: BTreeMap<RunId, Running>,
@@ -136,6 +139,7 @@ impl<'a> Meter<'a> {
             last,
             meters: Meters::new(start, width, level::USERS + users_shown.len() + 1),
             shares: Shares::new(start),
+            fragments: Fragments::new(load),
             drawer: Drawer::new(cluster, from, options.gantt),
             users_shown,
             tasks: vec![None; load.tasks().len()],
@@ -193,7 +197,8 @@ impl<'a> Meter<'a> {
     }
 
     fn stretch(&mut self, to: Time) {
-        let levels = [level::CAPACITY, level::HELD, level::EXECUTING, level::WAITING, level::WAITING_DEVICES];
+        let levels =
+            [level::CAPACITY, level::HELD, level::EXECUTING, level::WAITING, level::WAITING_DEVICES, level::FRAGMENTS];
         let levels = levels.map(|level| u128::from(self.meters.level(level)));
         self.whole.add(levels, to.since(self.now));
         let (begin, end) = (self.now.max(self.from), to.min(self.last));
@@ -356,8 +361,12 @@ impl Watch for Meter<'_> {
         ControlFlow::Continue(())
     }
 
-    fn round(&mut self, _: &Engine, round: &Round) -> ControlFlow<()> {
+    fn round(&mut self, engine: &Engine, round: &Round) -> ControlFlow<()> {
         self.advance(round.at);
+        if let Some(milli) = self.fragments.look(engine, round.at) {
+            self.meters.take(level::FRAGMENTS, self.meters.level(level::FRAGMENTS));
+            self.meters.add(level::FRAGMENTS, milli);
+        }
         for decision in &round.decisions {
             match decision {
                 Decision::Start { task, run, placement, level, entitled, .. } => {

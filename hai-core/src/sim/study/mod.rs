@@ -10,6 +10,7 @@ mod cluster;
 mod draw;
 mod figures;
 mod file;
+mod fragments;
 mod gantt;
 mod happen;
 mod load;

@@ -10,6 +10,7 @@ pub(super) struct Sums {
     pub(super) held: u128,
     pub(super) executing: u128,
     pub(super) waiting: u128,
+    pub(super) fragments: u128,
     pub(super) busy_time: u128,
     pub(super) busy_capacity: u128,
     pub(super) busy_held: u128,
@@ -17,13 +18,15 @@ pub(super) struct Sums {
 
 impl Sums {
     /// What was so for a span of time.
-    pub(super) fn add(&mut self, [capacity, held, executing, waiting, waiting_devices]: [u128; 5], span: Span) {
+    pub(super) fn add(&mut self, levels: [u128; 6], span: Span) {
+        let [capacity, held, executing, waiting, waiting_devices, fragments] = levels;
         let span = u128::from(span.as_ms());
         self.time += span;
         self.capacity += capacity * span;
         self.held += held * span;
         self.executing += executing * span;
         self.waiting += waiting * span;
+        self.fragments += fragments * span;
         if waiting_devices > 0 {
             self.busy_time += span;
             self.busy_capacity += capacity * span;

@@ -252,6 +252,7 @@ fn measure(mut meter: Meter<'_>, counted: &Counted, options: &Options) -> Outcom
     };
     figures.allocation = percent(sums.held, sums.capacity);
     figures.occupancy = percent(sums.executing, sums.capacity);
+    figures.fragmentation = percent(sums.fragments, sums.capacity);
     figures.allocation_while_waiting = percent(sums.busy_held, sums.busy_capacity);
     figures.time_waiting = percent(sums.busy_time, sums.time);
     figures.queue_mean = if sums.time == 0 { 0.0 } else { sums.waiting as f64 / sums.time as f64 };
@@ -325,6 +326,8 @@ fn charts(meter: &Meter<'_>) -> Vec<Chart> {
         ("devices that they ask for".to_owned(), meters.means(level::WAITING_DEVICES, 1000.0)),
         ("tasks that run".to_owned(), meters.means(level::RUNNING, 1.0)),
     ];
+    let fragments =
+        vec![("fragments".to_owned(), devices(level::FRAGMENTS)), ("capacity".to_owned(), devices(level::CAPACITY))];
     let suspensions = vec![("suspensions".to_owned(), meters.sums(level::SUSPENSIONS, 1.0))];
     let lost = vec![
         ("work lost".to_owned(), meters.sums(level::LOST, MILLI_MS_PER_HOUR)),
@@ -334,6 +337,7 @@ fn charts(meter: &Meter<'_>) -> Vec<Chart> {
         chart("devices_by_user", "devices", by_user),
         chart("devices_by_priority", "devices", by_priority),
         chart("queue", "tasks and devices", queue),
+        chart("fragments", "devices", fragments),
         chart("suspensions", "per span of time", suspensions),
         chart("lost", "device-hours per span of time", lost),
     ]

@@ -39,7 +39,7 @@ const fn count(number: u64) -> f64 {
 
 /// All figures that tables and the page show.
 #[rustfmt::skip]
-pub(crate) const SHOWN: [Shown; 20] = [
+pub(crate) const SHOWN: [Shown; 21] = [
     Shown { name: "tasks", head: "TASKS", unit: "", of: |f| count(f.tasks), better: None },
     Shown { name: "unfinished", head: "LEFT", unit: "", of: |f| count(f.unfinished), better: LESS },
     Shown { name: "completion, mean", head: "JCT", unit: "s", of: |f| f.jct.mean, better: LESS },
@@ -54,6 +54,7 @@ pub(crate) const SHOWN: [Shown; 20] = [
     Shown { name: "makespan", head: "MAKESPAN", unit: "s", of: |f| f.makespan_s, better: LESS },
     Shown { name: "allocation", head: "ALLOCATED", unit: "%", of: |f| f.allocation, better: MORE },
     Shown { name: "occupancy", head: "OCCUPIED", unit: "%", of: |f| f.occupancy, better: MORE },
+    Shown { name: "fragmentation", head: "FRAGMENTED", unit: "%", of: |f| f.fragmentation, better: LESS },
     Shown { name: "allocation while tasks wait", head: "WHILE WAITING", unit: "%", of: |f| f.allocation_while_waiting, better: MORE },
     Shown { name: "suspensions", head: "SUSPENDED", unit: "", of: |f| count(f.suspensions), better: LESS },
     Shown { name: "work lost", head: "LOST", unit: "device-hours", of: |f| f.lost_device_hours, better: LESS },

@@ -1,0 +1,47 @@
+//! How fragmented the cluster is, looked at now and then.
+
+use std::collections::BTreeMap;
+
+use crate::engine::Engine;
+use crate::inventory::When;
+use crate::model::{Devices, Span, Time, WorkerRequest};
+use crate::placement::policy::Fgd;
+
+use super::load::Load;
+
+/// So many looks in the time in which work comes, since each looks at all nodes.
+const LOOKS: u64 = 100;
+
+/// Looks at the fragmentation as the work that is played would see it.
+#[derive(Debug)]
+pub(super) struct Fragments {
+    expected: Fgd,
+    next: Time,
+    every: Span,
+}
+
+impl Fragments {
+    pub(super) fn new(load: &Load) -> Self {
+        let mut counts: BTreeMap<&WorkerRequest, u32> = BTreeMap::new();
+        for task in load.tasks().iter().filter(|task| task.spec.request.devices != Devices::Count(0)) {
+            let count = counts.entry(&task.spec.request).or_default();
+            *count = count.saturating_add(task.spec.workers);
+        }
+        let typical = Fgd::typical(counts.into_iter().map(|(request, count)| (request.clone(), count)));
+        let (first, last) = (load.first().unwrap_or(Time::ZERO), load.last().unwrap_or(Time::ZERO));
+        let every = Span::from_ms((last.since(first).as_ms() / LOOKS).max(1000));
+        Fragments { expected: Fgd::new(typical), next: first, every }
+    }
+
+    /// The fragmentation of all nodes in thousandths of devices, if it is time to look.
+    pub(super) fn look(&mut self, engine: &Engine, now: Time) -> Option<u64> {
+        if now < self.next || self.expected.weight() == 0 {
+            return None;
+        }
+        self.next = now + self.every;
+        let inventory = engine.look_inventory();
+        let nodes = inventory.nodes_joined().filter(|node| node.spec().ready);
+        let sum: i128 = nodes.map(|node| self.expected.fragmentation(inventory, node, &node.room_at(When::Now))).sum();
+        u64::try_from(sum / self.expected.weight()).ok()
+    }
+}
