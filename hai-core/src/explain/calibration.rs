@@ -146,7 +146,8 @@ mod tests {
         }
         let (p50, p90) = calibration.correct(Time::ZERO, hours(100), hours(100));
         let near = |found: Span, wanted: u64| found > hours(wanted - 2) && found < hours(wanted + 2);
-        assert!(near(p50, 153) && near(p90, 273), "{p50} {p90}");
+        // The ten that are trusted stand at 100 hours: the 46th and the 90th of the hundred.
+        assert!(near(p50, 138) && near(p90, 270), "{p50} {p90}");
     }
 
     #[test]
