@@ -351,7 +351,7 @@ fn output_is_followed_through_suspends_to_the_end() {
         good(lab.hai(&["why", &task]))
             .lines()
             .next()
-            .map(|line| line.starts_with(&format!("task {task} is held; resume it"))),
+            .map(|line| line.starts_with(&format!("task {task} is held until somebody resumes it"))),
         Some(true)
     );
     assert!(good(lab.hai(&["resume", &task])).starts_with(&format!("task {task} may run again; it is ")));
