@@ -208,6 +208,9 @@ fn loads_are_cut_and_changed_as_asked() {
     assert_eq!(times(&load(rows).denser(2000)), [100, 150, 200, 250]);
     assert_eq!(times(&load(rows).denser(500)), [100, 300, 500, 700]);
     assert_eq!(load(rows).foretold().tasks()[3].spec.expected, Some(Span::from_secs(7)));
+    let users: std::collections::BTreeSet<_> =
+        load(rows).strangers().tasks().iter().map(|task| task.spec.user.to_string()).collect();
+    assert_eq!(users.len(), 4);
     let jittered = load(rows).jittered(Span::from_secs(1000), 1);
     assert!(times(&jittered).is_sorted() && times(&jittered) != times(&load(rows)));
     assert_eq!(two_nodes().times(3).unwrap().devices(), 12);

@@ -38,6 +38,7 @@ impl Engine {
         let waiting: Vec<(Claim, TaskId, ClassId)> =
             self.queue.by_wait(group).filter(|(claim, ..)| claim.entitled).collect();
         let mut in_vain: BTreeSet<(AskId, Claim)> = BTreeSet::new();
+        let over = self.over_slice_users(group);
         for (_, head, class) in waiting {
             let ask = self.queue.ask(class);
             // At which level there is some right left for an AUTO task may have changed since it was last tried.
@@ -46,10 +47,12 @@ impl Engine {
                 continue;
             }
             let spec = Arc::clone(&self.task_ref(head).spec);
-            let Ok((level, stand)) = self.right(head) else { continue };
-            if self.over_slice(group, claim, &spec.user).next().is_none() {
-                continue;
+            match over.get(&claim) {
+                None => continue,
+                Some(Some(one)) if one.user == spec.user => continue,
+                Some(_) => {}
             }
+            let Ok((level, stand)) = self.right(head) else { continue };
             self.ready(ask);
             match self.preempt(head, ask, level, claim, &stand, Search::Slices) {
                 Preempted::Yes => return true,

@@ -1,6 +1,7 @@
 //! When a run yields, to whom, and what that would lose: who counts as one owner, how long a run is protected, and the list of
 //! those who may have to leave. See `ARCHITECTURE.md`, "The `hai` policy", rules 5 and 8.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -83,14 +84,31 @@ impl Engine {
     pub(super) fn over_slice(&self, group: &GroupName, claim: Claim, user: &UserName) -> impl Iterator<Item = RunId> {
         self.over_slice.get(group).into_iter().flatten().copied().filter(move |&id| {
             let run = self.run_ref(id);
-            let theirs = self.claim(run);
-            let task = self.task_ref(run.task);
-            theirs == claim
-                && run.phase == Phase::Running
-                && task.spec.suspendable
-                && run.elapsed(self.now) >= self.protected(id)
-                && task.spec.user != *user
+            self.claim(run) == claim && self.may_be_taken_over(id) && self.task_ref(run.task).spec.user != *user
         })
+    }
+
+    /// Whether a run whose slice is over makes room for another user's work with its claim.
+    fn may_be_taken_over(&self, id: RunId) -> bool {
+        let run = self.run_ref(id);
+        run.phase == Phase::Running
+            && self.task_ref(run.task).spec.suspendable
+            && run.elapsed(self.now) >= self.protected(id)
+    }
+
+    /// Whose runs those are, by claim: one user's, who is named by a task, or several users'.
+    pub(super) fn over_slice_users(&self, group: &GroupName) -> BTreeMap<Claim, Option<Arc<TaskSpec>>> {
+        let mut users: BTreeMap<Claim, Option<Arc<TaskSpec>>> = BTreeMap::new();
+        let over = self.over_slice.get(group).into_iter().flatten().copied();
+        for id in over.filter(|&id| self.may_be_taken_over(id)) {
+            let run = self.run_ref(id);
+            let spec = &self.task_ref(run.task).spec;
+            let known = users.entry(self.claim(run)).or_insert_with(|| Some(Arc::clone(spec)));
+            if known.as_ref().is_some_and(|one| one.user != spec.user) {
+                *known = None;
+            }
+        }
+        users
     }
 
     /// Adds a run that stays, or is promised, to those who may have to yield, or brings up to date what is known of it.

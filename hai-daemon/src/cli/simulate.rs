@@ -95,6 +95,10 @@ pub struct SimulateArgs {
     /// Put all nodes and all tasks into one group
     #[arg(long)]
     pub one_group: bool,
+    /// As if every task were of a user of its own: for traces that do not say whose a task is, since nobody's own work makes
+    /// room for the same user's
+    #[arg(long)]
+    pub strangers: bool,
     /// As if everybody had said truly how long the work runs (for sjf and srtf)
     #[arg(long)]
     pub oracle: bool,

@@ -130,7 +130,7 @@ impl Load {
         self
     }
 
-    fn each(self, change: impl Fn(&mut TaskSpec, &Work)) -> Self {
+    fn each(self, mut change: impl FnMut(&mut TaskSpec, &Work)) -> Self {
         let mut changed = Load::default();
         for task in self.tasks {
             let mut spec = TaskSpec::clone(&task.spec);
@@ -145,6 +145,20 @@ impl Load {
     #[must_use]
     pub fn one_group(self, group: &GroupName) -> Self {
         self.each(|spec, _| spec.group = group.clone())
+    }
+
+    /// The same work with every task a user's of its own, in the order of the list. Where a trace does not say whose its tasks
+    /// are, all are one user's otherwise, and nobody's own work makes room for the same user's.
+    ///
+    /// # Panics
+    /// Never: such names are plain.
+    #[must_use]
+    pub fn strangers(self) -> Self {
+        let mut number = 0_u64;
+        self.each(|spec, _| {
+            number += 1;
+            spec.user = UserName::new(format!("user-{number}")).expect("plain");
+        })
     }
 
     /// As if everybody said truly how long his work runs.

@@ -83,6 +83,7 @@ fn finish(load: Load, args: &SimulateArgs) -> Load {
     let load = if args.from > Span::ZERO || args.until.is_some() { load.window(args.from, args.until) } else { load };
     let load = if args.load == 1000 { load } else { load.denser(args.load) };
     let load = if args.one_group { load.one_group(&Tasks::default().default_group) } else { load };
+    let load = if args.strangers { load.strangers() } else { load };
     if args.oracle { load.foretold() } else { load }
 }
 

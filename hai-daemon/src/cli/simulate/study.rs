@@ -174,6 +174,9 @@ fn asked(args: &SimulateArgs) -> Vec<String> {
     if args.one_group {
         words.push("--one-group".to_owned());
     }
+    if args.strangers {
+        words.push("--strangers".to_owned());
+    }
     if args.oracle {
         words.push("--oracle".to_owned());
     }
