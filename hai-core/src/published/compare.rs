@@ -32,7 +32,9 @@ pub(super) fn tell(outcome: &mut Outcome, facts: &[Fact], run: &str, ours: &[Our
     for &(figure, unit, value, digits) in ours {
         let mut known = false;
         for fact in facts.iter().filter(|fact| fact.run == run && fact.figure == figure) {
-            let told = Figure::exact(format!("{run}: {figure}"), unit, value, fact.value, fact.digits);
+            // What is met only roughly is quoted by somebody else than its authors.
+            let quoted = if fact.tolerance > 0.0 { ", as quoted elsewhere" } else { "" };
+            let told = Figure::exact(format!("{run}: {figure}{quoted}"), unit, value, fact.value, fact.digits);
             outcome.figures.push(told.within(fact.tolerance));
             known = true;
         }

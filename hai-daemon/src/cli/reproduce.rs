@@ -137,6 +137,9 @@ pub(super) fn run(args: &ReproduceArgs, printer: &Printer) -> Result<ExitCode, C
             }
         };
         if !printer.json {
+            if !alone {
+                printer.line(printer.toned(&format!("\n{}: {}", experiment.name, experiment.about), Tone::Strong))?;
+            }
             show(experiment, &outcome, printer)?;
         }
         told.push((experiment.name, outcome));
@@ -208,13 +211,17 @@ fn show(experiment: &Experiment, outcome: &Outcome, printer: &Printer) -> Result
         let mut table = Table::new(&["FIGURE", "OURS", "THEIRS", "DIFFERENCE", ""]);
         for figure in &outcome.figures {
             let shown = |value: f64| with_unit(format!("{value:.*}", usize::from(figure.digits)), &figure.unit);
-            let (verdict, tone) = if figure.is_met() { ("met", Tone::Good) } else { ("not met", Tone::Bad) };
+            let (mut verdict, tone) =
+                if figure.is_met() { ("met".to_owned(), Tone::Good) } else { ("not met".to_owned(), Tone::Bad) };
+            if figure.tolerance > 0.0 {
+                verdict += &format!(", {} allowed", with_unit(figure.tolerance.to_string(), &figure.unit));
+            }
             table.row([
                 (figure.name.clone(), Tone::Plain),
                 (shown(figure.ours), Tone::Plain),
                 (shown(figure.theirs), Tone::Plain),
                 (difference(figure), if figure.is_met() { Tone::Dim } else { Tone::Bad }),
-                (verdict.to_owned(), tone),
+                (verdict, tone),
             ]);
         }
         table.print(printer)?;

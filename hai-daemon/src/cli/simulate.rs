@@ -14,13 +14,14 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueHint};
 use hai_core::model::Span;
+use hai_core::sim::study::WORDS;
 use hai_core::trace::Format;
 
 pub use study::{Run, Study};
 
 use super::client::Client;
 use super::error::CliError;
-use super::output::Printer;
+use super::output::{Printer, Table, Tone};
 
 /// The shipped example.
 const EXAMPLE: [(&str, &str); 2] = [
@@ -38,9 +39,9 @@ const EXAMPLE: [(&str, &str); 2] = [
     hai simulate --cluster daemon --size 2 --synthetic 5000             if there were twice as many nodes\n  \
     hai log export > hai.log && hai simulate --trace hai.log --policy log,hai+borrow\n  \
     hai simulate … --json > a.json; hai simulate … --json > b.json; hai simulate --compare a.json b.json\n\n\
-    Policies: hai or hai-fifo, each with more words after a +: fifo, fair, las, sjf, srtf, edf; aging, borrow, churn, \
-    rigid, short, young, learned, oracle, no-reserve; first-fit, best-fit, worst-fit, random, dot-product, packing, \
-    clustering, fgd. Or the TOML file of a daemon; or `log`, as an event log was decided.\n\n\
+    Policies: hai or hai-fifo, each with more words after a + (--words says what they mean): fifo, fair, las, \
+    sjf, srtf, edf; aging, borrow, churn, rigid, short, young, learned, oracle, no-reserve; first-fit, best-fit, \
+    worst-fit, random, dot-product, packing, clustering, fgd, cutting-stock. Or the TOML file of a daemon; or `log`, as an event log was decided.\n\n\
     A trace is hai's own task file (CSV: submit,duration,devices and, if you like, id, user, group, priority, workers, \
     share, models, expected, checkpoint_every, …; or the same as JSON lines), hai's event log, or a public format; plain \
     or gzip. Every mistake is told with its line and column.\n\n\
@@ -65,6 +66,9 @@ pub struct SimulateArgs {
     /// What decides; several with commas, or the flag several times
     #[arg(long, value_name = "POLICY", value_delimiter = ',', default_value = "hai")]
     pub policy: Vec<String>,
+    /// Say what the words of a policy mean, and play nothing
+    #[arg(long)]
+    pub words: bool,
     /// How many seeds are played: for faults, made-up work, --jitter and random places
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub seeds: u64,
@@ -145,6 +149,14 @@ pub(super) fn run(
 ) -> Result<ExitCode, CliError> {
     if let Some(dir) = &args.example {
         return example(dir, printer);
+    }
+    if args.words {
+        let mut table = Table::new(&["WORD", "MEANING"]);
+        for (word, meaning) in WORDS {
+            table.row([(word.to_owned(), Tone::Strong), (meaning.to_owned(), Tone::Plain)]);
+        }
+        table.print(printer)?;
+        return Ok(ExitCode::SUCCESS);
     }
     if let Some(files) = &args.compare {
         return compare::run(files, args, printer);

@@ -173,3 +173,25 @@ fn made_up_work_follows_its_seed() {
         ["simulate", "--cluster", "c.toml", "--trace", "t.csv", "--synthetic", "60", "--load", "2.5", "--oracle"];
     assert!(good(hai(home.path(), &args, "")).contains("\nhai\t60\t"));
 }
+
+#[test]
+fn what_says_nothing_is_said_to_say_nothing() {
+    let home = tempfile::tempdir().expect("a directory");
+    put(home.path(), &[("c.toml", CLUSTER), ("t.csv", TRACE), ("none.csv", "submit,duration,devices\n0,5,99\n")]);
+    let play = |trace: &str, policy: &str| {
+        hai(home.path(), &["simulate", "--cluster", "c.toml", "--trace", trace, "--policy", policy, "--json"], "")
+    };
+    let twice = play("t.csv", "hai,hai");
+    assert!(text(&twice.stderr).contains("hai is named twice"), "{}", text(&twice.stderr));
+    let study: Value = serde_json::from_str(&good(twice)).expect("JSON");
+    assert_eq!(study["runs"].as_array().expect("runs").len(), 1);
+    assert!(text(&play("t.csv", "hai+sjf").stderr).contains("nobody says how long tasks take"));
+    assert!(text(&play("t.csv", "hai+learned").stderr).contains("only sjf and srtf look at"));
+    assert!(text(&play("t.csv", "hai+edf").stderr).contains("no task has a deadline"));
+    assert_eq!(text(&play("t.csv", "hai+srtf+oracle").stderr), "");
+    // Of tasks that never start there is no mean.
+    let none = good(hai(home.path(), &["simulate", "--cluster", "c.toml", "--trace", "none.csv"], ""));
+    assert!(none.contains("\nhai\t1\t1\t–\t–\t–\t–\t"), "{none}");
+    let words = good(hai(home.path(), &["simulate", "--words"], ""));
+    assert!(words.starts_with("WORD\tMEANING\nfifo\t") && words.contains("\nyoung\t"), "{words}");
+}

@@ -87,7 +87,7 @@ pub struct Figures {
     pub time_waiting: f64,
     /// Tasks that waited, on average over the measured time.
     pub queue_mean: f64,
-    /// Runs of all tasks, those of the warm-up included, that were told to leave and go on later.
+    /// How often the counted tasks were told to leave and go on later.
     pub suspensions: u64,
     /// Starts of all tasks, first ones and resumes.
     pub starts: u64,

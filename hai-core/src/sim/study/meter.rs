@@ -223,6 +223,7 @@ impl<'a> Meter<'a> {
         let task = &self.load.tasks()[index];
         let asked = self.asked(task);
         let account = self.shares.account(&task.spec.user, &task.spec.group);
+        self.shares.accounts[account].asks_devices |= asked > 0;
         // Work on processors alone makes its user active too.
         self.shares.asks(account, self.now, asked.max(1), 0);
         let group = &self.shares.groups[self.shares.accounts[account].group];

@@ -14,7 +14,7 @@ use super::load::Load;
 use super::submits::{Foretold, Submits};
 
 /// What may stand behind `hai+`, and what it means.
-pub const WORDS: [(&str, &str); 23] = [
+pub const WORDS: [(&str, &str); 24] = [
     ("fifo", "first come, first served; what is so without a word"),
     ("fair", "who used less lately goes first"),
     ("las", "what has had the least so far goes first, in steps (Tiresias)"),
@@ -38,6 +38,7 @@ pub const WORDS: [(&str, &str); 23] = [
     ("packing", "places: used devices and nodes first"),
     ("clustering", "places: beside work that asked for as many devices"),
     ("fgd", "places: the least fragmentation, as seen by this load"),
+    ("cutting-stock", "places: devices kept whole for what can still be cut from them, as seen by this load"),
 ];
 
 /// How many kinds of work fragmentation is judged by.
@@ -90,6 +91,7 @@ pub fn named(name: &str, load: &Load) -> Result<(EngineConfig, Submits), String>
             "packing" => config.placement = PlacementPolicy::GpuPacking,
             "clustering" => config.placement = PlacementPolicy::GpuClustering,
             "fgd" => config.placement = PlacementPolicy::Fgd { typical: typical(load) },
+            "cutting-stock" => config.placement = PlacementPolicy::CuttingStock { typical: typical(load) },
             _ => {
                 let words: Vec<&str> = WORDS.iter().map(|(word, _)| *word).collect();
                 return Err(format!("`{name}`: there is no {word:?}, only {}", words.join(", ")));

@@ -17,6 +17,8 @@ pub(super) struct Account {
     /// Thousandths times milliseconds.
     pub(super) held: u128,
     pub(super) due: u128,
+    /// Some task of it asks for devices.
+    pub(super) asks_devices: bool,
     pub(super) tasks: u64,
 }
 
@@ -74,6 +76,7 @@ impl Shares {
             asked_area: 0,
             held: 0,
             due: 0,
+            asks_devices: false,
             tasks: 0,
         });
         at

@@ -97,7 +97,6 @@ pub fn play(
         cut: halt == Halt::Time || meter.broken_off,
         left,
         starts: counts.starts,
-        suspensions: counts.suspensions,
         events: counts.events,
         rounds: counts.rounds,
     };
@@ -139,7 +138,6 @@ struct Counted {
     cut: bool,
     left: Vec<Record>,
     starts: u64,
-    suspensions: u64,
     events: u64,
     rounds: u64,
 }
@@ -188,7 +186,6 @@ fn measure(mut meter: Meter<'_>, counted: &Counted, options: &Options) -> Outcom
     let mut figures = Figures {
         refused: meter.refused,
         starts: counted.starts,
-        suspensions: counted.suspensions,
         events: counted.events,
         rounds: counted.rounds,
         partial: counted.cut,
@@ -201,6 +198,7 @@ fn measure(mut meter: Meter<'_>, counted: &Counted, options: &Options) -> Outcom
     for row in &rows {
         let task = &load.tasks()[row.index];
         figures.tasks += 1;
+        figures.suspensions += u64::from(row.suspensions);
         match row.outcome.as_str() {
             "succeeded" => figures.succeeded += 1,
             "failed" => figures.failed += 1,
@@ -257,7 +255,8 @@ fn measure(mut meter: Meter<'_>, counted: &Counted, options: &Options) -> Outcom
     figures.time_waiting = percent(sums.busy_time, sums.time);
     figures.queue_mean = if sums.time == 0 { 0.0 } else { sums.waiting as f64 / sums.time as f64 };
     let user_figures = by_user(&meter, &users);
-    let shares: Vec<f64> = user_figures.iter().filter(|user| user.due > 0.0).map(|user| user.got / user.due).collect();
+    let accounts = meter.shares.accounts.iter().filter(|account| account.asks_devices && account.due > 0);
+    let shares: Vec<f64> = accounts.map(|account| account.held as f64 / account.due as f64).collect();
     figures.jain = jain(&shares);
     let quantiles = |sorted: &[f64]| -> Vec<f64> {
         if sorted.is_empty() { Vec::new() } else { (0..=100).map(|part| quantile(sorted, part, 100)).collect() }

@@ -46,6 +46,15 @@ pub(super) fn run(files: &[PathBuf], args: &SimulateArgs, printer: &Printer) -> 
     if pairs.is_empty() {
         pairs.extend(one.policies().first().copied().zip(other.policies().first().copied()));
     }
+    let shown = |name: &&str| !pairs.iter().any(|(first, second)| first == name || second == name);
+    let left_out: Vec<&str> = one.policies().into_iter().chain(other.policies()).filter(shown).collect();
+    if !left_out.is_empty() {
+        printer.warn(format!("only one of the two has {}; that is left out", left_out.join(", ")));
+    }
+    if one.asked != other.asked {
+        let words = |asked: &[String]| if asked.is_empty() { "nothing more".to_owned() } else { asked.join(" ") };
+        printer.warn(format!("they were asked differently: A {}, B {}", words(&one.asked), words(&other.asked)));
+    }
     let mut told = Vec::new();
     for (policy, opposite) in pairs {
         let title = if policy == opposite { policy.to_owned() } else { format!("{policy} and {opposite}") };

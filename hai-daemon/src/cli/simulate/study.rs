@@ -3,9 +3,11 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hai_core::engine::EngineConfig;
 use hai_core::model::Time;
 use hai_core::placement::PlacementPolicy;
-use hai_core::sim::study::{Figures, Interval, Options, Outcome, play as play_one};
+use hai_core::queue::order::OrderPolicy;
+use hai_core::sim::study::{Figures, Foretold, Interval, Options, Outcome, Submits, play as play_one};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -88,20 +90,28 @@ impl Study {
 pub(super) fn play(args: &SimulateArgs, inputs: &Inputs, printer: &Printer) -> Result<Study, CliError> {
     let options =
         Options { warm_up: args.warm_up, until: args.end_after, tasks: args.csv.is_some(), ..Options::default() };
+    let mut policies: Vec<&str> = Vec::new();
+    for name in &args.policy {
+        if policies.contains(&name.as_str()) {
+            printer.warn(format!("{name} is named twice; it is played once"));
+        } else {
+            policies.push(name);
+        }
+    }
     // What is wrong with a policy is said before anything is played.
     let mut by_lot = inputs.profile.is_some() || args.jitter.is_some() || inputs.cluster.faults.any();
-    for name in &args.policy {
-        let (config, _) = inputs.policy(name, &inputs.load)?;
+    for name in &policies {
+        let (config, submits) = inputs.policy(name, &inputs.load)?;
+        tell_if_idle(name, &config, submits, inputs, printer);
         by_lot |= matches!(config.placement, PlacementPolicy::Random { .. });
     }
     let seeds = if by_lot { args.seeds } else { 1 };
     if seeds < args.seeds {
         printer.warn("nothing is drawn by lot, so all seeds would be alike: one is played (--jitter, faults, --synthetic or +random draw)");
     }
-    let trials: Vec<(&str, u64)> = args
-        .policy
+    let trials: Vec<(&str, u64)> = policies
         .iter()
-        .flat_map(|policy| (0..seeds).map(move |seed| (policy.as_str(), args.seed.wrapping_add(seed))))
+        .flat_map(|&policy| (0..seeds).map(move |seed| (policy, args.seed.wrapping_add(seed))))
         .collect();
     let stop = Stop::on_interrupt();
     let tasks = args.synthetic.unwrap_or(inputs.load.tasks().len()) as u64;
@@ -132,10 +142,15 @@ pub(super) fn play(args: &SimulateArgs, inputs: &Inputs, printer: &Printer) -> R
         pool.install(|| trials.par_iter().map(one).collect::<Result<Vec<_>, CliError>>())?;
     bar.finish_and_clear();
     let mut start = None;
-    let mut runs = Vec::new();
-    for (first, run) in played.into_iter().flatten() {
-        start.get_or_insert(first);
-        runs.push(run);
+    let mut runs: Vec<Run> = Vec::new();
+    let whole = |run: &Run| !run.outcome.figures.partial || args.end_after.is_some();
+    let played: Vec<(Time, Run)> = played.into_iter().flatten().collect();
+    for (first, run) in &played {
+        start.get_or_insert(*first);
+        // Half a seed says nothing beside whole ones; alone it is better than nothing.
+        if whole(run) || !played.iter().any(|(_, other)| other.policy == run.policy && whole(other)) {
+            runs.push(run.clone());
+        }
     }
     Ok(Study {
         hai_study: 1,
@@ -150,6 +165,25 @@ pub(super) fn play(args: &SimulateArgs, inputs: &Inputs, printer: &Printer) -> R
         start: start.unwrap_or(Time::ZERO),
         runs,
     })
+}
+
+/// Says so if an order has nothing to go by: it is first come, first served then.
+fn tell_if_idle(name: &str, config: &EngineConfig, submits: Submits, inputs: &Inputs, printer: &Printer) {
+    let by_length = matches!(config.order, OrderPolicy::ShortestExpected(_) | OrderPolicy::ShortestRemaining(_));
+    let tasks = || inputs.load.tasks().iter();
+    let foretold = submits.foretold != Foretold::Given;
+    if by_length && !foretold && inputs.profile.is_none() && tasks().all(|task| task.spec.expected.is_none()) {
+        printer.warn(format!(
+            "{name}: nobody says how long tasks take, so that it is first come, first served; +learned or +oracle does"
+        ));
+    }
+    if foretold && !by_length {
+        printer.warn(format!("{name}: only sjf and srtf look at how long tasks take"));
+    }
+    let by_deadline = matches!(config.order, OrderPolicy::EarliestDeadline(_));
+    if by_deadline && tasks().all(|task| task.spec.deadline.is_none()) {
+        printer.warn(format!("{name}: no task has a deadline, so that it is first come, first served"));
+    }
 }
 
 /// What was asked beyond cluster, trace and policies, as on the command line.

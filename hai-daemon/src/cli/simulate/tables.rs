@@ -1,6 +1,6 @@
 //! Prints a study as tables.
 
-use hai_core::sim::study::{Figures, Interval};
+use hai_core::sim::study::{Figures, Interval, Stats};
 
 use super::Study;
 use crate::cli::error::CliError;
@@ -37,20 +37,25 @@ const fn count(number: u64) -> f64 {
     number as f64
 }
 
+/// A figure of some tasks; not a number where there is none.
+fn of_some(stats: &Stats, value: f64) -> f64 {
+    if stats.count == 0 { f64::NAN } else { value }
+}
+
 /// All figures that tables and the page show.
 #[rustfmt::skip]
 pub(crate) const SHOWN: [Shown; 21] = [
     Shown { name: "tasks", head: "TASKS", unit: "", of: |f| count(f.tasks), better: None },
     Shown { name: "unfinished", head: "LEFT", unit: "", of: |f| count(f.unfinished), better: LESS },
-    Shown { name: "completion, mean", head: "JCT", unit: "s", of: |f| f.jct.mean, better: LESS },
-    Shown { name: "completion, median", head: "P50", unit: "s", of: |f| f.jct.p50, better: LESS },
-    Shown { name: "completion, p90", head: "P90", unit: "s", of: |f| f.jct.p90, better: LESS },
-    Shown { name: "completion, p99", head: "P99", unit: "s", of: |f| f.jct.p99, better: LESS },
-    Shown { name: "waiting, mean", head: "WAIT", unit: "s", of: |f| f.waiting.mean, better: LESS },
-    Shown { name: "waiting, p90", head: "P90", unit: "s", of: |f| f.waiting.p90, better: LESS },
-    Shown { name: "waiting, p99", head: "P99", unit: "s", of: |f| f.waiting.p99, better: LESS },
-    Shown { name: "bounded slowdown, mean", head: "SLOWDOWN", unit: "", of: |f| f.slowdown.mean, better: LESS },
-    Shown { name: "bounded slowdown, p99", head: "P99", unit: "", of: |f| f.slowdown.p99, better: LESS },
+    Shown { name: "completion, mean", head: "JCT", unit: "s", of: |f| of_some(&f.jct, f.jct.mean), better: LESS },
+    Shown { name: "completion, median", head: "P50", unit: "s", of: |f| of_some(&f.jct, f.jct.p50), better: LESS },
+    Shown { name: "completion, p90", head: "P90", unit: "s", of: |f| of_some(&f.jct, f.jct.p90), better: LESS },
+    Shown { name: "completion, p99", head: "P99", unit: "s", of: |f| of_some(&f.jct, f.jct.p99), better: LESS },
+    Shown { name: "waiting, mean", head: "WAIT", unit: "s", of: |f| of_some(&f.waiting, f.waiting.mean), better: LESS },
+    Shown { name: "waiting, p90", head: "P90", unit: "s", of: |f| of_some(&f.waiting, f.waiting.p90), better: LESS },
+    Shown { name: "waiting, p99", head: "P99", unit: "s", of: |f| of_some(&f.waiting, f.waiting.p99), better: LESS },
+    Shown { name: "bounded slowdown, mean", head: "SLOWDOWN", unit: "", of: |f| of_some(&f.slowdown, f.slowdown.mean), better: LESS },
+    Shown { name: "bounded slowdown, p99", head: "P99", unit: "", of: |f| of_some(&f.slowdown, f.slowdown.p99), better: LESS },
     Shown { name: "makespan", head: "MAKESPAN", unit: "s", of: |f| f.makespan_s, better: LESS },
     Shown { name: "allocation", head: "ALLOCATED", unit: "%", of: |f| f.allocation, better: MORE },
     Shown { name: "occupancy", head: "OCCUPIED", unit: "%", of: |f| f.occupancy, better: MORE },
@@ -59,8 +64,8 @@ pub(crate) const SHOWN: [Shown; 21] = [
     Shown { name: "suspensions", head: "SUSPENDED", unit: "", of: |f| count(f.suspensions), better: LESS },
     Shown { name: "work lost", head: "LOST", unit: "device-hours", of: |f| f.lost_device_hours, better: LESS },
     Shown { name: "loading", head: "LOADING", unit: "device-hours", of: |f| f.loading_device_hours, better: LESS },
-    Shown { name: "Jain's index of got by due", head: "JAIN", unit: "", of: |f| f.jain, better: MORE },
-    Shown { name: "finish-time fairness, mean", head: "FTF", unit: "", of: |f| f.finish_time_fairness.mean, better: LESS },
+    Shown { name: "Jain's index of got by due", head: "JAIN", unit: "", of: |f| of_some(&f.jct, f.jain), better: MORE },
+    Shown { name: "finish-time fairness, mean", head: "FTF", unit: "", of: |f| of_some(&f.finish_time_fairness, f.finish_time_fairness.mean), better: LESS },
 ];
 
 /// Those that fit into a line of a terminal.
@@ -79,6 +84,9 @@ const IN_LINE: [&str; 10] = [
 
 /// A number as people read it: four digits that count, never in powers of ten.
 pub(crate) fn number(value: f64) -> String {
+    if value.is_nan() {
+        return "–".to_owned();
+    }
     let size = value.abs();
     if value.fract() == 0.0 && size < 1e15 || size >= 1000.0 {
         format!("{value:.0}")
@@ -89,6 +97,10 @@ pub(crate) fn number(value: f64) -> String {
     } else {
         format!("{value:.4}")
     }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// A mean with its confidence interval, where there is one.
@@ -113,8 +125,9 @@ pub(super) fn print(study: &Study, printer: &Printer) -> Result<(), CliError> {
     let seeds = study.policies().first().map_or(0, |policy| study.of(policy).count());
     let mean = if seeds > 1 { format!("; means over {seeds} seeds ± 95 %") } else { String::new() };
     printer.line(format!(
-        "\n{} devices on {} nodes; JCT and WAIT in s on average, OCCUPIED in %, LOST in device-hours{mean}",
-        study.devices, study.nodes
+        "\n{} on {}; JCT and WAIT in s on average, OCCUPIED in %, LOST in device-hours{mean}",
+        counted(study.devices, "device"),
+        counted(study.nodes, "node")
     ))?;
     if study.bad_lines > 0 {
         printer.line(format!("{} bad lines of the trace were left out", study.bad_lines))?;
@@ -125,7 +138,9 @@ pub(super) fn print(study: &Study, printer: &Printer) -> Result<(), CliError> {
     }
     let never = study.runs.iter().map(|run| run.outcome.figures.never_started).max().unwrap_or(0);
     if never > 0 && !study.broken_off {
-        printer.line(format!("up to {never} tasks never started; what is larger than its group never can"))?;
+        printer.line(format!(
+            "up to {never} tasks never started; what is larger than its group or than its owner's right never can"
+        ))?;
     }
     if study.broken_off {
         printer.line("broken off: this is what came out until then, and not all policies and seeds may be in it")?;
