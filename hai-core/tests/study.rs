@@ -276,3 +276,21 @@ fn idle_devices_that_the_work_can_not_use_are_fragments() {
     let packed = run(&nodes, &load, &all()).figures;
     assert_eq!(packed.fragmentation, 0.0);
 }
+
+#[test]
+fn a_bad_cluster_file_is_an_error_and_never_more() {
+    let refused = |json: &str| match serde_json::from_str::<ClusterFile>(json) {
+        Ok(file) => file.build().unwrap_err().to_string(),
+        Err(error) => error.to_string(),
+    };
+    let many = refused(r#"{"node": [{"name": "a", "devices": 4000000000}]}"#);
+    assert!(many.contains("devices is 4000000000; a node may have 64"), "{many}");
+    let node = r#""node": [{"name": "a", "devices": 1}]"#;
+    let two = refused(&format!(r#"{{{node}, "change": [{{"at": "1h", "drain": "a", "undrain": "a"}}]}}"#));
+    assert!(two.contains("a change is one of node_down"), "{two}");
+    let unknown = refused(&format!(r#"{{{node}, "change": [{{"at": "1h", "drian": "a"}}]}}"#));
+    assert!(unknown.contains("drian"), "{unknown}");
+    // Faults that come after all time do not come.
+    let json = format!(r#"{{{node}, "faults": {{"node_every": "100000000000d", "node_repair": "1h"}}}}"#);
+    assert_eq!(run(&cluster(&json), &load("a,0,100,u,1,1,,\n"), &all()).figures.succeeded, 1);
+}

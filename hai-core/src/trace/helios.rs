@@ -34,6 +34,11 @@ pub struct HeliosTrace<R> {
 }
 
 impl<R: Read> HeliosTrace<R> {
+    /// The line of the row that was read last, counted from 1.
+    pub fn line(&self) -> u64 {
+        self.table.line()
+    }
+
     /// Begins to read.
     ///
     /// # Errors

@@ -28,6 +28,11 @@ pub struct MuriTrace<R> {
 }
 
 impl<R: Read> MuriTrace<R> {
+    /// The line of the row that was read last, counted from 1.
+    pub fn line(&self) -> u64 {
+        self.table.line()
+    }
+
     /// Begins to read.
     ///
     /// # Errors

@@ -156,12 +156,13 @@ impl<R: Read> Iterator for NativeCsv<R> {
 pub struct NativeLines<R> {
     read: BufReader<R>,
     line: u64,
+    broken: bool,
 }
 
 impl<R: Read> NativeLines<R> {
     /// A reader of such a file.
     pub fn new(read: R) -> Self {
-        NativeLines { read: BufReader::with_capacity(1 << 16, read), line: 0 }
+        NativeLines { read: BufReader::with_capacity(1 << 16, read), line: 0, broken: false }
     }
 }
 
@@ -169,18 +170,27 @@ impl<R: Read> Iterator for NativeLines<R> {
     type Item = Result<Job, TraceError>;
     fn next(&mut self) -> Option<Self::Item> {
         let mut bytes = Vec::new();
-        loop {
+        while !self.broken {
             bytes.clear();
             self.line += 1;
             match (&mut self.read).take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes) {
                 Ok(0) => return None,
+                Ok(read) if read as u64 == LINE_BYTES_MAX && !bytes.ends_with(b"\n") => {
+                    // What is behind that is no line of its own.
+                    self.broken = true;
+                    let what = format!("it is longer than {LINE_BYTES_MAX} bytes; nothing behind it is read");
+                    return Some(Err(TraceError::line(self.line, what)));
+                }
                 Ok(_) if bytes.iter().all(u8::is_ascii_whitespace) => {}
                 Ok(_) => return Some(object(self.line, &bytes).and_then(|object| job(&object))),
+                // Nothing more can be expected from a file that can not be read.
                 Err(error) => {
+                    self.broken = true;
                     return Some(Err(TraceError::line(self.line, format!("it can not be read: {error}"))));
                 }
             }
         }
+        None
     }
 }
 

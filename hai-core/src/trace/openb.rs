@@ -78,6 +78,11 @@ impl<R: Read> Iterator for OpenbNodes<R> {
 }
 
 impl<R: Read> OpenbPods<R> {
+    /// The line of the row that was read last, counted from 1.
+    pub fn line(&self) -> u64 {
+        self.table.line()
+    }
+
     /// Reads a list of pods.
     ///
     /// # Errors
@@ -118,6 +123,9 @@ fn node(row: &Row<'_>, group: &GroupName) -> Result<NodeSpec, TraceError> {
     Ok(node)
 }
 
+/// Later times are mistakes.
+const SECONDS_MAX: u64 = 1 << 40;
+
 fn pod(row: &Row<'_>) -> Result<OpenbPod, TraceError> {
     let some = |column: &str| Some(row.text(column)).filter(|text| !text.is_empty()).map(String::from);
     let pod = OpenbPod {
@@ -133,6 +141,13 @@ fn pod(row: &Row<'_>) -> Result<OpenbPod, TraceError> {
         deleted: row.number_if_any("deletion_time")?,
         scheduled: row.number_if_any("scheduled_time")?,
     };
+    for (column, seconds) in
+        [("creation_time", pod.created), ("deletion_time", pod.deleted), ("scheduled_time", pod.scheduled)]
+    {
+        if seconds.is_some_and(|seconds| seconds > SECONDS_MAX) {
+            return Err(row.wrong(column, format!("it is more than {SECONDS_MAX} seconds")));
+        }
+    }
     let all = MILLI_PER_DEVICE;
     let wrong = match (pod.num_gpu, pod.gpu_milli) {
         (0, 0) | (1, 1..) => pod.gpu_milli > all,

@@ -15,18 +15,38 @@ use super::{
     TraceError, gang,
 };
 
-/// The jobs of one format, which tell the place of a row but not its line.
+/// The jobs of one format.
 #[derive(Debug)]
 pub(super) struct Peer<I> {
     rows: I,
-    /// The line of the last row, counted from 1, for rows that can not be had as tasks.
-    line: u64,
 }
 
-impl<I> Peer<I> {
-    /// Rows that begin behind so many lines.
-    pub(super) fn new(rows: I, behind: u64) -> Self {
-        Peer { rows, line: behind }
+/// Rows that know on which line the last one stood.
+pub(super) trait Lines {
+    fn line(&self) -> u64;
+}
+
+impl<R: Read> Lines for HeliosTrace<R> {
+    fn line(&self) -> u64 {
+        self.line()
+    }
+}
+
+impl<R: Read> Lines for MuriTrace<R> {
+    fn line(&self) -> u64 {
+        self.line()
+    }
+}
+
+impl<R: Read> Lines for OpenbPods<R> {
+    fn line(&self) -> u64 {
+        self.line()
+    }
+}
+
+impl<R: Read> Lines for SwfTrace<R> {
+    fn line(&self) -> u64 {
+        self.line()
     }
 }
 
@@ -35,33 +55,32 @@ pub(super) trait IntoJob {
     fn job(self, line: u64) -> Result<Job, TraceError>;
 }
 
-impl<T: IntoJob, I: Iterator<Item = Result<T, TraceError>>> Iterator for Peer<I> {
+impl<T: IntoJob, I: Iterator<Item = Result<T, TraceError>> + Lines> Iterator for Peer<I> {
     type Item = Result<Job, TraceError>;
     fn next(&mut self) -> Option<Self::Item> {
         let row = self.rows.next()?;
-        self.line += 1;
-        Some(row.and_then(|row| row.job(self.line)))
+        Some(row.and_then(|row| row.job(self.rows.line())))
     }
 }
 
 /// Jobs of Helios.
 pub(super) fn helios<R: Read>(read: R) -> Result<Peer<HeliosTrace<R>>, TraceError> {
-    Ok(Peer::new(HeliosTrace::open(read)?, 1))
+    Ok(Peer { rows: HeliosTrace::open(read)? })
 }
 
 /// Jobs of Muri.
 pub(super) fn muri<R: Read>(read: R) -> Result<Peer<MuriTrace<R>>, TraceError> {
-    Ok(Peer::new(MuriTrace::open(read)?, 1))
+    Ok(Peer { rows: MuriTrace::open(read)? })
 }
 
 /// Pods of openb.
 pub(super) fn openb<R: Read>(read: R) -> Result<Peer<OpenbPods<R>>, TraceError> {
-    Ok(Peer::new(OpenbPods::open(read)?, 1))
+    Ok(Peer { rows: OpenbPods::open(read)? })
 }
 
 /// Jobs of the Standard Workload Format.
 pub(super) fn swf<R: Read>(read: R) -> Peer<SwfTrace<R>> {
-    Peer::new(SwfTrace::new(read), 0)
+    Peer { rows: SwfTrace::new(read) }
 }
 
 /// Jobs of a workload of Batsim; where it is wrong is told as far as it is wrong JSON, else by the number of the job.
@@ -197,6 +216,8 @@ mod tests {
     fn what_can_be_no_task_is_told_with_its_line() {
         let text = "user,vc,gpu_num,submit_time,duration\na b,v,1,10,5\n";
         assert!(only(text).unwrap_err().to_string().starts_with("line 2: "));
+        let text = "; MaxProcs: 9\n\n5 12 3 60 -1 -1 -1 -1 120 -1 1 4 2 -1 1 -1 -1 -1\n";
+        assert_eq!(only(text).unwrap_err().to_string(), "line 3, column procs requested: it is not known");
         let text = "name,cpu_milli,memory_mib,num_gpu,gpu_milli\np,1,1,1,1000\n";
         assert_eq!(only(text).unwrap_err().to_string(), "line 2, column creation_time: nothing stands there");
     }

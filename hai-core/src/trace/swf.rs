@@ -63,6 +63,9 @@ pub struct SwfTrace<R> {
     broken: bool,
 }
 
+/// Longer lines are no jobs.
+const LINE_BYTES_MAX: u64 = 1 << 16;
+
 impl<R: Read> SwfTrace<R> {
     /// Begins to read.
     pub fn new(read: R) -> Self {
@@ -74,6 +77,11 @@ impl<R: Read> SwfTrace<R> {
             begin: None,
             broken: false,
         }
+    }
+
+    /// The line that was read last, counted from 1.
+    pub fn line(&self) -> u64 {
+        self.line
     }
 
     /// How many processors the machine has: the remark `MaxProcs`, or `MaxNodes` where there is no other.
@@ -104,8 +112,13 @@ impl<R: Read> Iterator for SwfTrace<R> {
         while !self.broken {
             self.buffer.clear();
             self.line += 1;
-            match self.read.read_until(b'\n', &mut self.buffer) {
+            match (&mut self.read).take(LINE_BYTES_MAX).read_until(b'\n', &mut self.buffer) {
                 Ok(0) => return None,
+                Ok(read) if read as u64 == LINE_BYTES_MAX && !self.buffer.ends_with(b"\n") => {
+                    self.broken = true;
+                    let what = format!("it is longer than {LINE_BYTES_MAX} bytes; nothing behind it is read");
+                    return Some(Err(TraceError::line(self.line, what)));
+                }
                 Ok(_) => {}
                 // Nothing more can be expected from a file that can not be read.
                 Err(error) => {

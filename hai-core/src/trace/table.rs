@@ -50,6 +50,11 @@ impl<R: Read> Table<R> {
         self.columns.iter().any(|name| name == column)
     }
 
+    /// The line on which the last row began, counted from 1.
+    pub fn line(&self) -> u64 {
+        self.record.position().map_or(1, csv::Position::line)
+    }
+
     /// The next row; `None` at the end.
     ///
     /// # Errors

@@ -173,7 +173,7 @@ fn summary(columns: &[Column<'_>]) -> Vec<SummaryRow> {
     let row = |shown: &crate::cli::simulate::tables::Shown| {
         let intervals: Vec<Interval> =
             columns.iter().map(|column| column.study.interval(column.policy, shown.of)).collect();
-        let means = intervals.iter().map(|interval| interval.mean);
+        let means = intervals.iter().map(|interval| interval.mean).filter(|mean| !mean.is_nan());
         let best = match shown.better {
             Some(Better::Less) => means.clone().min_by(f64::total_cmp),
             Some(Better::More) => means.clone().max_by(f64::total_cmp),

@@ -190,7 +190,7 @@ impl Plot {
         let bottom = frame.top + frame.height;
         let up = step(self.y_max, 5.0);
         let mut value = 0.0;
-        while value <= self.y_max * 1.000_001 {
+        while value <= self.y_max * 1.000_001 && self.y_max.is_finite() {
             let y = self.y(frame, value);
             let _ = write!(
                 svg,

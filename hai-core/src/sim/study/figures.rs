@@ -78,7 +78,7 @@ pub struct Figures {
     /// Occupancy, in percent: the same, with devices whose runs execute, over those ready and healthy.
     pub occupancy: f64,
     /// Fragmentation, in percent of the devices that were ready and healthy: what is idle of a node's devices and can not be
-    /// used by a kind of work, as the mean over the kinds that make up 95 of 100 workers of the load; looked at a hundred times.
+    /// used by a kind of work, as the mean over the kinds that make up 95 of 100 workers of the load; looked at a few hundred times.
     /// The measure of Q. Weng et al., Beware of Fragmentation, USENIX ATC 2023, section 3.
     pub fragmentation: f64,
     /// Allocation, in percent, counting only the time in which somebody waited who asked for devices.

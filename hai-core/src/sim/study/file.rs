@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use crate::model::{
-    Allowance, Amount, GroupName, Limit, Location, ModelName, NodeName, NodeSpec, PlaceName, Pool, Priority, RightKey,
-    RightRow, Span, Team, TeamName, UserName,
+    Allowance, Amount, DEVICES_PER_NODE_MAX, GroupName, Limit, Location, ModelName, NodeName, NodeSpec, PlaceName,
+    Pool, Priority, RightKey, RightRow, Span, Team, TeamName, UserName,
 };
 use crate::sim::Conduct;
 
@@ -158,15 +158,43 @@ struct PoolEntry {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ChangeEntry {
     #[serde(deserialize_with = "span")]
     at: Span,
-    #[serde(flatten)]
-    what: ChangeWord,
+    node_down: Option<NodeName>,
+    node_up: Option<NodeName>,
+    drain: Option<NodeName>,
+    undrain: Option<NodeName>,
+    device_down: Option<(NodeName, usize)>,
+    device_up: Option<(NodeName, usize)>,
+    right: Option<RightEntry>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
+impl ChangeEntry {
+    /// The one thing that it says.
+    fn what(&self, place: &str) -> Result<ChangeWord, ClusterError> {
+        let said = [
+            self.node_down.clone().map(ChangeWord::NodeDown),
+            self.node_up.clone().map(ChangeWord::NodeUp),
+            self.drain.clone().map(ChangeWord::Drain),
+            self.undrain.clone().map(ChangeWord::Undrain),
+            self.device_down.clone().map(|(node, device)| ChangeWord::DeviceDown(node, device)),
+            self.device_up.clone().map(|(node, device)| ChangeWord::DeviceUp(node, device)),
+            self.right.clone().map(ChangeWord::Right),
+        ];
+        let mut said = said.into_iter().flatten();
+        match (said.next(), said.next()) {
+            (Some(what), None) => Ok(what),
+            _ => Err(wrong(
+                place,
+                "a change is one of node_down, node_up, drain, undrain, device_down, device_up and right",
+            )),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
 enum ChangeWord {
     NodeDown(NodeName),
     NodeUp(NodeName),
@@ -204,6 +232,10 @@ impl Class {
         let bad = |problem: &dyn std::fmt::Display| wrong(place, problem);
         if self.count > COUNT_MAX {
             return Err(wrong(place, format!("count is {}; at most {COUNT_MAX} nodes are taken", self.count)));
+        }
+        if self.devices > DEVICES_PER_NODE_MAX as u32 {
+            let what = format!("devices is {}; a node may have {DEVICES_PER_NODE_MAX}", self.devices);
+            return Err(wrong(place, what));
         }
         let cpu_milli = self.cpu.checked_mul(1000).ok_or_else(|| wrong(place, "cpu is more than any machine has"))?;
         let model = match &self.model {
@@ -294,7 +326,7 @@ impl ClusterFile {
         }
         for (at, entry) in self.change.iter().enumerate() {
             let place = format!("[[change]] {}", at + 1);
-            let what = match entry.what.clone() {
+            let what = match entry.what(&place)? {
                 ChangeWord::NodeDown(node) => Change::NodeDown(node),
                 ChangeWord::NodeUp(node) => Change::NodeUp(node),
                 ChangeWord::Drain(node) => Change::Drain(node),

@@ -64,7 +64,11 @@ impl Happenings {
         let stream = (part.node as u64) << 7 | part.device.map_or(0, |device| device as u64 + 1);
         let span = exponential(&mut self.random.split(stream).split(before), mean);
         // What breaks and is mended within one millisecond did not break.
-        self.draws.push(Reverse((now + span.max(Span::from_ms(1)), part, before)));
+        let at = now + span.max(Span::from_ms(1));
+        // What is beyond all time never comes.
+        if at < Time::MAX {
+            self.draws.push(Reverse((at, part, before)));
+        }
     }
 
     /// When something happens next.

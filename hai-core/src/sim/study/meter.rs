@@ -291,7 +291,11 @@ impl<'a> Meter<'a> {
     fn is_stuck(&self) -> bool {
         let all = self.load.tasks().len();
         let came = self.submitted + usize::try_from(self.refused).unwrap_or(usize::MAX) >= all;
-        came && self.runs.is_empty() && self.now.since(self.last_activity.max(self.hope_until)) > self.hope
+        let long_since = |last: Time| self.now.since(last.max(self.hope_until)) > self.hope;
+        let endless = |run: &Running| self.load.tasks()[run.task].work.needs == Span::MAX;
+        // What runs without end may take turns, or be moved by faults, for ever.
+        came && (self.runs.is_empty() && long_since(self.last_activity)
+            || long_since(self.last_end.max(self.last)) && self.runs.values().all(endless))
     }
 
     pub(super) fn row(&mut self, index: usize, record: &Record, ended: Option<Time>, outcome: &str) {

@@ -194,12 +194,17 @@ impl Profile {
     fn next_arrival(&self, mut at: Time, random: &mut SplitMix64) -> Time {
         // How many tasks are expected until then, in units of 2^-32.
         let mut left = u128::from(minus_ln(random.next()));
+        let rate =
+            |tasks: u64| (u128::from(tasks) << 32) * u128::from(WEEK_MS) / u128::from(self.over.as_ms().max(WEEK_MS));
+        // A pattern may be so long that nothing of it comes.
+        if self.hours.iter().all(|&tasks| rate(tasks) == 0) {
+            return Time::MAX;
+        }
         loop {
             let in_hour = at.as_ms().rem_euclid(HOUR_MS as i64);
             let rest = HOUR_MS - u64::try_from(in_hour).unwrap_or(0);
             // Tasks in this hour of each week, in units of 2^-32, over the length of the hour.
-            let rate = (u128::from(self.hours[hour(at)]) << 32) * u128::from(WEEK_MS)
-                / u128::from(self.over.as_ms().max(WEEK_MS));
+            let rate = rate(self.hours[hour(at)]);
             let gain = rate * u128::from(rest) / u128::from(HOUR_MS);
             if gain > left {
                 let wait = left * u128::from(HOUR_MS) / rate;

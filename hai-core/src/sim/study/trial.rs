@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::slice::Iter;
 
 use crate::engine::{Engine, EngineConfig};
-use crate::model::{Fact, Priority, Span, Time};
+use crate::model::{Fact, Priority, Span, TaskId, Time};
 use crate::placement::PlacementPolicy;
 use crate::sim::{Halt, Input, Limits, Record, Sim};
 
@@ -81,7 +81,7 @@ pub fn play(
     let engine = engine(cluster, config, start)?;
     let submitter = Submitter::new(options.submits);
     let happenings = Happenings::new(cluster, start, seed);
-    let inputs = Inputs { tasks: load.tasks().iter().peekable(), happenings, submitter: &submitter };
+    let inputs = Inputs { tasks: load.tasks().iter().peekable(), happenings, submitter: &submitter, submitted: 0 };
     let mut sim = Sim::new(engine, cluster.conduct, inputs);
     let mut meter = Meter::new(cluster, load, options, &submitter, progress);
     if load.tasks().is_empty() {
@@ -120,6 +120,7 @@ struct Inputs<'a> {
     tasks: Peekable<Iter<'a, Task>>,
     happenings: Happenings,
     submitter: &'a Submitter,
+    submitted: u64,
 }
 
 impl Iterator for Inputs<'_> {
@@ -128,7 +129,12 @@ impl Iterator for Inputs<'_> {
         let task = self.tasks.peek().map(|task| task.submit);
         match self.happenings.peek() {
             Some(at) if task.is_none_or(|task| at <= task) => self.happenings.next(),
-            _ => self.tasks.next().map(|task| Input::submit(task.submit, self.submitter.spec(task), task.work)),
+            _ => self.tasks.next().map(|task| {
+                // Its place in the list, also behind one that is refused.
+                self.submitted += 1;
+                let number = Some(TaskId(self.submitted));
+                Input::Submit { at: task.submit, task: number, spec: self.submitter.spec(task), work: task.work }
+            }),
         }
     }
 }

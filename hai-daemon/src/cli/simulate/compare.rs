@@ -32,6 +32,13 @@ fn read(path: &Path) -> Result<Study, CliError> {
         let problem = format!("its layout is {}, and only 1 is known", study.hai_study);
         return Err(CliError::BadFile { file, problem });
     }
+    for run in &study.runs {
+        let gantt = &run.outcome.gantt;
+        if gantt.bars.iter().any(|bar| bar.node >= gantt.nodes.len()) {
+            let problem = format!("a bar of {}, seed {}, is on a node that is not there", run.policy, run.seed);
+            return Err(CliError::BadFile { file, problem });
+        }
+    }
     Ok(study)
 }
 
@@ -62,12 +69,15 @@ pub(super) fn run(files: &[PathBuf], args: &SimulateArgs, printer: &Printer) -> 
         for shown in &SHOWN {
             let (first, second) = (one.interval(policy, shown.of), other.interval(opposite, shown.of));
             let difference = second.mean - first.mean;
-            let percent =
-                if first.mean == 0.0 { String::new() } else { format!("{:+.1}", 100.0 * difference / first.mean) };
+            let percent = if first.mean == 0.0 || !difference.is_finite() {
+                String::new()
+            } else {
+                format!("{:+.1}", 100.0 * difference / first.mean)
+            };
             let tone = match shown.better {
                 Some(Better::Less) if difference < 0.0 => Tone::Good,
                 Some(Better::More) if difference > 0.0 => Tone::Good,
-                Some(_) if difference != 0.0 => Tone::Bad,
+                Some(_) if difference != 0.0 && !difference.is_nan() => Tone::Bad,
                 _ => Tone::Plain,
             };
             let cells = [

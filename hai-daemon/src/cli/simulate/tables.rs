@@ -56,7 +56,7 @@ pub(crate) const SHOWN: [Shown; 21] = [
     Shown { name: "waiting, p99", head: "P99", unit: "s", of: |f| of_some(&f.waiting, f.waiting.p99), better: LESS },
     Shown { name: "bounded slowdown, mean", head: "SLOWDOWN", unit: "", of: |f| of_some(&f.slowdown, f.slowdown.mean), better: LESS },
     Shown { name: "bounded slowdown, p99", head: "P99", unit: "", of: |f| of_some(&f.slowdown, f.slowdown.p99), better: LESS },
-    Shown { name: "makespan", head: "MAKESPAN", unit: "s", of: |f| f.makespan_s, better: LESS },
+    Shown { name: "makespan", head: "MAKESPAN", unit: "s", of: |f| of_some(&f.jct, f.makespan_s), better: LESS },
     Shown { name: "allocation", head: "ALLOCATED", unit: "%", of: |f| f.allocation, better: MORE },
     Shown { name: "occupancy", head: "OCCUPIED", unit: "%", of: |f| f.occupancy, better: MORE },
     Shown { name: "fragmentation", head: "FRAGMENTED", unit: "%", of: |f| f.fragmentation, better: LESS },
