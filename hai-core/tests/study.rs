@@ -294,3 +294,16 @@ fn a_bad_cluster_file_is_an_error_and_never_more() {
     let json = format!(r#"{{{node}, "faults": {{"node_every": "100000000000d", "node_repair": "1h"}}}}"#);
     assert_eq!(run(&cluster(&json), &load("a,0,100,u,1,1,,\n"), &all()).figures.succeeded, 1);
 }
+
+#[test]
+fn what_never_ends_does_not_keep_a_study_from_its_end() {
+    let text = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time\n\
+                a,1000,1,1,1000,,LS,Running,0,,0\nb,1000,1,1,1000,,BE,Running,5,,5\n";
+    let mut endless = Load::default();
+    for job in hai_core::trace::open(hai_core::trace::Format::Openb, text.as_bytes()).unwrap() {
+        endless.push(job.unwrap());
+    }
+    let one = cluster(r#"{"node": [{"name": "n", "count": 1, "devices": 1, "cpu": 8}]}"#);
+    let figures = run(&one, &endless, &all()).figures;
+    assert_eq!((figures.succeeded, figures.unfinished), (0, 2));
+}
