@@ -177,7 +177,7 @@ fn made_up_work_follows_its_seed() {
 #[test]
 fn what_says_nothing_is_said_to_say_nothing() {
     let home = tempfile::tempdir().expect("a directory");
-    put(home.path(), &[("c.toml", CLUSTER), ("t.csv", TRACE), ("none.csv", "submit,duration,devices\n0,5,99\n")]);
+    put(home.path(), &[("c.toml", CLUSTER), ("t.csv", TRACE), ("none.csv", "submit,duration,devices\n0,5,9\n")]);
     let play = |trace: &str, policy: &str| {
         hai(home.path(), &["simulate", "--cluster", "c.toml", "--trace", trace, "--policy", policy, "--json"], "")
     };

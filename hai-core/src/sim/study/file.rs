@@ -19,7 +19,7 @@ use super::cluster::{Change, Cluster, ClusterError, Faults, devices, span, span_
 /// devices = 8              # of each; 0 when left out
 /// model = "A100"
 /// device_memory_mib = 81920
-/// cpu = 96                 # cores; 1024 when left out
+/// cpu = 96                 # cores; 128 when left out
 /// memory_mib = 1048576     # 64 TiB when left out
 /// group = "default"
 /// per_leaf = 16            # so many share a switch
@@ -101,7 +101,7 @@ const fn device_memory() -> u64 {
 }
 
 const fn cores() -> u32 {
-    1024
+    128
 }
 
 const fn memory() -> u64 {
