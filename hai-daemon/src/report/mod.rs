@@ -1,6 +1,6 @@
 //! The page of a simulation: one HTML file that needs no network, with its charts as SVG inside.
 //!
-//! See [`page`] for the primary entry point. Names in a trace are anybody's: all text goes through [`svg`]'s escaping or
+//! See [`page`] for the primary entry point. Names in a trace are anybody's: all text goes through `svg.rs`'s escaping or
 //! the template's.
 
 mod charts;
