@@ -9,6 +9,7 @@ mod daemon;
 mod engine;
 mod log;
 mod text;
+mod traces;
 mod wire;
 
 use std::path::Path;
@@ -19,6 +20,7 @@ pub use daemon::{config_toml, submit_json};
 pub use engine::engine_ops;
 pub use log::log_lines;
 pub use text::names_and_spans;
+pub use traces::traces;
 pub use wire::wire_json;
 
 /// The body of a fuzz target.

@@ -21,6 +21,11 @@ fn wire_json() {
 }
 
 #[test]
+fn traces() {
+    replay("traces", hai_fuzz::traces);
+}
+
+#[test]
 fn log_lines() {
     replay("log_lines", hai_fuzz::log_lines);
 }
