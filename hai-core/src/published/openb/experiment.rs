@@ -86,7 +86,7 @@ fn read(files: &mut dyn Files, variant: &str) -> Result<Workload, ExperimentErro
     let in_file = |file: &str, error: TraceError| ExperimentError::Trace { file: file.to_owned(), error };
     let mut open =
         |file: &str| files.open(file).map_err(|source| ExperimentError::File { file: file.to_owned(), source });
-    let group = GroupName::new("openb").expect("a name");
+    let group = GroupName::new("openb").expect("`openb` is a name");
     let nodes = OpenbNodes::open(open(NODES)?, group).and_then(Iterator::collect);
     let pod_list = format!("openb/openb_pod_list_{variant}.csv");
     let pods = OpenbPods::open(open(&pod_list)?).and_then(Iterator::collect);

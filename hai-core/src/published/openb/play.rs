@@ -88,6 +88,6 @@ pub fn play(workload: &Workload, course: &Course, policy: Policy, mut tell: impl
 
 /// The request of one pod, ready to be asked.
 fn ask(inventory: &Inventory, group: &GroupName, request: &WorkerRequest) -> Ask {
-    let user = UserName::new("openb").expect("a name");
+    let user = UserName::new("openb").expect("`openb` is a name");
     Ask::of(inventory, &TaskSpec::new("pod", user, group.clone(), Priority::Normal, request.clone()))
 }

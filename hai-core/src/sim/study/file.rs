@@ -173,15 +173,15 @@ struct ChangeEntry {
 
 impl ChangeEntry {
     /// The one thing that it says.
-    fn what(&self, place: &str) -> Result<ChangeWord, ClusterError> {
+    fn what(&self, place: &str) -> Result<Change, ClusterError> {
         let said = [
-            self.node_down.clone().map(ChangeWord::NodeDown),
-            self.node_up.clone().map(ChangeWord::NodeUp),
-            self.drain.clone().map(ChangeWord::Drain),
-            self.undrain.clone().map(ChangeWord::Undrain),
-            self.device_down.clone().map(|(node, device)| ChangeWord::DeviceDown(node, device)),
-            self.device_up.clone().map(|(node, device)| ChangeWord::DeviceUp(node, device)),
-            self.right.clone().map(ChangeWord::Right),
+            self.node_down.clone().map(Change::NodeDown),
+            self.node_up.clone().map(Change::NodeUp),
+            self.drain.clone().map(Change::Drain),
+            self.undrain.clone().map(Change::Undrain),
+            self.device_down.clone().map(|(node, device)| Change::DeviceDown(node, device)),
+            self.device_up.clone().map(|(node, device)| Change::DeviceUp(node, device)),
+            self.right.as_ref().map(|right| right.row(place)).transpose()?.map(Change::Right),
         ];
         let mut said = said.into_iter().flatten();
         match (said.next(), said.next()) {
@@ -192,17 +192,6 @@ impl ChangeEntry {
             )),
         }
     }
-}
-
-#[derive(Clone, Debug)]
-enum ChangeWord {
-    NodeDown(NodeName),
-    NodeUp(NodeName),
-    Drain(NodeName),
-    Undrain(NodeName),
-    DeviceDown(NodeName, usize),
-    DeviceUp(NodeName, usize),
-    Right(RightEntry),
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -326,16 +315,7 @@ impl ClusterFile {
         }
         for (at, entry) in self.change.iter().enumerate() {
             let place = format!("[[change]] {}", at + 1);
-            let what = match entry.what(&place)? {
-                ChangeWord::NodeDown(node) => Change::NodeDown(node),
-                ChangeWord::NodeUp(node) => Change::NodeUp(node),
-                ChangeWord::Drain(node) => Change::Drain(node),
-                ChangeWord::Undrain(node) => Change::Undrain(node),
-                ChangeWord::DeviceDown(node, device) => Change::DeviceDown(node, device),
-                ChangeWord::DeviceUp(node, device) => Change::DeviceUp(node, device),
-                ChangeWord::Right(entry) => Change::Right(entry.row(&place)?),
-            };
-            cluster.changes.push((entry.at, what));
+            cluster.changes.push((entry.at, entry.what(&place)?));
         }
         cluster.finish()
     }

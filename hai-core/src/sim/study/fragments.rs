@@ -1,10 +1,8 @@
 //! How fragmented the cluster is, looked at now and then.
 
-use std::collections::BTreeMap;
-
 use crate::engine::Engine;
 use crate::inventory::When;
-use crate::model::{Devices, Span, Time, WorkerRequest};
+use crate::model::{Span, Time};
 use crate::placement::policy::Fgd;
 
 use super::load::Load;
@@ -24,15 +22,9 @@ pub(super) struct Fragments {
 
 impl Fragments {
     pub(super) fn new(load: &Load) -> Self {
-        let mut counts: BTreeMap<&WorkerRequest, u32> = BTreeMap::new();
-        for task in load.tasks().iter().filter(|task| task.spec.request.devices != Devices::Count(0)) {
-            let count = counts.entry(&task.spec.request).or_default();
-            *count = count.saturating_add(task.spec.workers);
-        }
-        let typical = Fgd::typical(counts.into_iter().map(|(request, count)| (request.clone(), count)));
         let (first, last) = (load.first().unwrap_or(Time::ZERO), load.last().unwrap_or(Time::ZERO));
         let every = Span::from_ms((last.since(first).as_ms() / u64::from(LOOKS)).max(1000));
-        Fragments { expected: Fgd::new(typical), next: first, every, looks: 0 }
+        Fragments { expected: Fgd::new(load.typical()), next: first, every, looks: 0 }
     }
 
     /// The fragmentation of all nodes in thousandths of devices, if it is time to look.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{Devices, GroupName, Span, TaskSpec, Time, UserName, WorkerRequest};
+use crate::placement::policy::{Fgd, Typical};
 use crate::sim::{SplitMix64, Work};
 use crate::trace::Job;
 
@@ -147,6 +148,20 @@ impl Load {
         self.each(|spec, _| spec.group = group.clone())
     }
 
+    /// The kinds of worker that make up 95 of 100 of the work, at most so many: what [`Fgd`] expects, and how fragmentation is
+    /// measured. Work on processors alone is among them, as its authors have it.
+    #[must_use]
+    pub fn typical(&self) -> Vec<Typical> {
+        let mut counts: BTreeMap<&WorkerRequest, u32> = BTreeMap::new();
+        for task in &self.tasks {
+            let count = counts.entry(&task.spec.request).or_default();
+            *count = count.saturating_add(task.spec.workers);
+        }
+        let mut typical = Fgd::typical(counts.into_iter().map(|(request, count)| (request.clone(), count)));
+        typical.truncate(TYPICAL_MAX);
+        typical
+    }
+
     /// The same work with every task a user's of its own, in the order of the list. Where a trace does not say whose its tasks
     /// are, all are one user's otherwise, and nobody's own work makes room for the same user's.
     ///
@@ -157,7 +172,7 @@ impl Load {
         let mut number = 0_u64;
         self.each(|spec, _| {
             number += 1;
-            spec.user = UserName::new(format!("user-{number}")).expect("plain");
+            spec.user = UserName::new(format!("user-{number}")).expect("letters, a dash and digits are a name");
         })
     }
 
@@ -168,5 +183,7 @@ impl Load {
     }
 }
 
+/// How many kinds of work fragmentation is judged by.
+const TYPICAL_MAX: usize = 32;
 /// The stream of [`Load::jittered`].
 const JITTER: u64 = 1 << 40;

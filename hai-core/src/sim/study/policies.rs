@@ -1,11 +1,8 @@
 //! Configurations of the engine by name, such as `hai+las+borrow`.
 
-use std::collections::BTreeMap;
-
 use crate::engine::{Churn, EngineConfig, Policy, Timing};
-use crate::model::{Span, WorkerRequest};
+use crate::model::Span;
 use crate::placement::PlacementPolicy;
-use crate::placement::policy::Typical;
 use crate::queue::order::{
     Aging, EarliestDeadline, Fair, Fifo, LeastAttainedService, OrderPolicy, ShortestExpected, ShortestRemaining,
 };
@@ -40,9 +37,6 @@ pub const WORDS: [(&str, &str); 24] = [
     ("fgd", "places: the least fragmentation, as seen by this load"),
     ("cutting-stock", "places: devices kept whole for what can still be cut from them, as seen by this load"),
 ];
-
-/// How many kinds of work fragmentation is judged by.
-const TYPICAL_MAX: usize = 32;
 
 /// The configuration of a name, and how work is submitted under it: `hai` or `hai-fifo`, and any of [`WORDS`] with `+` before each.
 ///
@@ -90,8 +84,8 @@ pub fn named(name: &str, load: &Load) -> Result<(EngineConfig, Submits), String>
             "dot-product" => config.placement = PlacementPolicy::DotProduct,
             "packing" => config.placement = PlacementPolicy::GpuPacking,
             "clustering" => config.placement = PlacementPolicy::GpuClustering,
-            "fgd" => config.placement = PlacementPolicy::Fgd { typical: typical(load) },
-            "cutting-stock" => config.placement = PlacementPolicy::CuttingStock { typical: typical(load) },
+            "fgd" => config.placement = PlacementPolicy::Fgd { typical: load.typical() },
+            "cutting-stock" => config.placement = PlacementPolicy::CuttingStock { typical: load.typical() },
             _ => {
                 let words: Vec<&str> = WORDS.iter().map(|(word, _)| *word).collect();
                 return Err(format!("`{name}`: there is no {word:?}, only {}", words.join(", ")));
@@ -99,19 +93,6 @@ pub fn named(name: &str, load: &Load) -> Result<(EngineConfig, Submits), String>
         }
     }
     Ok((config, submits))
-}
-
-/// The kinds of work that come most often.
-fn typical(load: &Load) -> Vec<Typical> {
-    let mut counts: BTreeMap<&WorkerRequest, u32> = BTreeMap::new();
-    for task in load.tasks() {
-        let count = counts.entry(&task.spec.request).or_default();
-        *count = count.saturating_add(1);
-    }
-    let mut sorted: Vec<(&WorkerRequest, u32)> = counts.into_iter().collect();
-    sorted.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(other.0)));
-    let typical = |(request, weight): (&WorkerRequest, u32)| Typical { request: request.clone(), weight };
-    sorted.into_iter().take(TYPICAL_MAX).map(typical).collect()
 }
 
 #[cfg(test)]
