@@ -186,7 +186,7 @@ fn strays_are_stopped_and_forgotten() {
         task: TaskId(55),
         name: "stray".into(),
         user: support::user("u"),
-        program: Program { command: vec!["job".into()], env: Default::default(), workdir: None },
+        program: Program { command: vec!["job".into()], env: Default::default(), workdir: None, image: None },
         placement: Placement { workers: [place.clone(), place].into_iter().collect() },
         grace: Grace::default(),
         whole_life_state: 0,

@@ -31,6 +31,8 @@ pub enum Command {
     Submit(Box<Submitted>),
     /// Any other fact.
     Tell(Fact),
+    /// A fact that the cluster told. It knows nothing of an operator's wish that a node be drained, which stays.
+    Seen(Fact),
     /// It is decided by another configuration from now on.
     Configure(Box<EngineConfig>),
     /// The same, and who wants it: the log keeps the name.
@@ -61,7 +63,7 @@ impl Command {
     pub fn change(&self) -> Change {
         match self {
             Command::Submit(submitted) => Change::Submit(Box::new(submitted.spec.clone())),
-            Command::Tell(fact) => Change::Tell(Box::new(fact.clone())),
+            Command::Tell(fact) | Command::Seen(fact) => Change::Tell(Box::new(fact.clone())),
             Command::Configure(config) => Change::Configure(config.clone()),
             Command::By(_, command) => command.change(),
         }
@@ -268,6 +270,12 @@ impl<S: Store, C: Cluster> Driver<S, C> {
             }
             Command::By(..) => unreachable!("its wrappers were just taken off"),
             Command::Tell(fact) => (fact, None),
+            Command::Seen(mut fact) => {
+                if let Fact::NodeSet { node } = &mut fact {
+                    node.draining |= self.engine.node(&node.name).is_some_and(|known| known.draining);
+                }
+                (fact, None)
+            }
             Command::Submit(submitted) => {
                 submitted.program.check()?;
                 let task = self.engine.next_task_id();
@@ -451,7 +459,7 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         if let Some(own) = self.own.pop_front() {
             return own;
         }
-        Command::Tell(self.cluster.next().await)
+        Command::Seen(self.cluster.next().await)
     }
 
     /// When [`Driver::step`] must be called even if there is no command.
@@ -496,13 +504,7 @@ impl<S: Store, C: Cluster> Driver<S, C> {
     async fn reconcile(&mut self, now: Time, listing: Listing) -> Result<(), DriverError> {
         let mut commands = Vec::new();
         let listed: BTreeSet<_> = listing.nodes.iter().map(|node| node.name.clone()).collect();
-        // Who drains a node tells the engine, not the cluster.
-        let drained: BTreeSet<_> =
-            self.engine.nodes().filter(|node| node.spec.draining).map(|node| node.spec.name).collect();
-        commands.extend(listing.nodes.into_iter().map(|mut node| {
-            node.draining |= drained.contains(&node.name);
-            Command::Tell(Fact::NodeSet { node })
-        }));
+        commands.extend(listing.nodes.into_iter().map(|node| Command::Seen(Fact::NodeSet { node })));
         for node in self.engine.nodes().map(|node| node.spec.name).filter(|name| !listed.contains(name)) {
             commands.push(Command::Tell(Fact::NodeRemoved { node }));
         }

@@ -365,6 +365,12 @@ impl Engine {
         self.inventory.nodes().map(|node| self.node_view(node))
     }
 
+    /// What is known of a node.
+    #[must_use]
+    pub fn node(&self, name: &crate::model::NodeName) -> Option<&crate::model::NodeSpec> {
+        Some(self.inventory.node(self.inventory.find(name)?).spec())
+    }
+
     /// All teams, by name.
     pub fn teams(&self) -> impl Iterator<Item = &Team> + '_ {
         self.book.teams()

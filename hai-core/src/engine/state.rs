@@ -305,7 +305,10 @@ impl Run {
         match &exit.fate {
             WorkerFate::Exited { .. } | WorkerFate::Killed { .. } if exit.signalled => self.interrupted = true,
             WorkerFate::Exited { code: 0 } => {}
-            WorkerFate::Exited { .. } | WorkerFate::Killed { .. } | WorkerFate::NotExecuted { .. } => {
+            WorkerFate::Exited { .. }
+            | WorkerFate::Killed { .. }
+            | WorkerFate::OutOfMemory { .. }
+            | WorkerFate::NotExecuted { .. } => {
                 if self.failure.is_none() {
                     self.failure = Some(self_of(rank, &self.workers, &exit.fate));
                     self.failed_on = self.placement.workers.get(rank as usize).map(|place| place.node.clone());

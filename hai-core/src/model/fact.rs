@@ -161,6 +161,11 @@ pub enum WorkerFate {
         /// The signal's number.
         signal: i32,
     },
+    /// It used more memory than it had, and was ended for that: the task fails.
+    OutOfMemory {
+        /// What is known of it, e.g. how much it had.
+        reason: String,
+    },
     /// Its program could not be executed: the task fails.
     NotExecuted {
         /// Why, e.g. that there is no such command.
@@ -237,6 +242,7 @@ impl std::fmt::Display for WorkerFate {
         match self {
             WorkerFate::Exited { code } => write!(f, "exit status {code}"),
             WorkerFate::Killed { signal } => write!(f, "killed by signal {signal}"),
+            WorkerFate::OutOfMemory { reason } => write!(f, "out of memory: {reason}"),
             WorkerFate::NotExecuted { reason } => write!(f, "could not be executed: {reason}"),
             WorkerFate::Refused { reason, .. } => write!(f, "refused: {reason}"),
             WorkerFate::Lost { reason } => write!(f, "lost: {reason}"),

@@ -215,7 +215,8 @@ impl Named for WorkerExit {
         let WorkerExit { fate, signalled: _, declared_done: _, log_lost_bytes: _ } = self;
         match fate {
             WorkerFate::Exited { code: _ } | WorkerFate::Killed { signal: _ } => {}
-            WorkerFate::NotExecuted { reason }
+            WorkerFate::OutOfMemory { reason }
+            | WorkerFate::NotExecuted { reason }
             | WorkerFate::Refused { reason, cause: _ }
             | WorkerFate::Lost { reason } => show(NameKind::Text, reason, renamer),
         }

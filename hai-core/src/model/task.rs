@@ -321,6 +321,9 @@ pub struct Program {
     /// The directory it starts in; by default the run's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,
+    /// The container image, where workers are containers; by default the one that the operator set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 /// What is wrong with a submission; every variant names the field.
@@ -467,6 +470,9 @@ impl Program {
         }
         if self.workdir.as_ref().is_some_and(|dir| dir.contains('\0') || !dir.starts_with('/')) {
             return wrong("workdir", "must be an absolute path");
+        }
+        if self.image.as_ref().is_some_and(|image| image.is_empty() || image.contains(|c: char| c.is_control() || c == ' ')) {
+            return wrong("image", "is empty or has a space or control character in it; write e.g. registry.lab/torch:2.4");
         }
         Ok(())
     }

@@ -49,6 +49,9 @@ pub struct SubmitArgs {
     /// The directory that the workers start in; this one when left out
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub workdir: Option<PathBuf>,
+    /// The container image, on a cluster whose workers are containers; the operator's when left out
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
     /// Its place in the queue; a smaller one goes first (operators)
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub custom_rank: Option<f64>,
@@ -103,6 +106,7 @@ impl SubmitArgs {
             name: self.name.clone(),
             env: self.env.iter().map(|pair| variable(pair)).collect::<Result<BTreeMap<_, _>, _>>()?,
             workdir: Some(self.workdir()?),
+            image: self.image.clone(),
             group: self.group.clone(),
             priority: self.priority,
             custom_rank: rank(self.custom_rank)?,

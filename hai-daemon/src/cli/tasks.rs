@@ -146,6 +146,9 @@ pub(super) fn show(task: TaskId, client: &Client, printer: &Printer) -> Result<(
     if let Some(dir) = &detail.workdir {
         fields.push(("directory", clean(dir)));
     }
+    if let Some(image) = &detail.image {
+        fields.push(("image", clean(image)));
+    }
     for (name, value) in &detail.env {
         fields.push(("variable", clean(&format!("{name}={value}"))));
     }

@@ -117,6 +117,7 @@ pub(crate) fn command(words: &[&str]) -> StartOrder {
             command: words.iter().map(|word| (*word).to_owned()).collect(),
             env: BTreeMap::new(),
             workdir: None,
+            image: None,
         },
         placement: Placement { workers: [place("one", &[])].into_iter().collect() },
         grace: Grace::default(),

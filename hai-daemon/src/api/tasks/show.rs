@@ -31,6 +31,7 @@ pub(in crate::api) async fn show(
         command: program.command,
         env: program.env,
         workdir: program.workdir,
+        image: program.image,
         history: runs[runs.len().saturating_sub(RUNS_MAX)..].iter().map(Run::from).collect(),
         why: Some(why).filter(|why| why.waits),
     }))

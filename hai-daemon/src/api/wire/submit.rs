@@ -28,6 +28,9 @@ pub struct SubmitRequest {
     /// The directory that the workers start in, an absolute path; by default the run's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,
+    /// The container image, where workers are containers; by default the one that the operator set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The nodes it may have; by default the server's default group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]

@@ -165,6 +165,9 @@ pub struct TaskDetail {
     pub env: BTreeMap<String, String>,
     /// The directory that the workers start in, if one was asked for.
     pub workdir: Option<String>,
+    /// The container image, if one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Its runs, oldest first; at most the last 1000.
     pub history: Vec<Run>,
     /// Why it waits, if it does.

@@ -15,7 +15,7 @@ mod journal;
 mod launch;
 pub mod logs;
 mod machine;
-mod order;
+pub(crate) mod order;
 mod process;
 mod ready;
 pub mod shim;

@@ -27,6 +27,14 @@ pub fn log_dir_of(log_dir: &Path, task: TaskId, run: RunId, rank: u32) -> PathBu
     log_dir.join(task.to_string()).join(run.to_string()).join(rank.to_string())
 }
 
+/// Removes what was kept, to begin anew.
+pub(crate) fn clear(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Says that nothing more will be written.
 pub(crate) fn close(dir: &Path) {
     match fs::remove_file(dir.join(WRITING)) {

@@ -139,7 +139,10 @@ async fn hear_go(daemon: &UnixStream) -> io::Result<bool> {
 
 fn bounded(mut exit: WorkerExit) -> WorkerExit {
     match &mut exit.fate {
-        WorkerFate::NotExecuted { reason } | WorkerFate::Refused { reason, .. } | WorkerFate::Lost { reason } => {
+        WorkerFate::OutOfMemory { reason }
+        | WorkerFate::NotExecuted { reason }
+        | WorkerFate::Refused { reason, .. }
+        | WorkerFate::Lost { reason } => {
             if let Some((end, _)) = reason.char_indices().nth(REASON_CHARS_MAX) {
                 reason.truncate(end);
                 reason.push('…');

@@ -1,0 +1,259 @@
+//! Kubernetes as a cluster: workers are pods, which hai makes and binds to the nodes that it chose.
+//!
+//! See [`KubernetesCluster`] for the primary entry point. What must be remembered lies in Kubernetes: a run's owner object
+//! says whether its workers may have begun, and a pod that ended stays, by a finalizer, until its end is stored.
+
+mod begin;
+mod config;
+pub mod door;
+mod environment;
+pub mod group;
+mod leave;
+mod logs;
+mod names;
+mod node;
+mod pod;
+mod quantity;
+mod remove;
+mod retry;
+mod standing;
+mod state;
+mod strangers;
+mod watch;
+mod workers;
+
+use std::sync::Arc;
+
+use hai_core::backend::{Cluster, Listing, StartOrder, WorkerReport};
+use hai_core::model::{Fact, Grace, RunId};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
+use kube::api::ListParams;
+use kube::{Api, Client};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+pub use config::{
+    GpuMode, GroupConfig, KubernetesConfig, KubernetesError, LocationLabels, Mount, MountSource, RunAs,
+};
+use door::WorkerTokens;
+use names::{BEGUN, WORKERS, of_instance, rank_of, run_of};
+pub use node::NodeDevices;
+use retry::failure;
+pub use state::Devices;
+use state::{Leaving, Run, Shared, Stage};
+pub use workers::WorkerDoor;
+
+/// How long a run that was found half made may wait to be ordered again.
+const HALF_MADE_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Kubernetes as a cluster. Dropping it leaves all workers alone; the next one finds them.
+#[derive(Debug)]
+pub struct KubernetesCluster {
+    shared: Arc<Shared>,
+    facts: mpsc::UnboundedReceiver<Fact>,
+    listeners: JoinSet<()>,
+}
+
+impl KubernetesCluster {
+    /// Lists what is there, and listens from then on. `devices` are those that somebody on the nodes reports. Must be called
+    /// within a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`KubernetesError`] if the API server does not answer or refuses, there is no namespace for workers, or a group
+    /// lists a node that is not.
+    pub async fn open(
+        client: Client,
+        config: KubernetesConfig,
+        secret: [u8; 32],
+        devices: tokio::sync::watch::Receiver<Devices>,
+    ) -> Result<Self, KubernetesError> {
+        let (sender, facts) = mpsc::unbounded_channel();
+        let tokens = WorkerTokens::new(secret);
+        let shared = Arc::new(Shared::new(config, client, tokens, devices.clone(), sender));
+        let mut cluster = KubernetesCluster { shared, facts, listeners: JoinSet::new() };
+        cluster.find().await?;
+        let shared = &cluster.shared;
+        cluster.listeners.spawn(watch::nodes(shared.clone()));
+        cluster.listeners.spawn(watch::pods(shared.clone()));
+        cluster.listeners.spawn(watch::devices(shared.clone(), devices));
+        cluster.listeners.spawn(watch::time(shared.clone()));
+        cluster.listeners.spawn(clear_half_made(shared.clone()));
+        Ok(cluster)
+    }
+
+    /// What workers come through.
+    #[must_use]
+    pub fn door(&self) -> WorkerDoor {
+        WorkerDoor::new(self.shared.clone())
+    }
+
+    /// Takes in nodes and runs that are there.
+    async fn find(&self) -> Result<(), KubernetesError> {
+        let shared = &self.shared;
+        let config = &shared.config;
+        let nodes = Api::<Node>::all(shared.client.clone()).list(&ListParams::default()).await;
+        let nodes = nodes.map_err(|error| failure("listing the nodes", &error))?.items;
+        group::check(&nodes, config)?;
+        let namespace = Api::<Namespace>::all(shared.client.clone()).get_opt(&config.namespace).await;
+        if namespace.map_err(|error| failure(format!("looking for namespace {}", config.namespace), &error))?.is_none()
+        {
+            return Err(KubernetesError::NoNamespace { namespace: config.namespace.clone() });
+        }
+        let ours = ListParams::default().labels(&of_instance(&config.instance));
+        let owners = shared.of_run::<ConfigMap>().list(&ours).await;
+        let owners = owners.map_err(|error| failure("listing the runs that are there", &error))?.items;
+        let pods = Api::<Pod>::all(shared.client.clone()).list(&ListParams::default()).await;
+        let pods = pods.map_err(|error| failure("listing the pods of all namespaces", &error))?.items;
+        nodes.iter().for_each(|node| shared.node_is(node, false));
+        for owner in owners {
+            let Some((task, run)) = run_of(&owner.metadata, &config.instance) else { continue };
+            let notes = owner.metadata.annotations.unwrap_or_default();
+            let workers = notes.get(WORKERS).and_then(|count| count.parse().ok()).unwrap_or(0);
+            let stage = match notes.contains_key(BEGUN) {
+                true => Stage::Bound,
+                false => Stage::Found(Instant::now()),
+            };
+            shared.runs().insert(run, Run::new(task, stage, workers));
+        }
+        let mut present = std::collections::BTreeSet::new();
+        for pod in &pods {
+            if !shared.pod_is(pod) {
+                shared.stranger_is(pod, true);
+            } else if let (Some((_, run)), Some(rank)) = (run_of(&pod.metadata, &config.instance), rank_of(&pod.metadata)) {
+                present.insert((run, rank));
+            }
+        }
+        shared.only_these(&present);
+        Ok(())
+    }
+
+    fn leave(&mut self, run: RunId, grace: Grace) {
+        while self.listeners.try_join_next().is_some() {}
+        let leaving = Leaving { since: Instant::now(), grace };
+        let mut runs = self.shared.runs();
+        let Some(known) = runs.get_mut(&run) else { return };
+        // Told again: what was begun goes on.
+        if known.leaving.is_some() {
+            return;
+        }
+        known.leaving = Some(leaving);
+        drop(runs);
+        self.listeners.spawn(leave::see_off(self.shared.clone(), run, leaving));
+    }
+}
+
+/// Removes runs that were found half made and that nobody orders again.
+async fn clear_half_made(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(HALF_MADE_MAX / 4).await;
+        let stale: Vec<_> = shared
+            .runs()
+            .iter()
+            .filter(|(_, known)| matches!(known.stage, Stage::Found(since) if since.elapsed() >= HALF_MADE_MAX))
+            .map(|(run, known)| (known.task, *run, known.workers.len()))
+            .collect();
+        for (task, run, workers) in stale {
+            if let Some(known) = shared.runs().get_mut(&run) {
+                known.stage = Stage::CalledOff;
+            }
+            remove::remove(&shared, task, run, workers).await;
+            shared.runs().remove(&run);
+        }
+    }
+}
+
+impl Cluster for KubernetesCluster {
+    type Error = KubernetesError;
+
+    /// Workers of runs that are not begun are left out: their start must be ordered again.
+    async fn list(&mut self) -> Result<Listing, KubernetesError> {
+        let nodes = self.shared.specs();
+        let mut workers = Vec::new();
+        for (run, known) in self.shared.runs().iter() {
+            if matches!(known.stage, Stage::Making | Stage::Found(_) | Stage::CalledOff) {
+                continue;
+            }
+            for (rank, worker) in (0_u32..).zip(&known.workers) {
+                workers.push(WorkerReport { run: *run, rank, whole_life_state: None, exit: worker.exit.clone() });
+            }
+        }
+        // All of it is in the listing.
+        while self.facts.try_recv().is_ok() {}
+        Ok(Listing { nodes, workers })
+    }
+
+    async fn start(&mut self, order: &StartOrder) -> Result<(), KubernetesError> {
+        while self.listeners.try_join_next().is_some() {}
+        let run = order.run;
+        let mut group = None;
+        for place in &order.placement.workers {
+            let unknown = || KubernetesError::UnknownNode { run, node: place.node.clone() };
+            group = Some(self.shared.group_of(&place.node).ok_or_else(unknown)?);
+        }
+        let Some(group) = group else { return Ok(()) };
+        let mut runs = self.shared.runs();
+        let stage = runs.get(&run).map(|known| known.stage);
+        match stage {
+            None | Some(Stage::Found(_)) => {
+                let mut fresh = Run::new(order.task, Stage::Making, order.placement.workers.len());
+                for (worker, place) in fresh.workers.iter_mut().zip(&order.placement.workers) {
+                    worker.node = Some(place.node.clone());
+                }
+                runs.insert(run, fresh);
+                drop(runs);
+                self.listeners.spawn(begin::begin(self.shared.clone(), order.clone(), group));
+            }
+            // A crash may have come between the word that it has begun and the binding of all.
+            Some(Stage::Bound) => {
+                if let Some(known) = runs.get_mut(&run) {
+                    known.stage = Stage::Binding;
+                }
+                drop(runs);
+                self.listeners.spawn(begin::go_on(self.shared.clone(), order.clone()));
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn suspend(&mut self, run: RunId, grace: Grace) -> Result<(), KubernetesError> {
+        self.leave(run, grace);
+        Ok(())
+    }
+
+    async fn stop(&mut self, run: RunId, grace: Grace) -> Result<(), KubernetesError> {
+        self.leave(run, grace);
+        Ok(())
+    }
+
+    async fn forget(&mut self, run: RunId) -> Result<(), KubernetesError> {
+        let known = match self.shared.runs().get(&run) {
+            None => return Ok(()),
+            Some(known) if !known.is_over() => return Err(KubernetesError::StillExecutes { run }),
+            Some(known) => {
+                let followed = known.workers.iter().filter_map(|worker| worker.followed.clone()).collect::<Vec<_>>();
+                (known.task, known.workers.len(), followed)
+            }
+        };
+        let shared = self.shared.clone();
+        self.listeners.spawn(async move {
+            let (task, workers, followed) = known;
+            for mut copied in followed {
+                // Output is gone with its pod.
+                let _ = copied.wait_for(|done| *done).await;
+            }
+            shared.runs().remove(&run);
+            remove::remove(&shared, task, run, workers).await;
+        });
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Fact {
+        match self.facts.recv().await {
+            Some(fact) => fact,
+            // Can not be: `shared` holds a sender.
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! What is known of runs and nodes, and the facts that follow from what the API server tells.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hai_core::model::{Fact, Grace, GroupName, NodeName, NodeSpec, RunId, TaskId, WorkerExit, WorkerFate};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::config::KubernetesConfig;
+use super::door::WorkerTokens;
+use super::names::{rank_of, run_of};
+use super::node::{NodeDevices, Pulse, describe, says_ready};
+use super::standing::{SIGTERM, Standing};
+use super::strangers::{PodKey, Strangers, use_of};
+use super::{group, logs};
+
+/// What all parts of the cluster share.
+pub(crate) struct Shared {
+    pub(crate) config: KubernetesConfig,
+    pub(crate) client: Client,
+    pub(crate) tokens: WorkerTokens,
+    runs: Mutex<BTreeMap<RunId, Run>>,
+    nodes: Mutex<BTreeMap<NodeName, KnownNode>>,
+    /// What others' pods take.
+    strangers: Mutex<Strangers>,
+    devices: watch::Receiver<Devices>,
+    facts: mpsc::UnboundedSender<Fact>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("instance", &self.config.instance).field("runs", &self.runs).finish_non_exhaustive()
+    }
+}
+
+/// The devices of all nodes that were heard of.
+pub type Devices = std::sync::Arc<BTreeMap<NodeName, NodeDevices>>;
+
+/// A run that was ordered, or found.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) task: TaskId,
+    pub(crate) stage: Stage,
+    pub(crate) workers: Vec<Worker>,
+    /// It was told to leave.
+    pub(crate) leaving: Option<Leaving>,
+    /// What its workers are told when they ask: the grace, once their pods are being deleted.
+    pub(crate) flag: watch::Sender<Option<Grace>>,
+}
+
+/// How far a run's start is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Its pods are being made; nothing executes.
+    Making,
+    /// It can not be called off any more: its pods are being bound.
+    Binding,
+    /// All pods are bound.
+    Bound,
+    /// Its start was called off; what was made is being removed.
+    CalledOff,
+    /// Found half made, and not ordered again yet.
+    Found(Instant),
+}
+
+/// A run was told to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leaving {
+    pub(crate) since: Instant,
+    pub(crate) grace: Grace,
+}
+
+/// A worker of a run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Worker {
+    pub(crate) node: Option<NodeName>,
+    /// That it executes was told.
+    pub(crate) started: bool,
+    /// It said that it heard that it must leave.
+    pub(crate) heard: bool,
+    /// Since when it has not come, and why.
+    pub(crate) held: Option<(Instant, String)>,
+    pub(crate) exit: Option<WorkerExit>,
+    /// Its output is being copied.
+    pub(crate) followed: Option<watch::Receiver<bool>>,
+}
+
+#[derive(Debug)]
+struct KnownNode {
+    node: Node,
+    group: GroupName,
+    silent_since: Option<Instant>,
+    told: Option<NodeSpec>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(
+        config: KubernetesConfig,
+        client: Client,
+        tokens: WorkerTokens,
+        devices: watch::Receiver<Devices>,
+        facts: mpsc::UnboundedSender<Fact>,
+    ) -> Self {
+        Shared {
+            config,
+            client,
+            tokens,
+            runs: Mutex::default(),
+            nodes: Mutex::default(),
+            strangers: Mutex::default(),
+            devices,
+            facts,
+        }
+    }
+
+    pub(crate) fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.config.namespace)
+    }
+
+    /// Those of hai's own kind in the namespace of workers.
+    pub(crate) fn of_run<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), &self.config.namespace)
+    }
+
+    pub(crate) fn runs(&self) -> MutexGuard<'_, BTreeMap<RunId, Run>> {
+        lock(&self.runs)
+    }
+
+    pub(crate) fn tell(&self, fact: Fact) {
+        // Nobody listens only while the cluster is being dropped.
+        let _ = self.facts.send(fact);
+    }
+
+    /// The group of a node that hai has.
+    pub(crate) fn group_of(&self, node: &NodeName) -> Option<GroupName> {
+        lock(&self.nodes).get(node).map(|known| known.group.clone())
+    }
+
+    /// All nodes as they were last told, or would be.
+    pub(crate) fn specs(&self) -> Vec<NodeSpec> {
+        let names: Vec<NodeName> = lock(&self.nodes).keys().cloned().collect();
+        names.iter().for_each(|name| self.refresh(name, false));
+        lock(&self.nodes).values().filter_map(|known| known.told.clone()).collect()
+    }
+
+    /// Takes in a worker's end.
+    pub(crate) fn ended(&self, run: RunId, rank: u32, exit: WorkerExit) {
+        let mut runs = self.runs();
+        let Some(worker) = runs.get_mut(&run).and_then(|run| run.workers.get_mut(rank as usize)) else { return };
+        if worker.exit.is_some() {
+            return;
+        }
+        worker.exit = Some(exit.clone());
+        worker.held = None;
+        drop(runs);
+        self.tell(Fact::WorkerEnded { run, rank, exit });
+    }
+
+    /// All workers of a run that have not ended, ended by `fate`.
+    pub(crate) fn end_all(&self, run: RunId, exit: &WorkerExit) {
+        let count = self.runs().get(&run).map_or(0, |run| run.workers.len());
+        (0_u32..).take(count).for_each(|rank| self.ended(run, rank, exit.clone()));
+    }
+
+    /// Takes in what a pod says; `true` if it is a worker of ours.
+    pub(crate) fn pod_is(self: &std::sync::Arc<Self>, pod: &Pod) -> bool {
+        let Some((_, run)) = run_of(&pod.metadata, &self.config.instance) else { return false };
+        if pod.metadata.namespace.as_deref() != Some(&self.config.namespace) {
+            return false;
+        }
+        let Some(rank) = rank_of(&pod.metadata) else { return true };
+        let standing = Standing::of(pod);
+        let mut runs = self.runs();
+        let Some(known) = runs.get_mut(&run) else { return true };
+        // Before it is bound nothing that is said of it counts: it may have to be called off.
+        if matches!(known.stage, Stage::Making | Stage::CalledOff | Stage::Found(_)) {
+            return true;
+        }
+        let task = known.task;
+        let Some(worker) = known.workers.get_mut(rank as usize) else { return true };
+        if let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
+            worker.node = NodeName::new(node).ok().or(worker.node.take());
+        }
+        let executed = match &standing {
+            Standing::Executing => true,
+            Standing::Ended(exit) => matches!(
+                exit.fate,
+                WorkerFate::Exited { .. } | WorkerFate::Killed { .. } | WorkerFate::OutOfMemory { .. }
+            ),
+            _ => false,
+        };
+        worker.held = match (&standing, worker.held.take()) {
+            (Standing::Held { problem }, Some((since, _))) => Some((since, problem.clone())),
+            (Standing::Held { problem }, None) => Some((Instant::now(), problem.clone())),
+            _ => None,
+        };
+        let tell_start = executed && !worker.started && worker.exit.is_none();
+        worker.started |= executed;
+        if executed && worker.followed.is_none() {
+            worker.followed = Some(logs::follow(self.clone(), task, run, rank));
+        }
+        drop(runs);
+        if tell_start {
+            self.tell(Fact::WorkerStarted { run, rank });
+        }
+        if let Standing::Ended(exit) = standing {
+            self.ended(run, rank, exit);
+        }
+        true
+    }
+
+    /// Takes in that a pod is no more: somebody took even the mark away that keeps it.
+    pub(crate) fn pod_is_gone(&self, run: RunId, rank: u32) {
+        let leaving = match self.runs().get(&run) {
+            Some(known) if matches!(known.stage, Stage::Binding | Stage::Bound) => known.leaving.is_some(),
+            _ => return,
+        };
+        self.ended(run, rank, gone(leaving));
+    }
+
+    /// After all pods were listed: what should be there and is not, is gone.
+    pub(crate) fn only_these(&self, present: &BTreeSet<(RunId, u32)>) {
+        let mut missing = Vec::new();
+        for (run, known) in self.runs().iter().filter(|(_, known)| known.stage == Stage::Bound) {
+            let alive = (0_u32..).zip(&known.workers).filter(|(_, worker)| worker.exit.is_none());
+            missing.extend(alive.map(|(rank, _)| (*run, rank)).filter(|worker| !present.contains(worker)));
+        }
+        missing.into_iter().for_each(|(run, rank)| self.pod_is_gone(run, rank));
+    }
+
+    /// Takes in what another's pod takes, or that it takes nothing any more.
+    pub(crate) fn stranger_is(&self, pod: &Pod, there: bool) {
+        let key = (pod.namespace().unwrap_or_default(), pod.name_any());
+        let changed = lock(&self.strangers).set(key, use_of(pod).filter(|_| there));
+        changed.iter().filter_map(|node| NodeName::new(node).ok()).for_each(|node| self.refresh(&node, true));
+    }
+
+    /// After all pods were listed: strangers that were not among them are no more.
+    pub(crate) fn only_these_strangers(&self, present: &BTreeSet<PodKey>) {
+        let mut strangers = lock(&self.strangers);
+        let gone: Vec<PodKey> = strangers.pods().filter(|pod| !present.contains(pod)).cloned().collect();
+        let nodes: BTreeSet<String> = gone.into_iter().flat_map(|pod| strangers.set(pod, None)).collect();
+        drop(strangers);
+        nodes.iter().filter_map(|node| NodeName::new(node).ok()).for_each(|node| self.refresh(&node, true));
+    }
+
+    /// Takes in what a node says.
+    pub(crate) fn node_is(&self, node: &Node, tell: bool) {
+        let Some(name) = group::name_of(node) else { return };
+        let Some(group) = group::group_of(node, &self.config) else { return self.node_is_gone(&name) };
+        let mut nodes = lock(&self.nodes);
+        let known = nodes.entry(name.clone()).or_insert_with(|| KnownNode {
+            node: node.clone(),
+            group: group.clone(),
+            silent_since: None,
+            told: None,
+        });
+        known.silent_since = match (says_ready(node), known.silent_since) {
+            (true, _) => None,
+            (false, since) => since.or_else(|| Some(Instant::now())),
+        };
+        (known.node, known.group) = (node.clone(), group);
+        drop(nodes);
+        self.refresh(&name, tell);
+    }
+
+    /// Takes in that a node is no more, or no longer hai's. What ran there is lost.
+    pub(crate) fn node_is_gone(&self, name: &NodeName) {
+        if lock(&self.nodes).remove(name).is_none() {
+            return;
+        }
+        self.tell(Fact::NodeRemoved { node: name.clone() });
+        for (run, rank) in self.workers_on(name) {
+            let reason = format!("node {name} is no longer in the cluster");
+            self.ended(run, rank, WorkerExit::of(WorkerFate::Lost { reason }));
+        }
+    }
+
+    /// After all nodes were listed: others are gone.
+    pub(crate) fn only_these_nodes(&self, present: &BTreeSet<String>) {
+        let gone: Vec<NodeName> =
+            lock(&self.nodes).keys().filter(|name| !present.contains(name.as_str())).cloned().collect();
+        gone.iter().for_each(|name| self.node_is_gone(name));
+    }
+
+    /// Devices were heard of anew.
+    pub(crate) fn devices_changed(&self) {
+        let names: Vec<NodeName> = lock(&self.nodes).keys().cloned().collect();
+        names.iter().for_each(|name| self.refresh(name, true));
+    }
+
+    fn workers_on(&self, name: &NodeName) -> Vec<(RunId, u32)> {
+        let mut found = Vec::new();
+        for (run, known) in self.runs().iter() {
+            let here = (0_u32..).zip(&known.workers).filter(|(_, worker)| worker.node.as_ref() == Some(name));
+            found.extend(here.map(|(rank, _)| (*run, rank)));
+        }
+        found
+    }
+
+    fn pulse(&self, known: &KnownNode) -> Pulse {
+        match known.silent_since {
+            None => Pulse::Ready,
+            Some(since) if since.elapsed() >= self.config.lost_after => Pulse::Lost,
+            Some(_) => Pulse::Silent,
+        }
+    }
+
+    /// Works out anew what a node has, and tells it if that changed.
+    fn refresh(&self, name: &NodeName, tell: bool) {
+        let used = lock(&self.strangers).on(name.as_str());
+        let reported = self.devices.borrow().get(name).cloned();
+        let mut nodes = lock(&self.nodes);
+        let Some(known) = nodes.get_mut(name) else { return };
+        let pulse = self.pulse(known);
+        let whose = (name.clone(), known.group.clone());
+        let spec = describe(&known.node, whose, &self.config, reported.as_ref(), used, pulse);
+        if let Err(error) = spec.check() {
+            tracing::warn!(node = %name, %error, "a node can not be used as it is described; its devices are left out");
+            return;
+        }
+        if known.told.as_ref() == Some(&spec) {
+            return;
+        }
+        known.told = Some(spec.clone());
+        drop(nodes);
+        if tell {
+            self.tell(Fact::NodeSet { node: spec });
+        }
+    }
+
+    /// What time alone changes: silent nodes are given up, and so is what does not come. Returns when to look again.
+    pub(crate) fn look(&self) -> Duration {
+        let silent: Vec<NodeName> = lock(&self.nodes)
+            .iter()
+            .filter(|(_, known)| known.silent_since.is_some())
+            .map(|(name, _)| name.clone())
+            .collect();
+        silent.iter().for_each(|name| self.refresh(name, true));
+        let mut given_up = Vec::new();
+        for (run, known) in self.runs().iter() {
+            for (rank, worker) in (0_u32..).zip(&known.workers) {
+                match &worker.held {
+                    Some((since, problem)) if since.elapsed() >= self.config.image_patience => {
+                        given_up.push((*run, rank, problem.clone()));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for (run, rank, problem) in given_up {
+            let reason = format!("{problem} (for {})", words(self.config.image_patience));
+            let fate = WorkerFate::Refused { reason, cause: hai_core::model::RefusalCause::Task };
+            self.ended(run, rank, WorkerExit::of(fate));
+        }
+        LOOK_EVERY
+    }
+
+    /// Whether a node has been given up, or is not even there.
+    pub(crate) fn is_lost(&self, name: &NodeName) -> bool {
+        lock(&self.nodes).get(name).is_none_or(|known| self.pulse(known) == Pulse::Lost)
+    }
+
+    /// A worker said that it heard that it must leave.
+    pub(crate) fn heard(&self, run: RunId, rank: u32) {
+        if let Some(worker) = self.runs().get_mut(&run).and_then(|run| run.workers.get_mut(rank as usize)) {
+            worker.heard = true;
+        }
+    }
+}
+
+/// How often time is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+fn words(span: Duration) -> String {
+    hai_core::model::Span::from_secs(span.as_secs()).to_string()
+}
+
+/// A pod that somebody removed, and its end with it.
+fn gone(leaving: bool) -> WorkerExit {
+    if leaving {
+        return WorkerExit::of(WorkerFate::Killed { signal: SIGTERM }).after_signal();
+    }
+    WorkerExit::of(WorkerFate::Lost { reason: "its pod was removed, and how it ended is not known".to_owned() })
+}
+
+impl Run {
+    pub(crate) fn new(task: TaskId, stage: Stage, workers: usize) -> Self {
+        Run { task, stage, workers: vec![Worker::default(); workers], leaving: None, flag: watch::Sender::new(None) }
+    }
+
+    /// Whether all its workers have ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.workers.iter().all(|worker| worker.exit.is_some())
+    }
+}

@@ -1,0 +1,58 @@
+//! What workers ask and say while they execute: whether they must leave, that they heard, that all is done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hai_core::model::{Grace, RunId};
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use super::config::KubernetesError;
+use super::names::{DONE, pod_name};
+use super::retry::{ask, failure};
+use super::state::Shared;
+
+/// The way from workers to the cluster; cheap to copy.
+#[derive(Clone, Debug)]
+pub struct WorkerDoor {
+    shared: Arc<Shared>,
+}
+
+impl WorkerDoor {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        WorkerDoor { shared }
+    }
+
+    /// Whose token it is.
+    #[must_use]
+    pub fn worker(&self, token: &str) -> Option<(RunId, u32)> {
+        self.shared.tokens.worker(token)
+    }
+
+    /// Waits until the run must leave, at most for `patience`: then its grace. `None` if it may stay, or is not known.
+    pub async fn must_leave(&self, run: RunId, patience: Duration) -> Option<Grace> {
+        let mut flag = self.shared.runs().get(&run)?.flag.subscribe();
+        let told = tokio::time::timeout(patience, flag.wait_for(Option::is_some)).await;
+        *told.ok()?.ok()?
+    }
+
+    /// The worker heard that it must leave, and gets the second part of its grace.
+    pub fn heard(&self, run: RunId, rank: u32) {
+        self.shared.heard(run, rank);
+    }
+
+    /// The worker says that the task's work is complete. Once this returns no crash forgets it.
+    ///
+    /// # Errors
+    /// [`KubernetesError::Api`] if that can not be written down.
+    pub async fn done(&self, run: RunId, rank: u32) -> Result<(), KubernetesError> {
+        let Some(task) = self.shared.runs().get(&run).map(|known| known.task) else { return Ok(()) };
+        let name = pod_name(&self.shared.config.instance, task, run, rank);
+        let parameters = PatchParams::default();
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {DONE: "true"}}}));
+        let pods = self.shared.pods();
+        let gone = || !self.shared.runs().contains_key(&run);
+        let patched = ask(|| pods.patch(&name, &parameters, &patch), gone).await;
+        patched.map(drop).map_err(|error| failure("writing down that a task is done", &error))
+    }
+}
