@@ -16,8 +16,12 @@
 Without hai nothing of this does anything, so a program that uses it still runs by hand.
 """
 
+import json
 import os
 import signal
+import threading
+import time
+import urllib.request
 
 
 class Task:
@@ -34,11 +38,16 @@ class Task:
         self._answer_file = os.environ.get("HAI_ANSWER_FILE")
         self._state_file = os.environ.get("HAI_STATE_FILE")
         self._done_file = os.environ.get("HAI_DONE_FILE")
+        # Where workers share no files with the daemon, they speak HTTP.
+        self._server = os.environ.get("HAI_SERVER")
+        self._token = os.environ.get("HAI_WORKER_TOKEN")
         self._told = False
         signal.signal(signal.SIGTERM, self._on_signal)
+        if self._server and self._token:
+            threading.Thread(target=self._listen, daemon=True).start()
 
     def must_leave(self):
-        """Whether the worker must save its work and exit. Ask often; it costs one look at a file."""
+        """Whether the worker must save its work and exit. Ask often; it costs one look at a file, or at nothing."""
         if not self._told and self._suspend_file and os.path.exists(self._suspend_file):
             self._hear()
         return self._told
@@ -48,23 +57,67 @@ class Task:
 
         All workers of a run share one number, so only rank 0 reports.
         """
-        if self._state_file and self.rank == 0:
+        if self.rank != 0:
+            return
+        if self._state_file:
             write_atomically(self._state_file, str(int(whole_life_state)))
+        elif self._server:
+            self._ask_until_answered("PUT", "state", {"whole_life_state": int(whole_life_state)})
 
     def declare_done(self):
         """Says that the whole task is complete: it is not run again, even if the suspend signal came meanwhile.
 
         Exit soon after. One worker says it for all of them, and those that still run are stopped.
         """
-        _touch(self._done_file)
+        if self._done_file:
+            _touch(self._done_file)
+        elif self._server:
+            self._ask_until_answered("POST", "done")
 
     def _on_signal(self, _number, _frame):
         self._hear()
 
     def _hear(self):
         # Answering at once gains the second part of the grace.
+        if self._told:
+            return
         self._told = True
-        _touch(self._answer_file)
+        if self._answer_file:
+            _touch(self._answer_file)
+        elif self._server and self._token:
+            # Not from within a signal handler, which must not wait for the network.
+            threading.Thread(target=self._ask_until_answered, args=("POST", "heard"), daemon=True).start()
+
+    def _listen(self):
+        while not self._told:
+            try:
+                if self._ask("GET", "leave?wait=20")["leave"]:
+                    self._hear()
+            except (OSError, ValueError, KeyError):
+                # The daemon is away, or starts anew; SIGTERM comes without it.
+                time.sleep(1)
+
+    def _ask_until_answered(self, method, what, body=None):
+        """Asks for up to 20 seconds; a report that can not be delivered is one checkpoint lost, not the work."""
+        give_up_at = time.monotonic() + 20
+        while True:
+            try:
+                return self._ask(method, what, body)
+            except OSError as error:
+                code = getattr(error, "code", 500)
+                if code < 500 or time.monotonic() > give_up_at:
+                    print(f"hai_task: {what} was not taken: {error}", flush=True)
+                    return None
+                time.sleep(0.2)
+
+    def _ask(self, method, what, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        url = f"{self._server.rstrip('/')}/v1/worker/{what}"
+        request = urllib.request.Request(url, data=data, method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
 
 
 def write_atomically(path, text):

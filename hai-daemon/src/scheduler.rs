@@ -128,6 +128,14 @@ impl Scheduler {
         self.command(Command::Tell(fact).by(who)).await.map(drop)
     }
 
+    /// Tells the engine a fact that nobody wants but that is so; returns once it is stored.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn report(&self, fact: Fact) -> Result<(), RequestError> {
+        self.command(Command::Seen(fact)).await.map(drop)
+    }
+
     async fn command(&self, command: Command) -> Result<Option<TaskId>, RequestError> {
         let (sender, reply) = oneshot::channel();
         self.requests.send(Request::Command(command, sender)).await.map_err(|_| RequestError::Stopped)?;

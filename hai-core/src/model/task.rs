@@ -471,8 +471,15 @@ impl Program {
         if self.workdir.as_ref().is_some_and(|dir| dir.contains('\0') || !dir.starts_with('/')) {
             return wrong("workdir", "must be an absolute path");
         }
-        if self.image.as_ref().is_some_and(|image| image.is_empty() || image.contains(|c: char| c.is_control() || c == ' ')) {
-            return wrong("image", "is empty or has a space or control character in it; write e.g. registry.lab/torch:2.4");
+        if self
+            .image
+            .as_ref()
+            .is_some_and(|image| image.is_empty() || image.contains(|c: char| c.is_control() || c == ' '))
+        {
+            return wrong(
+                "image",
+                "is empty or has a space or control character in it; write e.g. registry.lab/torch:2.4",
+            );
         }
         Ok(())
     }

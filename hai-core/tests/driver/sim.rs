@@ -52,7 +52,8 @@ pub(crate) fn anything_goes() -> Command {
 }
 
 pub(crate) fn submit(spec: TaskSpec) -> Command {
-    let program = Program { command: vec!["job".into(), spec.name.clone()], env: BTreeMap::new(), workdir: None, image: None };
+    let program =
+        Program { command: vec!["job".into(), spec.name.clone()], env: BTreeMap::new(), workdir: None, image: None };
     Command::Submit(Box::new(Submitted { spec, program }))
 }
 

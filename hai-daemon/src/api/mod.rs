@@ -42,8 +42,10 @@ mod teams;
 mod users;
 mod walk;
 pub mod wire;
+mod worker;
 
 pub use log_source::{LogPart, LogSource, WorkerLog};
 pub use openapi::openapi;
 pub use server::{router, serve};
 pub use state::{ApiState, Defaults};
+pub use worker::Workers;

@@ -7,7 +7,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{ApiState, audit, events, export, health, logs, nodes, preview, rights, tasks, teams, users, wire};
+use super::{ApiState, audit, events, export, health, logs, nodes, preview, rights, tasks, teams, users, wire, worker};
 
 const SECURITY: &str = "token";
 
@@ -23,6 +23,7 @@ const SECURITY: &str = "token";
         (name = "tasks", description = "What people submitted."),
         (name = "cluster", description = "Nodes, devices and who may hold how much of them."),
         (name = "users", description = "Who may ask."),
+        (name = "workers", description = "What workers ask and say, with the token in HAI_WORKER_TOKEN, where they share no files with the server."),
         (name = "server", description = "The server itself.")
     ),
     components(schemas(wire::Problem, wire::Event))
@@ -58,6 +59,10 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(users::remove))
         .routes(routes!(users::rotate))
         .routes(routes!(users::me))
+        .routes(routes!(worker::leave))
+        .routes(routes!(worker::heard))
+        .routes(routes!(worker::saved))
+        .routes(routes!(worker::done))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics));

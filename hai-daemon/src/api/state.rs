@@ -6,11 +6,11 @@ use std::time::Duration;
 use hai_core::model::{GroupName, Priority};
 use tokio_util::sync::CancellationToken;
 
-use super::LogSource;
 use super::learned::Learned;
 use super::looks::Looks;
 use super::metrics::Metrics;
 use super::places::Places;
+use super::{LogSource, Workers};
 use crate::scheduler::Scheduler;
 use crate::store::{Accounts, Reader};
 
@@ -28,6 +28,8 @@ pub struct ApiState {
     pub(super) logs: Arc<dyn LogSource>,
     pub(super) defaults: Arc<Defaults>,
     pub(super) metrics: Arc<Metrics>,
+    /// Where workers come in, if they come over HTTP.
+    pub(super) workers: Option<Arc<dyn Workers>>,
     /// What forecasts are made from.
     pub(super) learned: Learned,
     /// Places for those who look at the engine for longer than a moment.
@@ -73,7 +75,27 @@ impl ApiState {
         let closing = CancellationToken::new();
         let learned = Learned::new();
         let (defaults, looks, walks, stall) = (Arc::new(defaults), Looks::new(), Places::new(WALKS_MAX), STALL_MAX);
-        ApiState { scheduler, reader, accounts, logs, defaults, metrics, learned, looks, walks, stall, closing }
+        let workers = None;
+        ApiState {
+            scheduler,
+            reader,
+            accounts,
+            logs,
+            defaults,
+            metrics,
+            workers,
+            learned,
+            looks,
+            walks,
+            stall,
+            closing,
+        }
+    }
+
+    /// The same, and workers come in over HTTP.
+    #[must_use]
+    pub fn with_workers(self, workers: Arc<dyn Workers>) -> Self {
+        ApiState { workers: Some(workers), ..self }
     }
 
     /// The same, but who takes nothing of an answer for `stall` is hung up on; 30 seconds otherwise.

@@ -1,4 +1,7 @@
 //! Clusters that the daemon can drive; each is one implementation of [`hai_core::backend::Cluster`].
 
+mod any;
 pub mod kubernetes;
 pub mod local;
+
+pub use any::{AnyCluster, AnyError};

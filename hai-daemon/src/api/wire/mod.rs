@@ -40,6 +40,10 @@
 //! | `DELETE /v1/users/{name}` | | 204; operators |
 //! | `POST /v1/users/{name}/token` | | [`NewToken`]; operators; the old token is void |
 //! | `GET /v1/me` | | [`User`] |
+//! | `GET /v1/worker/leave` | query [`LeaveQuery`] | [`Leaving`]; workers |
+//! | `POST /v1/worker/heard` | | 204; workers |
+//! | `PUT /v1/worker/state` | [`SavedState`] | 204; workers |
+//! | `POST /v1/worker/done` | | 204; workers |
 //! | `GET /v1/events` | `Last-Event-ID` or `?after=` ([`EventQuery`]) | server-sent events, `event: task`, data [`Event`] |
 //! | `GET /healthz`, `GET /readyz` | | text; no token |
 //! | `GET /metrics` | | Prometheus text; no token |
@@ -65,6 +69,7 @@ mod team;
 mod text;
 mod user;
 mod verdict;
+mod worker;
 
 pub use event::{Event, EventQuery};
 pub use forecast::{DurationSources, Forecast};
@@ -87,6 +92,7 @@ pub use team::{Pool, PoolBound, Team, TeamList};
 pub use text::PriorityWord;
 pub use user::{NewToken, NewUser, Role, User, UserList};
 pub use verdict::{Charge, HelpfulChange, Lack, Verdict, Why, WhyHelp, WhyQuery, WhySection};
+pub use worker::{LeaveQuery, Leaving, SavedState};
 
 use chrono::{DateTime, Utc};
 use hai_core::model::Time;

@@ -193,7 +193,9 @@ pub enum KubernetesError {
     #[error(transparent)]
     Group(#[from] GroupError),
     /// The namespace for workers is not there.
-    #[error("there is no namespace `{namespace}` for workers; make it with `kubectl create namespace {namespace}`, or with `hai-daemon up`")]
+    #[error(
+        "there is no namespace `{namespace}` for workers; make it with `kubectl create namespace {namespace}`, or with `hai-daemon up`"
+    )]
     NoNamespace {
         /// Its name.
         namespace: String,
@@ -210,7 +212,9 @@ pub enum KubernetesError {
     #[error("the task names no image, and none is set for all; submit it with --image, or set `image` in [kubernetes]")]
     NoImage,
     /// The group's nodes give whole devices only.
-    #[error("group {group} gives out devices through the device plugin, which has no parts of them; ask for whole devices, or set gpus = \"visible\" for the group")]
+    #[error(
+        "group {group} gives out devices through the device plugin, which has no parts of them; ask for whole devices, or set gpus = \"visible\" for the group"
+    )]
     NoParts {
         /// The group.
         group: GroupName,

@@ -68,7 +68,8 @@ mod tests {
         let token = tokens.token(RunId(12), 3);
         assert_eq!(tokens.worker(&token), Some((RunId(12), 3)));
         assert_eq!(WorkerTokens::new([8; 32]).worker(&token), None, "another daemon's");
-        for wrong in ["", "haiw", "haiw-12-3", "haiw-12-3-", &token.replacen("12", "13", 1), &token[..token.len() - 1]] {
+        for wrong in ["", "haiw", "haiw-12-3", "haiw-12-3-", &token.replacen("12", "13", 1), &token[..token.len() - 1]]
+        {
             assert_eq!(tokens.worker(wrong), None, "{wrong}");
         }
     }

@@ -72,6 +72,7 @@ pub(crate) fn environment(
         }
         GpuMode::Plugin => {}
     }
-    let plain = |(name, value): (String, String)| EnvVar { name, value: Some(value.replace('$', "$$")), ..EnvVar::default() };
+    let plain =
+        |(name, value): (String, String)| EnvVar { name, value: Some(value.replace('$', "$$")), ..EnvVar::default() };
     all.into_iter().map(plain).collect()
 }

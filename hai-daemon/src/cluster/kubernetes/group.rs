@@ -109,3 +109,65 @@ pub fn check(nodes: &[Node], config: &KubernetesConfig) -> Result<(), GroupError
 pub(crate) fn name_of(node: &Node) -> Option<NodeName> {
     NodeName::new(node.metadata.name.as_deref()?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::kubernetes::{GpuMode, GroupConfig};
+
+    fn node(name: &str, label: Option<&str>, address: &str) -> Node {
+        let mut labels = json!({HOSTNAME: format!("host-of-{name}")});
+        if let Some(label) = label {
+            labels["hai_mars_group"] = json!(label);
+        }
+        serde_json::from_value(json!({"metadata": {"name": name, "labels": labels},
+            "status": {"addresses": [{"type": "InternalIP", "address": address}]}}))
+        .expect("a node")
+    }
+
+    fn config(groups: &[(&str, &[&str])]) -> KubernetesConfig {
+        let group = |(name, nodes): &(&str, &[&str])| GroupConfig {
+            name: GroupName::new(name).expect("a name"),
+            nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
+            gpus: GpuMode::Visible,
+            runtime_class: None,
+        };
+        KubernetesConfig { groups: groups.iter().map(group).collect(), ..KubernetesConfig::new("hai", "/logs".into()) }
+    }
+
+    fn group(node: &Node, config: &KubernetesConfig) -> Option<String> {
+        group_of(node, config).map(|group| group.to_string())
+    }
+
+    #[test]
+    fn a_node_is_found_by_whatever_the_operator_wrote() {
+        let node = node("worker", None, "10.0.0.2");
+        for entry in ["worker", "host-of-worker", "10.0.0.2"] {
+            let config = config(&[("train", &[entry])]);
+            assert_eq!(check(std::slice::from_ref(&node), &config), Ok(()), "{entry}");
+            assert_eq!(group(&node, &config).as_deref(), Some("train"), "{entry}");
+        }
+        assert_eq!(group(&node, &config(&[])), None, "neither listed nor labelled");
+        assert_eq!(group(&self::node("x", Some("lab"), "10.0.0.3"), &config(&[])).as_deref(), Some("lab"));
+        let listed = config(&[("lab", &["worker"])]);
+        assert_eq!(group(&self::node("x", Some("lab"), "10.0.0.3"), &listed), None, "the list says who is in it");
+    }
+
+    #[test]
+    fn an_entry_that_matches_nothing_is_told_with_what_there_is() {
+        let nodes = [node("master", None, "10.0.0.1"), node("worker", None, "10.0.0.2")];
+        let error = check(&nodes, &config(&[("train", &["10.0.0.9"])])).expect_err("no such node");
+        let said = error.to_string();
+        for part in ["train", "`10.0.0.9`", "master (10.0.0.1)", "worker (10.0.0.2)"] {
+            assert!(said.contains(part), "{said}");
+        }
+        let error = check(&nodes, &config(&[("a", &["worker"]), ("b", &["10.0.0.2"])])).expect_err("twice");
+        assert!(
+            error.to_string().contains("node worker is listed in group a and, as `10.0.0.2`, in group b"),
+            "{error}"
+        );
+        assert!(check(&[], &config(&[("a", &["worker"])])).expect_err("none").to_string().ends_with("none"));
+    }
+}

@@ -83,7 +83,11 @@ fn alive(shared: &Shared, run: RunId) -> Vec<(u32, Option<NodeName>)> {
 /// Deletes a worker's pod, which sends SIGTERM to it and, after `grace` seconds, SIGKILL. It stays until it is let go.
 async fn delete(shared: &Arc<Shared>, task: TaskId, run: RunId, rank: u32, grace: i64) {
     let ended = |shared: &Shared| {
-        shared.runs().get(&run).and_then(|known| known.workers.get(rank as usize)).is_none_or(|worker| worker.exit.is_some())
+        shared
+            .runs()
+            .get(&run)
+            .and_then(|known| known.workers.get(rank as usize))
+            .is_none_or(|worker| worker.exit.is_some())
     };
     if ended(shared) {
         return;

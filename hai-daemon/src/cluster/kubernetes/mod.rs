@@ -33,15 +33,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub use config::{
-    GpuMode, GroupConfig, KubernetesConfig, KubernetesError, LocationLabels, Mount, MountSource, RunAs,
-};
+pub use config::{GpuMode, GroupConfig, KubernetesConfig, KubernetesError, LocationLabels, Mount, MountSource, RunAs};
 use door::WorkerTokens;
 use names::{BEGUN, WORKERS, of_instance, rank_of, run_of};
 pub use node::NodeDevices;
 use retry::failure;
 pub use state::Devices;
-use state::{Leaving, Run, Shared, Stage};
+use state::{Leaving, Run, Shared, Stage, Worker};
 pub use workers::WorkerDoor;
 
 /// How long a run that was found half made may wait to be ordered again.
@@ -120,7 +118,9 @@ impl KubernetesCluster {
         for pod in &pods {
             if !shared.pod_is(pod) {
                 shared.stranger_is(pod, true);
-            } else if let (Some((_, run)), Some(rank)) = (run_of(&pod.metadata, &config.instance), rank_of(&pod.metadata)) {
+            } else if let (Some((_, run)), Some(rank)) =
+                (run_of(&pod.metadata, &config.instance), rank_of(&pod.metadata))
+            {
                 present.insert((run, rank));
             }
         }
@@ -166,7 +166,7 @@ async fn clear_half_made(shared: Arc<Shared>) {
 impl Cluster for KubernetesCluster {
     type Error = KubernetesError;
 
-    /// Workers of runs that are not begun are left out: their start must be ordered again.
+    /// Workers that are on no node yet are left out: their run's start must be ordered again.
     async fn list(&mut self) -> Result<Listing, KubernetesError> {
         let nodes = self.shared.specs();
         let mut workers = Vec::new();
@@ -174,7 +174,8 @@ impl Cluster for KubernetesCluster {
             if matches!(known.stage, Stage::Making | Stage::Found(_) | Stage::CalledOff) {
                 continue;
             }
-            for (rank, worker) in (0_u32..).zip(&known.workers) {
+            let begun = |worker: &Worker| worker.bound || worker.exit.is_some();
+            for (rank, worker) in (0_u32..).zip(&known.workers).filter(|(_, worker)| begun(worker)) {
                 workers.push(WorkerReport { run: *run, rank, whole_life_state: None, exit: worker.exit.clone() });
             }
         }
@@ -230,7 +231,7 @@ impl Cluster for KubernetesCluster {
     async fn forget(&mut self, run: RunId) -> Result<(), KubernetesError> {
         let known = match self.shared.runs().get(&run) {
             None => return Ok(()),
-            Some(known) if !known.is_over() => return Err(KubernetesError::StillExecutes { run }),
+            Some(known) if known.executes() => return Err(KubernetesError::StillExecutes { run }),
             Some(known) => {
                 let followed = known.workers.iter().filter_map(|worker| worker.followed.clone()).collect::<Vec<_>>();
                 (known.task, known.workers.len(), followed)

@@ -67,7 +67,8 @@ pub(crate) fn describe(
         GpuMode::Plugin => plugin(&name, &labels, plugged, used.gpus, reported),
     };
     let spec = node.spec.clone().unwrap_or_default();
-    let mut taints: BTreeSet<String> = spec.taints.iter().flatten().filter_map(|taint| taint_word(taint, config)).collect();
+    let mut taints: BTreeSet<String> =
+        spec.taints.iter().flatten().filter_map(|taint| taint_word(taint, config)).collect();
     if pulse == Pulse::Silent {
         taints.insert(SILENT.to_owned());
     }
@@ -133,4 +134,86 @@ fn plugin(
         device.health = DeviceHealth::Stranger { process: "another's pod, through the device plugin".to_owned() };
     }
     (devices, Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::kubernetes::GroupConfig;
+
+    fn node() -> Node {
+        serde_json::from_value(json!({
+            "metadata": {"name": "worker", "labels": {
+                "kubernetes.io/hostname": "worker", "hai_mars_group": "train", "topology.kubernetes.io/zone": "west",
+                "nvidia.com/gpu.product": "NVIDIA-GeForce-RTX-3060", "nvidia.com/gpu.memory": "12288"
+            }},
+            "spec": {"taints": [
+                {"key": "gpu", "value": "yes", "effect": "NoSchedule"},
+                {"key": "soft", "effect": "PreferNoSchedule"},
+                {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+            ]},
+            "status": {"allocatable": {"cpu": "11900m", "memory": "32Gi", "nvidia.com/gpu": "2"},
+                "conditions": [{"type": "Ready", "status": "True"}]}
+        }))
+        .expect("a node")
+    }
+
+    fn seen(
+        node: &Node,
+        config: &KubernetesConfig,
+        reported: Option<&NodeDevices>,
+        used: Used,
+        pulse: Pulse,
+    ) -> NodeSpec {
+        let name = NodeName::new("worker").expect("a name");
+        describe(node, (name, GroupName::new("train").expect("a name")), config, reported, used, pulse)
+    }
+
+    fn config(gpus: GpuMode) -> KubernetesConfig {
+        let name = GroupName::new("train").expect("a name");
+        let group = GroupConfig { name, nodes: Vec::new(), gpus, runtime_class: None };
+        KubernetesConfig { groups: vec![group], ..KubernetesConfig::new("hai", "/logs".into()) }
+    }
+
+    #[test]
+    fn what_strangers_take_is_not_given_out() {
+        let used = Used { cpu_milli: 900, memory_mib: 2048, gpus: 1 };
+        let spec = seen(&node(), &config(GpuMode::Plugin), None, used, Pulse::Ready);
+        assert_eq!((spec.cpu_milli, spec.memory_mib), (11_000, 30 * 1024));
+        assert_eq!(spec.taints.iter().collect::<Vec<_>>(), ["gpu=yes"]);
+        assert_eq!(spec.location.zone.as_ref().map(|zone| zone.as_str()), Some("west"));
+        let [first, second] = &spec.devices[..] else { panic!("{:?}", spec.devices) };
+        assert_eq!((first.model.as_str(), first.memory_mib), ("RTX 3060", 12_288));
+        assert!(first.health.is_healthy() && matches!(second.health, DeviceHealth::Stranger { .. }), "{second:?}");
+        assert!(spec.ready && !spec.cordoned);
+    }
+
+    #[test]
+    fn devices_are_chosen_by_uuid_only_where_somebody_reports_them() {
+        let plain = seen(&node(), &config(GpuMode::Visible), None, Used::default(), Pulse::Ready);
+        assert!(plain.devices.is_empty(), "nobody knows what they are called");
+        let device = DeviceSpec::new(
+            DeviceId::new("GPU-1").expect("an id"),
+            ModelName::new("RTX 3060").expect("a name"),
+            12_288,
+        );
+        let reported = NodeDevices { devices: vec![device], links: Vec::new() };
+        let spec = seen(&node(), &config(GpuMode::Visible), Some(&reported), Used::default(), Pulse::Ready);
+        assert_eq!(spec.devices, reported.devices);
+        let plugin = seen(&node(), &config(GpuMode::Plugin), Some(&reported), Used::default(), Pulse::Ready);
+        assert_eq!(plugin.devices.len(), 2, "as many as the plugin has");
+        assert_eq!(plugin.devices[0], reported.devices[0]);
+    }
+
+    #[test]
+    fn a_silent_node_gets_nothing_new_and_a_lost_one_keeps_nothing() {
+        let mut node = node();
+        node.spec.as_mut().expect("a spec").unschedulable = Some(true);
+        let silent = seen(&node, &config(GpuMode::Visible), None, Used::default(), Pulse::Silent);
+        assert!(silent.ready && silent.cordoned && silent.taints.contains(SILENT), "{silent:?}");
+        let lost = seen(&node, &config(GpuMode::Visible), None, Used::default(), Pulse::Lost);
+        assert!(!lost.ready);
+    }
 }

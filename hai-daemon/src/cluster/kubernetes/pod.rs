@@ -6,8 +6,8 @@ use hai_core::backend::StartOrder;
 use hai_core::model::{GroupName, UserName};
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container, EmptyDirVolumeSource, HostPathVolumeSource, LocalObjectReference, NFSVolumeSource,
-    PersistentVolumeClaimVolumeSource, Pod, PodSecurityContext, PodSpec, ResourceRequirements, SecurityContext, Service,
-    ServiceSpec, Toleration, Volume, VolumeMount,
+    PersistentVolumeClaimVolumeSource, Pod, PodSecurityContext, PodSpec, ResourceRequirements, SecurityContext,
+    Service, ServiceSpec, Toleration, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -137,14 +137,19 @@ pub(crate) fn pod(
     };
     let mut labels = labels(config, order);
     labels.insert(RANK.to_owned(), rank.to_string());
-    let tolerated: BTreeSet<&str> = SILENT_NODES.into_iter().chain(config.tolerates.iter().map(String::as_str)).collect();
+    let tolerated: BTreeSet<&str> =
+        SILENT_NODES.into_iter().chain(config.tolerates.iter().map(String::as_str)).collect();
     let toleration = |key: &str| Toleration {
         key: Some(key.to_owned()),
         operator: Some("Exists".to_owned()),
         ..Toleration::default()
     };
     // Which taints a task minds was decided when its nodes were chosen; one that evicts would ask again.
-    let everything = Toleration { operator: Some("Exists".to_owned()), effect: Some("NoSchedule".to_owned()), ..Toleration::default() };
+    let everything = Toleration {
+        operator: Some("Exists".to_owned()),
+        effect: Some("NoSchedule".to_owned()),
+        ..Toleration::default()
+    };
     let pull_secrets = config.image_pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() });
     Ok(Pod {
         metadata: ObjectMeta {

@@ -75,8 +75,14 @@ mod tests {
     fn quantities_are_read_as_kubernetes_writes_them() {
         let cpu = |text: &str| milli(&Quantity(text.to_owned()), Round::Down);
         let memory = |text: &str| mib(&Quantity(text.to_owned()), Round::Down);
-        assert_eq!((cpu("16"), cpu("500m"), cpu("0.1"), cpu("1.5"), cpu("1e3m")), (Some(16_000), Some(500), Some(100), Some(1500), Some(1000)));
-        assert_eq!((memory("16Gi"), memory("16384Mi"), memory("17179869184")), (Some(16_384), Some(16_384), Some(16_384)));
+        assert_eq!(
+            (cpu("16"), cpu("500m"), cpu("0.1"), cpu("1.5"), cpu("1e3m")),
+            (Some(16_000), Some(500), Some(100), Some(1500), Some(1000))
+        );
+        assert_eq!(
+            (memory("16Gi"), memory("16384Mi"), memory("17179869184")),
+            (Some(16_384), Some(16_384), Some(16_384))
+        );
         assert_eq!((memory("16G"), memory("12e6"), memory("1E")), (Some(15_258), Some(11), Some(953_674_316_406)));
         assert_eq!(milli(&Quantity("1500u".to_owned()), Round::Up), Some(2));
         assert_eq!(milli(&Quantity("1500u".to_owned()), Round::Down), Some(1));

@@ -162,3 +162,118 @@ fn bounded(mut text: String) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn standing(pod: Value) -> Standing {
+        Standing::of(&serde_json::from_value(pod).expect("a pod"))
+    }
+
+    fn container(state: Value) -> Value {
+        json!({"spec": {"nodeName": "worker", "containers": []}, "status": {"phase": "Pending", "containerStatuses": [
+            {"name": "worker", "image": "x", "imageID": "", "ready": false, "restartCount": 0, "state": state}
+        ]}})
+    }
+
+    fn failed(reason: &str, message: &str) -> Value {
+        json!({"spec": {"nodeName": "worker", "containers": []},
+            "status": {"phase": "Failed", "reason": reason, "message": message}})
+    }
+
+    fn terminated(code: i32, reason: &str) -> Value {
+        let mut pod = container(json!({"terminated": {"exitCode": code, "reason": reason, "message": "said"}}));
+        pod["status"]["phase"] = json!(if code == 0 { "Succeeded" } else { "Failed" });
+        pod
+    }
+
+    fn fate(pod: Value) -> WorkerFate {
+        match standing(pod) {
+            Standing::Ended(exit) => exit.fate,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_pod_on_its_way_is_awaited() {
+        assert_eq!(standing(json!({"status": {"phase": "Pending"}})), Standing::Coming);
+        assert_eq!(standing(json!({})), Standing::Coming, "no status yet");
+        for reason in ["ContainerCreating", "PodInitializing"] {
+            assert_eq!(standing(container(json!({"waiting": {"reason": reason}}))), Standing::Coming, "{reason}");
+        }
+        assert_eq!(standing(container(json!({"running": {}}))), Standing::Executing);
+    }
+
+    #[test]
+    fn an_image_that_is_slow_is_awaited_and_one_that_is_not_there_is_told_at_once() {
+        let pull = |reason: &str, message: &str| {
+            standing(container(json!({"waiting": {"reason": reason, "message": message}})))
+        };
+        for said in ["dial tcp 10.0.0.1:443: i/o timeout", "Back-off pulling image \"x\"", "toomanyrequests"] {
+            assert!(
+                matches!(pull("ErrImagePull", said), Standing::Held { problem } if problem.contains(said)),
+                "{said}"
+            );
+        }
+        let absent = [
+            ("ErrImagePull", "failed to resolve reference \"r/x:1\": r/x:1: not found"),
+            ("ImagePullBackOff", "manifest unknown"),
+            ("ErrImagePull", "pull access denied for x, repository does not exist or may require 'docker login'"),
+            ("InvalidImageName", "couldn't parse image reference \"X:Y:Z\""),
+            ("ErrImageNeverPull", "Container image \"x\" is not present with pull policy of Never"),
+            ("CreateContainerConfigError", "secret \"x\" not found"),
+        ];
+        for (reason, said) in absent {
+            match pull(reason, said) {
+                Standing::Ended(WorkerExit { fate: WorkerFate::NotExecuted { reason: told }, .. }) => {
+                    assert!(told.contains(said), "{told}");
+                }
+                other => panic!("{reason} {said}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn every_end_has_its_own_reason() {
+        assert_eq!(fate(terminated(0, "Completed")), WorkerFate::Exited { code: 0 });
+        assert_eq!(fate(terminated(3, "Error")), WorkerFate::Exited { code: 3 });
+        assert_eq!(fate(terminated(143, "Error")), WorkerFate::Killed { signal: 15 });
+        assert_eq!(fate(terminated(137, "Error")), WorkerFate::Killed { signal: 9 });
+        assert_eq!(fate(terminated(255, "Error")), WorkerFate::Exited { code: 255 });
+        assert!(matches!(fate(terminated(137, "OOMKilled")), WorkerFate::OutOfMemory { .. }));
+        assert_eq!(fate(terminated(127, "ContainerCannotRun")), WorkerFate::NotExecuted { reason: "said".to_owned() });
+        assert_eq!(fate(terminated(128, "StartError")), WorkerFate::NotExecuted { reason: "said".to_owned() });
+        let evicted = failed("Evicted", "The node was low on resource: memory.");
+        let told = "Evicted: The node was low on resource: memory.".to_owned();
+        assert_eq!(fate(evicted), WorkerFate::Lost { reason: told });
+        for reason in ["NodeShutdown", "Terminated", "Preempting"] {
+            assert!(matches!(fate(failed(reason, "")), WorkerFate::Lost { .. }), "{reason}");
+        }
+        for reason in ["OutOfcpu", "OutOfnvidia.com/gpu", "UnexpectedAdmissionError", "NodeAffinity"] {
+            assert!(
+                matches!(fate(failed(reason, "")), WorkerFate::Refused { cause: RefusalCause::Node, .. }),
+                "{reason}"
+            );
+        }
+        assert!(matches!(fate(json!({"status": {"phase": "Failed"}})), WorkerFate::Lost { .. }));
+    }
+
+    #[test]
+    fn what_is_deleted_was_told_to_leave() {
+        let mut pod = terminated(0, "Completed");
+        pod["metadata"] = json!({"deletionTimestamp": "2026-11-27T00:00:00Z", "annotations": {DONE: "true"}});
+        match standing(pod) {
+            Standing::Ended(exit) => assert!(exit.signalled && exit.declared_done, "{exit:?}"),
+            other => panic!("{other:?}"),
+        }
+        let unbound =
+            json!({"metadata": {"deletionTimestamp": "2026-11-27T00:00:00Z"}, "status": {"phase": "Pending"}});
+        assert_eq!(fate(unbound), WorkerFate::Killed { signal: SIGTERM });
+        let mut leaving = container(json!({"running": {}}));
+        leaving["metadata"] = json!({"deletionTimestamp": "2026-11-27T00:00:00Z"});
+        assert_eq!(standing(leaving), Standing::Executing, "until it is over");
+    }
+}

@@ -33,7 +33,10 @@ pub(crate) struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("instance", &self.config.instance).field("runs", &self.runs).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("instance", &self.config.instance)
+            .field("runs", &self.runs)
+            .finish_non_exhaustive()
     }
 }
 
@@ -77,7 +80,10 @@ pub(crate) struct Leaving {
 /// A worker of a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Worker {
+    /// Where it is, or is meant to be.
     pub(crate) node: Option<NodeName>,
+    /// Its pod is on that node.
+    pub(crate) bound: bool,
     /// That it executes was told.
     pub(crate) started: bool,
     /// It said that it heard that it must leave.
@@ -192,6 +198,7 @@ impl Shared {
         let Some(worker) = known.workers.get_mut(rank as usize) else { return true };
         if let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
             worker.node = NodeName::new(node).ok().or(worker.node.take());
+            worker.bound = true;
         }
         let executed = match &standing {
             Standing::Executing => true,
@@ -401,8 +408,8 @@ impl Run {
         Run { task, stage, workers: vec![Worker::default(); workers], leaving: None, flag: watch::Sender::new(None) }
     }
 
-    /// Whether all its workers have ended.
-    pub(crate) fn is_over(&self) -> bool {
-        self.workers.iter().all(|worker| worker.exit.is_some())
+    /// Whether something of it may execute.
+    pub(crate) fn executes(&self) -> bool {
+        self.workers.iter().any(|worker| worker.bound && worker.exit.is_none())
     }
 }

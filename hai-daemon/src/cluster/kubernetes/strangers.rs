@@ -134,3 +134,56 @@ impl Strangers {
         self.pods.keys()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(node: Option<&str>, phase: &str, containers: Value, init: Value) -> Pod {
+        let mut pod = json!({"spec": {"containers": containers, "initContainers": init}, "status": {"phase": phase}});
+        if let Some(node) = node {
+            pod["spec"]["nodeName"] = json!(node);
+        }
+        serde_json::from_value(pod).expect("a pod")
+    }
+
+    fn asks(cpu: &str, memory: &str) -> Value {
+        json!({"name": "x", "resources": {"requests": {"cpu": cpu, "memory": memory}}})
+    }
+
+    #[test]
+    fn a_pod_takes_what_kubernetes_counts_for_it() {
+        let mut side = asks("300m", "1Gi");
+        side["restartPolicy"] = json!("Always");
+        let gpu = json!({"name": "gpu", "resources": {"limits": {"nvidia.com/gpu": 1}, "requests": {"cpu": "1"}}});
+        let pod = pod(Some("worker"), "Running", json!([asks("500m", "1Gi"), gpu]), json!([asks("2", "100Mi"), side]));
+        let (node, used) = use_of(&pod).expect("it takes something");
+        assert_eq!(node, "worker");
+        assert_eq!(used, Used { cpu_milli: 2000, memory_mib: 2048, gpus: 1 }, "before, side by side, and both");
+    }
+
+    #[test]
+    fn what_is_nowhere_or_over_takes_nothing() {
+        assert!(use_of(&pod(None, "Pending", json!([asks("1", "1Gi")]), json!([]))).is_none());
+        for phase in ["Succeeded", "Failed"] {
+            assert!(use_of(&pod(Some("worker"), phase, json!([asks("1", "1Gi")]), json!([]))).is_none());
+        }
+    }
+
+    #[test]
+    fn nodes_are_told_when_something_on_them_changed() {
+        let mut all = Strangers::default();
+        let (a, b) = (("ns".to_owned(), "a".to_owned()), ("ns".to_owned(), "b".to_owned()));
+        let one = Used { cpu_milli: 1000, ..Used::default() };
+        assert_eq!(all.set(a.clone(), Some(("x", one))).len(), 1);
+        assert!(all.set(a.clone(), Some(("x", one))).is_empty(), "nothing new");
+        all.set(b.clone(), Some(("x", one)));
+        assert_eq!(all.on("x").cpu_milli, 2000);
+        assert_eq!(all.set(a.clone(), Some(("y", one))).into_iter().collect::<Vec<_>>(), ["x", "y"]);
+        assert_eq!((all.on("x").cpu_milli, all.on("y").cpu_milli), (1000, 1000));
+        all.set(b, None);
+        assert_eq!((all.on("x"), all.pods().count()), (Used::default(), 1));
+    }
+}
