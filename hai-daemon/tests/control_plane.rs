@@ -611,10 +611,8 @@ async fn nodes_get_lost_and_drained() {
     kubelet.find().await;
     assert_eq!(ready().await, ("True".to_owned(), false, 0));
     phase(&pods, "p", "Running").await;
-    if plane.minor().await >= 22 {
-        pods.evict("p", &EvictParams::default()).await.expect("evicted");
-        eventually("the pod to leave", async || pods.get_opt("p").await.ok()?.is_none().then_some(())).await;
-    }
+    pods.evict("p", &EvictParams::default()).await.expect("evicted");
+    eventually("the pod to leave", async || pods.get_opt("p").await.ok()?.is_none().then_some(())).await;
     pods.create(&PostParams::default(), &read(pod("q"))).await.expect("created");
     bind(&client, "q", "n1").await.expect("bound");
     phase(&pods, "q", "Running").await;

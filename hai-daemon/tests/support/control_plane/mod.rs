@@ -253,12 +253,6 @@ impl ControlPlane {
         }
     }
 
-    /// The server's minor version.
-    pub(crate) async fn minor(&self) -> u32 {
-        let version = self.client().await.apiserver_version().await.expect("a version");
-        version.minor.trim_end_matches('+').parse().expect("a number")
-    }
-
     /// Plays the garbage collector and the namespace controller once: removes what has an owner that is gone, and
     /// ends namespaces that are being deleted with all that is in them.
     pub(crate) async fn collect_garbage(&self) {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use tempfile::TempDir;
 
 /// How long either may take to start.
@@ -58,8 +58,20 @@ impl Real {
     pub(crate) fn start(assets: &Path, tokens: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         fs::write(dir.path().join("tokens.csv"), tokens).expect("the tokens are written");
-        let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).expect("a key");
-        fs::write(dir.path().join("accounts.pem"), pem("PRIVATE KEY", key.as_ref())).expect("the key is written");
+        let (algorithm, random) = (&ECDSA_P256_SHA256_ASN1_SIGNING, SystemRandom::new());
+        let key = EcdsaKeyPair::generate_pkcs8(algorithm, &random).expect("a key");
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm, key.as_ref(), &random).expect("it was made just now");
+        // SubjectPublicKeyInfo of a point on P-256.
+        let mut public =
+            b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\
+                           \x03\x42\x00"
+                .to_vec();
+        public.extend_from_slice(pair.public_key().as_ref());
+        for (name, label, der) in
+            [("accounts.key", "PRIVATE KEY", key.as_ref()), ("accounts.pub", "PUBLIC KEY", &public)]
+        {
+            fs::write(dir.path().join(name), pem(label, der)).expect("the key is written");
+        }
         let (store, peers) = (free_port(), free_port());
         let etcd = Command::new(assets.join("etcd"))
             .arg(format!("--data-dir={}", dir.path().join("etcd").display()))
@@ -116,7 +128,6 @@ impl Real {
             return;
         }
         let dir = self.dir.path();
-        let accounts = dir.join("accounts.pem");
         let server = Command::new(self.assets.join("kube-apiserver"))
             .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.store))
             .arg("--bind-address=127.0.0.1")
@@ -127,8 +138,8 @@ impl Real {
             .arg("--authorization-mode=RBAC")
             .arg("--service-cluster-ip-range=10.0.0.0/24")
             .arg("--service-account-issuer=https://localhost")
-            .arg(format!("--service-account-key-file={}", accounts.display()))
-            .arg(format!("--service-account-signing-key-file={}", accounts.display()))
+            .arg(format!("--service-account-key-file={}", dir.join("accounts.pub").display()))
+            .arg(format!("--service-account-signing-key-file={}", dir.join("accounts.key").display()))
             // No controller gives namespaces their account.
             .arg("--disable-admission-plugins=ServiceAccount")
             .arg("--allow-privileged=true")
