@@ -1,0 +1,9 @@
+//! hai on Kubernetes: the same tests over a real control plane, if `KUBEBUILDER_ASSETS` names one, and a played one.
+
+#[path = "../support/control_plane/mod.rs"]
+mod control_plane;
+
+mod ends;
+mod lab;
+mod scenario;
+mod trouble;

@@ -1,0 +1,164 @@
+//! Crashes of hai, an API server that is away, nodes that fall silent, and history that is forgotten.
+
+use std::time::Duration;
+
+use hai_core::model::{Fact, Outcome, TaskState, WorkerRequest};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::DeleteParams;
+
+use crate::control_plane::kubelet::{Kubelet, Machine};
+use crate::control_plane::{ControlPlane, eventually};
+use crate::lab::{Lab, cards, lab, machines, task};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_loses_nothing_and_doubles_nothing() {
+    let (mut lab, kubelets) = lab().await;
+    let id = lab.submit(task("train", WorkerRequest::devices(1))).await;
+    let run = lab.until(id, TaskState::Running).await.run.expect("a run");
+    lab.crash().await;
+    // It ends while nobody looks.
+    kubelets[1].end("hai", &format!("hai-t{id}-r{run}-0"), 0);
+    lab.resume().await;
+    assert_eq!(lab.outcome(id).await, Outcome::Succeeded);
+    assert_eq!(lab.task(id).runs, 1);
+    lab.until_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_right_after_the_submission_starts_it_once() {
+    let (mut lab, kubelets) = lab().await;
+    for round in 0..5 {
+        let id = lab.submit(task("train", WorkerRequest::devices(1))).await;
+        tokio::time::sleep(Duration::from_millis(7 * round)).await;
+        lab.crash().await;
+        lab.resume().await;
+        let run = lab.until(id, TaskState::Running).await.run.expect("a run");
+        assert_eq!(lab.pods().await.iter().filter(|pod| alive(pod)).count(), 1);
+        kubelets[1].end("hai", &format!("hai-t{id}-r{run}-0"), 0);
+        assert_eq!(lab.outcome(id).await, Outcome::Succeeded);
+        assert_eq!(lab.task(id).runs, 1, "round {round}");
+    }
+    lab.until_clean().await;
+}
+
+fn alive(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    !matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_is_away_stops_nothing() {
+    let (mut lab, kubelets) = lab().await;
+    let id = lab.submit(task("train", WorkerRequest::devices(1))).await;
+    let run = lab.until(id, TaskState::Running).await.run.expect("a run");
+    lab.plane.stop();
+    // What is wanted meanwhile is done once it is back.
+    let next = lab.submit(task("next", WorkerRequest::devices(1))).await;
+    lab.tell(Fact::Held { task: id }).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(lab.task(id).state, TaskState::Suspending);
+    assert_eq!(lab.task(id).run, Some(run));
+    lab.plane.resume().await;
+    lab.until(id, TaskState::Held).await;
+    let run = lab.until(next, TaskState::Running).await.run.expect("a run");
+    kubelets[1].end("hai", &format!("hai-t{next}-r{run}-0"), 0);
+    assert_eq!(lab.outcome(next).await, Outcome::Succeeded);
+    lab.until_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_that_is_forgotten_is_listed_again() {
+    let (mut lab, kubelets) = lab().await;
+    let id = lab.submit(task("train", WorkerRequest::devices(1))).await;
+    let run = lab.until(id, TaskState::Running).await.run.expect("a run");
+    lab.plane.expire().await;
+    kubelets[1].end("hai", &format!("hai-t{id}-r{run}-0"), 0);
+    assert_eq!(lab.outcome(id).await, Outcome::Succeeded);
+    kubelets[0].cordon(false).await;
+    let both = [lab.submit(task("a", WorkerRequest::devices(1))).await, lab.submit(task("b", WorkerRequest::devices(1))).await];
+    for id in both {
+        lab.until(id, TaskState::Running).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_falls_silent_is_given_up_after_a_while_and_not_before() {
+    let plane = ControlPlane::start().await;
+    let [master, worker] = machines();
+    let (master, worker) = (Kubelet::start(&plane, master).await, Kubelet::start(&plane, worker).await);
+    let lab = Lab::over(plane, cards(), |config| config.lost_after = Duration::from_secs(3)).await;
+    let id = lab.submit(task("train", WorkerRequest::devices(1))).await;
+    lab.until(id, TaskState::Running).await;
+    worker.ready(false).await;
+    worker.ready(true).await;
+    master.cordon(false).await;
+    worker.lose().await;
+    eventually("the task to run on the master", async || {
+        let there = lab.node_of(id).await.as_deref() == Some("master");
+        (there && lab.task(id).state == TaskState::Running).then_some(())
+    })
+    .await;
+    assert_eq!(lab.task(id).runs, 2, "the short silence cost nothing");
+    // It comes back, and is of use again.
+    worker.find().await;
+    let other = lab.submit(task("other", WorkerRequest::devices(1))).await;
+    lab.until(other, TaskState::Running).await;
+    assert_eq!(lab.node_of(other).await.as_deref(), Some("worker"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_somebody_deletes_goes_back_into_the_queue() {
+    let (lab, _kubelets) = lab().await;
+    let id = lab.submit(task("train", WorkerRequest::devices(1))).await;
+    let run = lab.until(id, TaskState::Running).await.run.expect("a run");
+    let name = format!("hai-t{id}-r{run}-0");
+    lab.of::<Pod>().delete(&name, &DeleteParams::default()).await.expect("deleted");
+    eventually("another run", async || {
+        let task = lab.task(id);
+        (task.state == TaskState::Running && task.run != Some(run)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sick_device_is_left() {
+    let (lab, kubelets) = lab().await;
+    kubelets[0].cordon(false).await;
+    let mut spec = task("train", WorkerRequest::device_memory(6 << 10));
+    spec.priority = hai_core::model::Priority::High;
+    let id = lab.submit(spec).await;
+    lab.until(id, TaskState::Running).await;
+    let at = lab.node_of(id).await.expect("a node");
+    let mut cards = (*cards()).clone();
+    for (node, known) in &mut cards {
+        if node.as_str() == at {
+            let reason = "XID 79: it has fallen off the bus".to_owned();
+            known.devices[0].health = hai_core::model::DeviceHealth::Sick { reason };
+        }
+    }
+    lab.devices.send_replace(cards.into());
+    eventually("it to run on the other card", async || {
+        let elsewhere = lab.node_of(id).await.is_some_and(|node| node != at);
+        (elsewhere && lab.task(id).state == TaskState::Running).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_strangers_take_is_not_given_out() {
+    let plane = ControlPlane::start().await;
+    let small = Machine::new("small").cpu(2).memory_gib(4).label("hai_mars_group", "lab");
+    let _kubelet = Kubelet::start(&plane, small).await;
+    let lab = Lab::over(plane, Default::default(), |_| ()).await;
+    let stranger: Pod = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "stranger"},
+        "spec": {"nodeName": "small", "containers": [{"name": "x", "image": "x",
+            "resources": {"requests": {"cpu": "1500m"}}}]}
+    }))
+    .expect("a pod");
+    lab.of::<Pod>().create(&Default::default(), &stranger).await.expect("made");
+    let free = || lab.scheduler.inspect(|engine| engine.nodes().map(|node| node.spec.cpu_milli).collect::<Vec<_>>());
+    eventually("it to count", async || (free().await.expect("nodes") == [500]).then_some(())).await;
+    lab.of::<Pod>().delete("stranger", &DeleteParams::default().grace_period(0)).await.expect("deleted");
+    eventually("it to count no more", async || (free().await.expect("nodes") == [2000]).then_some(())).await;
+}
