@@ -139,6 +139,15 @@ impl Lab {
         self.until(id, TaskState::Finished).await.outcome.expect("an outcome")
     }
 
+    /// Waits until hai would put new work on a node.
+    pub(crate) async fn until_of_use(&self, name: &'static str) {
+        let takes = |engine: &hai_core::engine::Engine| {
+            engine.node(&node(name)).is_some_and(hai_core::model::NodeSpec::takes_new_work)
+        };
+        let what = format!("node {name} to be of use");
+        eventually(&what, async || self.scheduler.inspect(takes).await.expect("a look").then_some(())).await;
+    }
+
     /// All pods of workers, by name.
     pub(crate) async fn pods(&self) -> Vec<Pod> {
         Api::<Pod>::namespaced(self.client.clone(), NAMESPACE).list(&ListParams::default()).await.expect("listed").items

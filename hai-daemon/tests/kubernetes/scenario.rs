@@ -94,13 +94,13 @@ async fn who_says_nothing_is_killed_when_its_time_to_answer_is_over_and_who_answ
 async fn what_needs_ten_gib_goes_to_the_3060_and_an_uncordoned_master_takes_the_other() {
     let (lab, kubelets) = lab().await;
     kubelets[0].cordon(false).await;
+    lab.until_of_use("master").await;
     let small = lab.submit(task("small", WorkerRequest::devices(1))).await;
     lab.until(small, TaskState::Running).await;
     let large = lab.submit(task("large", WorkerRequest::device_memory(10 << 10))).await;
     lab.until(large, TaskState::Running).await;
     assert_eq!(lab.node_of(large).await.as_deref(), Some("worker"));
     assert_eq!(lab.node_of(small).await.as_deref(), Some("master"), "the smallest card that will do");
-    let _ = kubelets;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,6 +122,7 @@ async fn a_drained_node_is_left_and_its_work_goes_on_elsewhere() {
 async fn the_workers_of_a_gang_find_rank_0() {
     let (lab, kubelets) = lab().await;
     kubelets[0].cordon(false).await;
+    lab.until_of_use("master").await;
     let mut spec = task("gang", WorkerRequest::devices(1));
     spec.workers = 2;
     let id = lab.submit(spec).await;

@@ -124,6 +124,7 @@ async fn a_pod_that_somebody_deletes_goes_back_into_the_queue() {
 async fn a_sick_device_is_left() {
     let (lab, kubelets) = lab().await;
     kubelets[0].cordon(false).await;
+    lab.until_of_use("master").await;
     let mut spec = task("train", WorkerRequest::device_memory(6 << 10));
     spec.priority = hai_core::model::Priority::High;
     let id = lab.submit(spec).await;

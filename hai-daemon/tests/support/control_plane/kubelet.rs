@@ -478,6 +478,27 @@ impl Living {
         }
     }
 
+    /// Resolves when a pod that was told to leave has had the time that it was given; which may have become less since.
+    async fn grace_is_over(&self) {
+        let mut pod = self.pod.clone();
+        let mut over = None;
+        let mut given = None;
+        loop {
+            let grace = pod.borrow_and_update().as_ref().and_then(|pod| pod.metadata.deletion_grace_period_seconds);
+            let Some(grace) = grace else { return };
+            if given != Some(grace) {
+                let until = tokio::time::Instant::now() + Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+                over = Some(over.map_or(until, |over: tokio::time::Instant| over.min(until)));
+                given = Some(grace);
+            }
+            let Some(until) = over else { return };
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return,
+                changed = pod.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
     async fn told_to_end(&self) -> i32 {
         let Some(pod) = self.current() else { return 0 };
         let key = (pod.namespace().unwrap_or_default(), pod.name_any());
@@ -497,8 +518,8 @@ impl Living {
             grace = self.told_to_leave() => match grace {
                 None => End::Gone,
                 Some(_) if leaves_at_once => End::Code(143, "Error"),
-                Some(grace) => {
-                    tokio::time::sleep(grace).await;
+                Some(_) => {
+                    self.grace_is_over().await;
                     End::Code(137, "Error")
                 }
             },
@@ -624,11 +645,11 @@ impl Living {
             output = &mut output => output,
             grace = self.told_to_leave() => {
                 let kill = |signal| id.map(|id| rustix::process::kill_process(id, signal));
-                if let Some(grace) = grace {
+                if grace.is_some() {
                     kill(rustix::process::Signal::TERM);
-                    match tokio::time::timeout(grace, &mut output).await {
-                        Ok(output) => output,
-                        Err(_) => {
+                    tokio::select! {
+                        output = &mut output => output,
+                        () = self.grace_is_over() => {
                             kill(rustix::process::Signal::KILL);
                             killed = true;
                             output.await
