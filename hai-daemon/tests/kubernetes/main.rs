@@ -3,6 +3,7 @@
 #[path = "../support/control_plane/mod.rs"]
 mod control_plane;
 
+mod churn;
 mod ends;
 mod lab;
 mod scenario;
