@@ -28,6 +28,7 @@ pub fn config_toml(bytes: &[u8]) {
     assert_eq!(again.tasks, config.tasks);
     assert_eq!(again.rights, config.rights);
     assert_eq!(again.teams, config.teams);
+    assert_eq!((again.cluster, &again.kubernetes), (config.cluster, &config.kubernetes));
     assert_eq!(again.nodes, config.nodes);
     for node in &config.nodes {
         node.check().expect("a good configuration has only good nodes");

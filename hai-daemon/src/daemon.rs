@@ -24,6 +24,7 @@ use crate::api::{self, ApiState, Defaults, LogPart, LogSource, WorkerLog};
 use crate::cli::welcome::{Started, welcome};
 use crate::cluster::local::logs::LogReader;
 use crate::cluster::local::{LocalCluster, LocalConfig};
+use crate::compose::LOG_SEGMENTS;
 use crate::config::{Config, Environment};
 use crate::gpu::nvml;
 use crate::scheduler::{self, wall_clock};
@@ -31,8 +32,6 @@ use crate::store::{Accounts, Patient, SqliteStore, Token};
 
 /// The operator whose token lies in the data directory.
 const OPERATOR: &str = "operator";
-/// Files that the output of one worker is spread over.
-const LOG_SEGMENTS: u32 = 8;
 /// How long another daemon may take to let go of the data directory.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 

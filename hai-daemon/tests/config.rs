@@ -1,5 +1,7 @@
 //! The configuration: what is read, what is refused and with which words, and what `config show` prints.
 
+#[path = "config/kubernetes.rs"]
+mod kubernetes;
 #[path = "config/scheduler.rs"]
 mod scheduler;
 #[path = "config/team.rs"]
@@ -238,8 +240,8 @@ fn an_unknown_table_is_refused_with_what_was_meant() {
     assert_eq!(problem("listen = \"\""), "hai.toml:1:1: `listen` stands outside its table; write it under [server]");
     assert_eq!(
         problem("[zzzzzzzz]"),
-        "hai.toml:1:2: unknown table `zzzzzzzz`; there are [server], [data], [log], [scheduler], [devices], [tasks], [[node]], \
-         [[team]] and [[right]]"
+        "hai.toml:1:2: unknown table `zzzzzzzz`; there are [server], [data], [log], [scheduler], [cluster], [kubernetes], \
+         [devices], [tasks], [[node]], [[team]] and [[right]]"
     );
     assert_eq!(
         problem("[node]\nname = \"a\""),
@@ -519,6 +521,7 @@ fn same(left: &Config, right: &Config) {
     assert_eq!((&left.scheduler, &left.levels), (&right.scheduler, &right.levels));
     assert_eq!((&left.tasks, &left.rights, &left.nodes), (&right.tasks, &right.rights, &right.nodes));
     assert_eq!(left.teams, right.teams);
+    assert_eq!((&left.cluster, &left.kubernetes), (&right.cluster, &right.kubernetes));
 }
 
 #[test]
@@ -527,6 +530,7 @@ fn what_is_shown_reads_back_as_the_same() {
         "",
         EXAMPLE,
         scheduler::ALL,
+        kubernetes::ALL,
         include_str!("config/odd_keys.toml"),
         "[data]\ndir = \"a \\\"b\\\\ \\u0007 # ü\"\n[[node]]\nname=\"x\"\ncpu=0.25\nmemory=1\ntaints=[\"'\\\"\"]\n",
     ] {
@@ -550,6 +554,15 @@ fn pieces() -> impl Strategy<Value = String> {
         Just("[[scheduler.placement.part]]\n"),
         Just("[scheduler.aging]\nevery = \"1h\"\ncap = 1\n"),
         Just("[scheduler.weights]\n"),
+        Just("[kubernetes]\n"),
+        Just("[kubernetes.users]\n"),
+        Just("[[kubernetes.group]]\n"),
+        Just("[[kubernetes.mount]]\n"),
+        Just("path = "),
+        Just("nfs = "),
+        Just("run_as = "),
+        Just("\"/a/{user}\"\n"),
+        Just("\"a:/b\"\n"),
         Just("[[team]]\n"),
         Just("[[team.pool]]\n"),
         Just("policy = \"fair\"\n"),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hai_core::model::{DEVICES_PER_NODE_MAX, Priority, Span};
 
 use super::error::{Origin, Problem, did_you_mean};
-use super::{Bytes, Config, team};
+use super::{Bytes, ClusterKind, Config, kubernetes, team};
 
 /// The smallest bound that still lets a submission through, or a useful piece of a log.
 const BYTES_MIN: u64 = 4096;
@@ -21,6 +21,7 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
     rights(&mut found);
     devices(&mut found);
     simulated(&mut found);
+    pods(&mut found);
     found.problems
 }
 
@@ -122,6 +123,9 @@ fn teams(found: &mut Found<'_>) {
 fn defaults(found: &mut Found<'_>) {
     let config = found.config;
     let group = &config.tasks.default_group;
+    if config.cluster.kind == ClusterKind::Kubernetes {
+        return listed_groups(found);
+    }
     let groups: BTreeSet<&str> = config.nodes.iter().map(|node| node.group.as_str()).collect();
     if !groups.is_empty() && !groups.contains(group.as_str()) {
         let hint = did_you_mean(group.as_str(), groups.iter().copied());
@@ -130,6 +134,35 @@ fn defaults(found: &mut Found<'_>) {
             &["tasks.default_group", "node.0"],
             format!("default_group: no [[node]] belongs to group `{group}`, only to {list}{hint}"),
         );
+    }
+}
+
+/// Where some group has the nodes that carry its label, others may be by their labels alone.
+fn listed_groups(found: &mut Found<'_>) {
+    let config = found.config;
+    let groups = &config.kubernetes.groups;
+    let default = &config.tasks.default_group;
+    if groups.is_empty() || groups.iter().any(|group| group.nodes.is_empty() || group.name == *default) {
+        return;
+    }
+    let names = || groups.iter().map(|group| group.name.as_str());
+    let hint = did_you_mean(default.as_str(), names());
+    let list = names().collect::<Vec<_>>().join(", ");
+    found.add(
+        &["tasks.default_group", "kubernetes.group.0"],
+        format!("default_group: no [[kubernetes.group]] is named `{default}`, only {list}{hint}"),
+    );
+}
+
+fn pods(found: &mut Found<'_>) {
+    let config = found.config;
+    for (name, message) in kubernetes::problems(&config.kubernetes) {
+        found.add(&[&name], message);
+    }
+    if config.cluster.kind == ClusterKind::Kubernetes && !config.nodes.is_empty() {
+        let message = "[[node]] declares a machine, but with kind = \"kubernetes\" in [cluster] the nodes come from \
+                       Kubernetes; remove it, or list the node in a [[kubernetes.group]]";
+        found.add(&["node.0"], message.to_owned());
     }
 }
 

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::{Origin, Place, Problem, did_you_mean};
 use super::settings::{Entry, LEVEL_SETTINGS, SECTIONS, SETTINGS};
 use super::value::{Raw, Setting};
-use super::{Config, LevelTiming, node, scheduler, team};
+use super::{Config, LevelTiming, kubernetes, node, scheduler, team};
 
 /// The lists of tables at the top of the file.
 const LISTS: [&str; 3] = ["node", "team", "right"];
@@ -131,6 +131,25 @@ impl<'t> Table<'t> {
         self.take(key, found)
     }
 
+    /// The items of a list, each where it stands; those that can not be understood are problems.
+    pub(crate) fn items<T: Setting>(
+        &mut self,
+        key: &'static str,
+        found: &mut Findings<'_>,
+    ) -> Option<Vec<(T, Range<usize>)>> {
+        let value = self.raw(key)?;
+        let mut problem = |at: Range<usize>, message: String| found.add(at, format!("{key}: {message}"));
+        let DeValue::Array(items) = value.get_ref() else {
+            let wrong = Raw::Toml(value.get_ref()).unexpected::<T>("a list in brackets");
+            return wrong.map_err(|message| problem(value.span(), message)).ok().map(|_| Vec::new());
+        };
+        let read = items.iter().filter_map(|item| {
+            let read = T::read(Raw::Toml(item.get_ref())).map_err(|message| problem(item.span(), message));
+            Some((read.ok()?, item.span()))
+        });
+        Some(read.collect())
+    }
+
     /// The tables of a list of tables (`[[node]]`).
     pub(crate) fn list(&mut self, key: &'static str, head: &str, found: &mut Findings<'_>) -> Vec<Table<'t>> {
         match self.raw(key).map(|value| (value.get_ref(), value)) {
@@ -248,6 +267,9 @@ fn read_section<'t>(
         && let Some(levels) = table.raw("levels")
     {
         read_levels(levels, config, found);
+    }
+    if section == "kubernetes" {
+        kubernetes::read(&mut table, config, found);
     }
     table.finish(found);
 }

@@ -255,6 +255,14 @@ impl Layers {
                 self.problem(origin, format!("dir: {message}; name a directory with --data"));
             }
         }
+        let Some(kubeconfig) = &self.config.kubernetes.kubeconfig else { return };
+        match environment.expand(kubeconfig) {
+            Ok(path) => self.config.kubernetes.kubeconfig = Some(path),
+            Err(message) => {
+                let origin = self.config.origin("kubernetes.kubeconfig").clone();
+                self.problem(origin, format!("kubeconfig: {message}; write the whole path"));
+            }
+        }
     }
 
     fn finish(mut self, source: Option<&Source<'_>>) -> Result<Config, ConfigErrors> {

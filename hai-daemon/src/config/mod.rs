@@ -7,8 +7,10 @@ mod check;
 mod error;
 mod file;
 pub mod flags;
+mod kubernetes;
 mod layers;
 mod listen;
+pub mod names;
 mod node;
 mod placement;
 mod scheduler;
@@ -27,6 +29,9 @@ use hai_core::model::{
 };
 
 pub use error::{ConfigErrors, Origin, Place, Problem};
+pub use kubernetes::{
+    ClusterKind, Kubernetes, KubernetesGpus, KubernetesGroup, KubernetesMount, KubernetesSource, PullPolicy, RunAs,
+};
 pub use layers::Environment;
 pub use listen::Listen;
 pub use size::Bytes;
@@ -51,6 +56,10 @@ pub struct Config {
     pub scheduler: EngineConfig,
     /// `[scheduler.levels.…]`: what differs from `[scheduler]` for a level.
     pub levels: BTreeMap<Priority, LevelTiming>,
+    /// `[cluster]`
+    pub cluster: Cluster,
+    /// `[kubernetes]`
+    pub kubernetes: Kubernetes,
     /// `[devices]`
     pub devices: Devices,
     /// `[tasks]`
@@ -114,6 +123,13 @@ pub struct LevelTiming {
     pub demote_after: Option<Span>,
 }
 
+/// What executes workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// Of which kind it is.
+    pub kind: ClusterKind,
+}
+
 /// What stands in for GPUs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Devices {
@@ -164,6 +180,8 @@ impl Default for Config {
             log: Log::default(),
             scheduler: EngineConfig::default(),
             levels: BTreeMap::new(),
+            cluster: Cluster::default(),
+            kubernetes: Kubernetes::default(),
             devices: Devices::default(),
             tasks: Tasks::default(),
             rights: default_rights(),

@@ -21,15 +21,19 @@ pub(crate) struct Entry<T: 'static> {
 }
 
 macro_rules! settings {
-    ($($section:literal $key:literal => $($field:ident).+, $doc:literal;)*) => {
+    ($($section:literal $key:literal => $($field:ident).+ $(($optional:ident))?, $doc:literal;)*) => {
         &[$(Entry {
             section: $section,
             key: $key,
             doc: $doc,
-            set: |config, raw| Setting::read(raw).map(|value| config.$($field).+ = value),
-            show: |config| Some(Setting::show(&config.$($field).+)),
+            set: |config, raw| Setting::read(raw).map(|value| settings!(@set value, config.$($field).+ $(, $optional)?)),
+            show: |config| settings!(@show config.$($field).+ $(, $optional)?),
         }),*]
     };
+    (@set $value:ident, $field:expr) => { $field = $value };
+    (@set $value:ident, $field:expr, optional) => { $field = Some($value) };
+    (@show $field:expr) => { Some(Setting::show(&$field)) };
+    (@show $field:expr, optional) => { $field.as_ref().map(Setting::show) };
 }
 
 /// The settings of [`Config`], section by section.
@@ -56,6 +60,25 @@ pub(crate) const SETTINGS: &[Entry<Config>] = settings! {
     "scheduler" "reserve_after" => scheduler.reserve_after, "nodes are kept for a task that waited so long";
     "scheduler" "reservations" => scheduler.reservations, "for so many tasks of a group at a time";
     "scheduler" "slice_swaps" => scheduler.slice_swaps, "a slice is at least so many times a swap's cost";
+    "cluster" "kind" => cluster.kind, "where workers are executed: local or kubernetes";
+    "kubernetes" "namespace" => kubernetes.namespace, "where workers live";
+    "kubernetes" "instance" => kubernetes.instance, "tells two hais in one namespace apart";
+    "kubernetes" "kubeconfig" => kubernetes.kubeconfig (optional), "how the API server is reached";
+    "kubernetes" "context" => kubernetes.context (optional), "which context of that file";
+    "kubernetes" "server" => kubernetes.server (optional), "where workers reach the daemon";
+    "kubernetes" "group_label" => kubernetes.group_label, "the label of nodes with their group";
+    "kubernetes" "leaf_label" => kubernetes.leaf_label, "the label of nodes with their switch";
+    "kubernetes" "spine_label" => kubernetes.spine_label, "the label of nodes with the switch above";
+    "kubernetes" "zone_label" => kubernetes.zone_label, "the label of nodes with their room";
+    "kubernetes" "image" => kubernetes.image (optional), "the image of workers whose task names none";
+    "kubernetes" "image_pull_policy" => kubernetes.image_pull_policy (optional), "Always, IfNotPresent or Never";
+    "kubernetes" "image_pull_secrets" => kubernetes.image_pull_secrets, "secrets with which images are fetched";
+    "kubernetes" "service_account" => kubernetes.service_account (optional), "the service account of workers";
+    "kubernetes" "tolerates" => kubernetes.tolerates, "taints that every worker tolerates";
+    "kubernetes" "lost_after" => kubernetes.lost_after, "what runs on a node that is silent so long is given up";
+    "kubernetes" "image_patience" => kubernetes.image_patience, "an image that can not be fetched is waited for";
+    "kubernetes" "host_paths" => kubernetes.host_paths, "directories of nodes that may be mounted";
+    "kubernetes" "run_as" => kubernetes.run_as (optional), "uid, or uid:gid, of users without their own";
     "devices" "simulated" => devices.simulated, "GPUs to pretend where there is none and no [[node]] is declared";
     "tasks" "default_group" => tasks.default_group, "the group of a task that names none";
     "tasks" "default_priority" => tasks.default_priority, "the priority of a task that names none";
@@ -94,7 +117,8 @@ pub(crate) const CHURN_SETTINGS: &[Entry<Churn>] = settings! {
 };
 
 /// The tables that hold [`SETTINGS`], in the order in which they are shown.
-pub(crate) const SECTIONS: [&str; 6] = ["server", "data", "log", "scheduler", "devices", "tasks"];
+pub(crate) const SECTIONS: [&str; 8] =
+    ["server", "data", "log", "scheduler", "cluster", "kubernetes", "devices", "tasks"];
 
 impl<T> Entry<T> {
     /// `server.listen`
@@ -112,12 +136,33 @@ impl<T> Entry<T> {
 mod tests {
     use super::*;
 
+    /// Those that have no default.
+    const OPTIONAL: [&str; 7] = [
+        "kubernetes.kubeconfig",
+        "kubernetes.context",
+        "kubernetes.server",
+        "kubernetes.image",
+        "kubernetes.image_pull_policy",
+        "kubernetes.service_account",
+        "kubernetes.run_as",
+    ];
+
+    #[test]
+    fn every_setting_stands_in_the_example() {
+        for entry in SETTINGS {
+            let lines = || crate::config::EXAMPLE.lines().map(|line| line.trim_start_matches('#'));
+            assert!(lines().any(|line| line.starts_with(&format!("{} = ", entry.key))), "{}", entry.name());
+        }
+    }
+
     #[test]
     fn every_setting_reads_what_it_shows_and_stands_in_a_section() {
         for entry in SETTINGS {
             assert!(SECTIONS.contains(&entry.section), "{}", entry.name());
             let mut config = Config::default();
-            let shown = (entry.show)(&config).expect("it has a default");
+            let shown = (entry.show)(&config);
+            assert_eq!(shown.is_none(), OPTIONAL.contains(&&*entry.name()), "{}", entry.name());
+            let Some(shown) = shown else { continue };
             let value = toml::de::DeValue::parse(&shown).expect("it is TOML");
             (entry.set)(&mut config, Raw::Toml(value.get_ref())).unwrap_or_else(|e| panic!("{}: {e}", entry.name()));
             assert_eq!(config, Config::default(), "{}", entry.name());

@@ -8,7 +8,7 @@ use super::scheduler::{AGING, CHURN, Group};
 use super::settings::{LEVEL_SETTINGS, SECTIONS, SETTINGS};
 use super::size::{Cores, Mib};
 use super::value::{Labels, Setting, Texts, quoted_key};
-use super::{Config, Origin, team};
+use super::{ClusterKind, Config, Origin, kubernetes, team};
 
 /// Comments begin here, so that they stand under each other.
 const COMMENT_COLUMN: usize = 40;
@@ -38,6 +38,9 @@ impl Config {
                 self.show_group(&mut out, &CHURN);
                 self.show_weights(&mut out);
                 self.show_levels(&mut out);
+            }
+            if section == "kubernetes" {
+                self.show_kubernetes(&mut out);
             }
         }
         self.show_teams(&mut out);
@@ -87,6 +90,25 @@ impl Config {
         }
     }
 
+    fn show_kubernetes(&self, out: &mut String) {
+        let settings = &self.kubernetes;
+        if !settings.users.is_empty() {
+            line(out, "\n[kubernetes.users]");
+        }
+        for (user, numbers) in &settings.users {
+            let name = format!("kubernetes.users.{user}");
+            self.value(out, &quoted_key(user.as_str()), &numbers.show(), &name, "uid, or uid:gid, of their workers");
+        }
+        for (index, group) in settings.groups.iter().enumerate() {
+            self.head(out, "kubernetes.group", &format!("kubernetes.group.{index}"));
+            line(out, &kubernetes::show_group(group));
+        }
+        for (index, mount) in settings.mounts.iter().enumerate() {
+            self.head(out, "kubernetes.mount", &format!("kubernetes.mount.{index}"));
+            line(out, &kubernetes::show_mount(mount));
+        }
+    }
+
     fn show_rights(&self, out: &mut String) {
         for (index, right) in self.rights.iter().enumerate() {
             self.head(out, "right", &format!("right.{index}"));
@@ -118,7 +140,7 @@ impl Config {
     }
 
     fn show_nodes(&self, out: &mut String) {
-        if self.nodes.is_empty() {
+        if self.nodes.is_empty() && self.cluster.kind == ClusterKind::Local {
             line(out, "\n# No [[node]]: what this machine has is found out when the daemon starts.");
         }
         for (index, node) in self.nodes.iter().enumerate() {

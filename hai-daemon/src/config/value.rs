@@ -287,11 +287,17 @@ impl Setting for Time {
     }
 }
 
-/// Several of one kind.
+/// Several of one kind; in a variable, with commas between them.
 impl<T: Setting> Setting for Vec<T> {
     fn read(raw: Raw<'_>) -> Result<Self, String> {
-        let Raw::Toml(DeValue::Array(items)) = raw else { return raw.unexpected("a list in brackets") };
-        items.iter().map(|item| T::read(Raw::Toml(item.get_ref()))).collect()
+        match raw {
+            Raw::Toml(DeValue::Array(items)) => items.iter().map(|item| T::read(Raw::Toml(item.get_ref()))).collect(),
+            Raw::Text(text) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                items.map(|item| T::read(Raw::Text(item))).collect()
+            }
+            Raw::Toml(_) => raw.unexpected("a list in brackets"),
+        }
     }
     fn show(&self) -> String {
         format!("[{}]", self.iter().map(T::show).collect::<Vec<_>>().join(", "))
@@ -363,6 +369,8 @@ macro_rules! words {
         }
     };
 }
+
+pub(crate) use words;
 
 words!(Policy, "a policy", "hai" => Policy::Hai, "hai-fifo" => Policy::HaiFifo);
 
