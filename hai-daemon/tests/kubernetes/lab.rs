@@ -7,8 +7,8 @@ use std::sync::Arc;
 use hai_core::backend::{Driver, MemoryStore};
 use hai_core::engine::EngineConfig;
 use hai_core::model::{
-    Allowance, DeviceId, DeviceSpec, Fact, GroupName, ModelName, NodeName, Outcome, Priority, Program, RightKey, RightRow, Span, TaskId,
-    TaskSpec, TaskState, TaskView, UserName, WorkerRequest,
+    Allowance, DeviceId, DeviceSpec, Fact, GroupName, ModelName, NodeName, Outcome, Priority, Program, RightKey,
+    RightRow, Span, TaskId, TaskSpec, TaskState, TaskView, UserName, WorkerRequest,
 };
 use hai_daemon::cluster::kubernetes::{Devices, KubernetesCluster, KubernetesConfig, NodeDevices, WorkerDoor};
 use hai_daemon::scheduler::{self, Scheduler, wall_clock};
@@ -56,10 +56,8 @@ pub(crate) fn cards() -> Devices {
         DeviceSpec::new(DeviceId::new(id).expect("an id"), ModelName::new(model).expect("a name"), gib << 10)
     };
     let of = |device| NodeDevices { devices: vec![device], links: Vec::new() };
-    let all = [
-        (node("master"), of(card("GPU-3070", "RTX 3070", 8))),
-        (node("worker"), of(card("GPU-3060", "RTX 3060", 12))),
-    ];
+    let all =
+        [(node("master"), of(card("GPU-3070", "RTX 3070", 8))), (node("worker"), of(card("GPU-3060", "RTX 3060", 12)))];
     Arc::new(BTreeMap::from(all))
 }
 
@@ -158,7 +156,13 @@ impl Lab {
         let label = id.to_string();
         let pods = self.pods().await;
         let of_task = |pod: &&Pod| pod.labels().get("hai/task") == Some(&label);
-        pods.iter().filter(of_task).max_by_key(|pod| pod.creation_timestamp().map(|at| at.0))?.spec.as_ref()?.node_name.clone()
+        pods.iter()
+            .filter(of_task)
+            .max_by_key(|pod| pod.creation_timestamp().map(|at| at.0))?
+            .spec
+            .as_ref()?
+            .node_name
+            .clone()
     }
 
     /// Waits until nothing of hai's is left in Kubernetes.

@@ -75,7 +75,10 @@ async fn history_that_is_forgotten_is_listed_again() {
     kubelets[1].end("hai", &format!("hai-t{id}-r{run}-0"), 0);
     assert_eq!(lab.outcome(id).await, Outcome::Succeeded);
     kubelets[0].cordon(false).await;
-    let both = [lab.submit(task("a", WorkerRequest::devices(1))).await, lab.submit(task("b", WorkerRequest::devices(1))).await];
+    let both = [
+        lab.submit(task("a", WorkerRequest::devices(1))).await,
+        lab.submit(task("b", WorkerRequest::devices(1))).await,
+    ];
     for id in both {
         lab.until(id, TaskState::Running).await;
     }

@@ -1,6 +1,7 @@
 //! What the in-process control plane remembers: objects, and the changes that made them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -26,7 +27,7 @@ const KEPT: usize = 10_000;
 pub(crate) struct Store {
     objects: BTreeMap<(&'static str, &'static str), BTreeMap<Key, Value>>,
     rv: u64,
-    history: VecDeque<Change>,
+    history: VecDeque<Arc<Change>>,
     /// What happened up to here is not known any more.
     compacted: u64,
     counted: u64,
@@ -94,7 +95,7 @@ impl Store {
             None => kept.remove(key),
         };
         let shown = after.clone().or_else(|| before.clone()).unwrap_or_default();
-        self.history.push_back(Change { rv: self.rv, plural, key: key.clone(), before, after });
+        self.history.push_back(Arc::new(Change { rv: self.rv, plural, key: key.clone(), before, after }));
         if self.history.len() > KEPT {
             let dropped = self.history.pop_front().expect("there are many");
             self.compacted = dropped.rv;
@@ -103,7 +104,7 @@ impl Store {
     }
 
     /// Changes of one kind since `rv`, or `None` if some of them are forgotten.
-    pub(crate) fn since(&self, resource: &Resource, rv: u64) -> Option<Vec<Change>> {
+    pub(crate) fn since(&self, resource: &Resource, rv: u64) -> Option<Vec<Arc<Change>>> {
         if rv < self.compacted {
             return None;
         }

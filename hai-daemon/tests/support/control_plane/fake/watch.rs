@@ -95,7 +95,8 @@ impl Watch {
                     (true, false) => "DELETED",
                     (false, false) => continue,
                 };
-                let mut object = change.after.filter(|_| has).or(change.before).unwrap_or_default();
+                let told = change.after.as_ref().filter(|_| has).or(change.before.as_ref());
+                let mut object = told.cloned().unwrap_or_default();
                 object["metadata"]["resourceVersion"] = json!(change.rv.to_string());
                 self.say(kind, &object).await?;
                 marked = change.rv;
