@@ -25,7 +25,10 @@ use crate::cli::welcome::{Started, welcome};
 use crate::cluster::local::logs::LogReader;
 use crate::cluster::local::{LocalCluster, LocalConfig};
 use crate::config::{Config, Environment};
-use crate::gpu::nvml;
+use crate::gpu::health::Limits;
+use crate::gpu::observer::Rules;
+use crate::gpu::strangers::{LocalWorkers, Tolerance};
+use crate::gpu::watching::{self, Options};
 use crate::scheduler::{self, wall_clock};
 use crate::store::{Accounts, Patient, SqliteStore, Token};
 
@@ -33,6 +36,8 @@ use crate::store::{Accounts, Patient, SqliteStore, Token};
 const OPERATOR: &str = "operator";
 /// Files that the output of one worker is spread over.
 const LOG_SEGMENTS: u32 = 8;
+/// How often this machine's GPUs are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long another daemon may take to let go of the data directory.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -103,7 +108,11 @@ fn defaults(config: &Config) -> Defaults {
 async fn local_config(config: &Config, dir: &Path, log_dir: &Path) -> Result<LocalConfig> {
     let mut devices = Vec::new();
     if config.nodes.is_empty() {
-        devices = tokio::task::spawn_blocking(nvml::detect).await?.context("this machine's GPUs can not be read")?;
+        let owners = Arc::new(LocalWorkers::of(dir.join("runs")));
+        let rules = Rules { limits: Limits::default(), tolerance: Tolerance::default(), owners };
+        let options = Options { nvml: None, every: LOOK_EVERY, rules };
+        let look = move || watching::look_once(&options);
+        devices = tokio::task::spawn_blocking(look).await?.context("this machine's GPUs can not be read")?.specs();
         if devices.is_empty() {
             devices = config.devices.pretend();
             if !devices.is_empty() {

@@ -2,6 +2,7 @@
 //!
 //! Everything here is an adapter or a door; [`scheduler`] holds the loop that ties them to the engine.
 
+pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod cluster;

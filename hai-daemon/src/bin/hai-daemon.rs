@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use hai_daemon::agent;
 use hai_daemon::cli::generate;
 use hai_daemon::cluster::local::shim;
 use hai_daemon::config::flags::{ConfigCommand, DaemonArgs, DaemonCommand};
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
     let args = DaemonArgs::parse();
     let environment = Environment::of_process();
     match args.command.unwrap_or(DaemonCommand::Serve) {
+        DaemonCommand::Agent(args) => agent::main(&args),
         DaemonCommand::Shim { dir } => shim::main(&dir),
         DaemonCommand::Completions { shell } => {
             done(generate::completions::<DaemonArgs>(shell, &mut std::io::stdout().lock()))

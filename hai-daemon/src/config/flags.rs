@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
+use crate::agent::AgentArgs;
+
 /// The command line of `hai-daemon`.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -46,6 +48,8 @@ pub enum DaemonCommand {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Report this machine's GPUs to a daemon, or with --once show them
+    Agent(AgentArgs),
     /// Watch over one worker; the daemon starts this itself
     #[command(hide = true)]
     Shim {

@@ -1,3 +1,15 @@
-//! What is known of this machine's GPUs.
+//! What is known of GPUs: which there are, how they are, and who uses them.
+//!
+//! See [`watching::start`] for the primary entry point: one thread that reads NVML ([`nvml`], [`links`](reading)), asks
+//! [`health`] what it means and [`strangers`] whose the processes are, and shows a [`report`]. [`xid`] knows NVIDIA's error
+//! numbers.
 
+pub mod health;
+mod links;
 pub mod nvml;
+pub mod observer;
+pub mod reading;
+pub mod report;
+pub mod strangers;
+pub mod watching;
+pub mod xid;
