@@ -2,6 +2,7 @@
 //!
 //! See [`main`] for the primary entry point.
 
+mod send;
 mod table;
 
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::ValueHint;
 
+use crate::config::Environment;
 use crate::gpu::health::Limits;
 use crate::gpu::observer::Rules;
 use crate::gpu::strangers::{LocalWorkers, STRANGER_MEMORY_MIB, Tolerance};
@@ -28,6 +30,15 @@ pub struct AgentArgs {
     /// With --once: print JSON
     #[arg(long, requires = "once")]
     pub json: bool,
+    /// The daemon to report to, e.g. `http://hai:8420`; else HAI_SERVER
+    #[arg(long, value_name = "URL", conflicts_with = "once")]
+    pub server: Option<String>,
+    /// A file with the agent's token, read again for each report; else HAI_AGENT_TOKEN
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "once")]
+    pub token_file: Option<PathBuf>,
+    /// What the daemon calls this machine; else HAI_NODE_NAME, else the machine's own name
+    #[arg(long, value_name = "NAME", conflicts_with = "once")]
+    pub node: Option<String>,
     /// Look this often; errors are noticed at once, and changes told at once
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = every)]
     pub every: Duration,
@@ -64,8 +75,17 @@ fn every(text: &str) -> Result<Duration, String> {
 
 /// Runs the command.
 #[must_use]
-pub fn main(args: &AgentArgs) -> ExitCode {
-    once(args)
+pub fn main(args: &AgentArgs, environment: &Environment) -> ExitCode {
+    if args.once {
+        return once(args);
+    }
+    match send::run(args, environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hai-daemon agent: {error}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 fn once(args: &AgentArgs) -> ExitCode {

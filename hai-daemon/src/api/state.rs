@@ -11,6 +11,7 @@ use super::learned::Learned;
 use super::looks::Looks;
 use super::metrics::Metrics;
 use super::places::Places;
+use crate::gpu::reports::Reports;
 use crate::scheduler::Scheduler;
 use crate::store::{Accounts, Reader};
 
@@ -32,6 +33,8 @@ pub struct ApiState {
     pub(super) learned: Learned,
     /// Places for those who look at the engine for longer than a moment.
     pub(super) looks: Looks,
+    /// What is reported of nodes' devices.
+    pub(super) reports: Reports,
     /// Places for those who read the whole log, which takes a while and a processor.
     pub(super) walks: Places,
     /// Who takes nothing of an answer for so long is hung up on.
@@ -73,7 +76,27 @@ impl ApiState {
         let closing = CancellationToken::new();
         let learned = Learned::new();
         let (defaults, looks, walks, stall) = (Arc::new(defaults), Looks::new(), Places::new(WALKS_MAX), STALL_MAX);
-        ApiState { scheduler, reader, accounts, logs, defaults, metrics, learned, looks, walks, stall, closing }
+        let reports = Reports::new();
+        ApiState {
+            scheduler,
+            reader,
+            accounts,
+            logs,
+            defaults,
+            metrics,
+            learned,
+            looks,
+            reports,
+            walks,
+            stall,
+            closing,
+        }
+    }
+
+    /// The same, but what is reported of devices goes there.
+    #[must_use]
+    pub fn with_reports(self, reports: Reports) -> Self {
+        ApiState { reports, ..self }
     }
 
     /// The same, but who takes nothing of an answer for `stall` is hung up on; 30 seconds otherwise.

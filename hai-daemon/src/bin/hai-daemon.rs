@@ -16,7 +16,13 @@ fn main() -> ExitCode {
     let args = DaemonArgs::parse();
     let environment = Environment::of_process();
     match args.command.unwrap_or(DaemonCommand::Serve) {
-        DaemonCommand::Agent(args) => agent::main(&args),
+        DaemonCommand::Agent(agent) => {
+            if !agent.once {
+                let level = args.config.log_level.as_deref().unwrap_or("info");
+                log_to_stderr(level, LogFormat::Text);
+            }
+            agent::main(&agent, &environment)
+        }
         DaemonCommand::Shim { dir } => shim::main(&dir),
         DaemonCommand::Completions { shell } => {
             done(generate::completions::<DaemonArgs>(shell, &mut std::io::stdout().lock()))
@@ -59,14 +65,18 @@ fn done(result: std::io::Result<()>) -> ExitCode {
     }
 }
 
-fn serve(config: &Config, environment: &Environment) -> ExitCode {
-    let filter = EnvFilter::new(format!("warn,hai_core={0},hai_daemon={0}", config.log.level.word()));
+fn log_to_stderr(level: &str, format: LogFormat) {
+    let filter = EnvFilter::new(format!("warn,hai_core={level},hai_daemon={level}"));
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
     let log = log.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
-    match config.log.format {
+    match format {
         LogFormat::Json => log.json().init(),
         LogFormat::Text => log.init(),
     }
+}
+
+fn serve(config: &Config, environment: &Environment) -> ExitCode {
+    log_to_stderr(config.log.level.word(), config.log.format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -92,7 +92,7 @@ pub struct Watch {
     throttled: Lasting,
     unreadable: Lasting,
     stranger: Lasting,
-    /// What the last stranger was called.
+    /// What the stranger is called.
     who: String,
     throttle: &'static str,
     uncorrected: Option<u64>,
@@ -155,10 +155,11 @@ impl Watch {
         let first = !std::mem::replace(&mut self.looked, true);
         let wait = |wait: Duration| if first { Duration::ZERO } else { wait };
         self.unreadable.look(now, signals.unreadable.is_some(), wait(unreadable), cool);
-        self.stranger.look(now, stranger.is_some(), wait(stranger_comes), stranger_goes);
-        if let Some(stranger) = stranger {
+        // The first that is seen stands for all: which of them holds most of it changes all the time, and is no news.
+        if let Some(stranger) = stranger.filter(|_| !self.stranger.counts) {
             stranger.clone_into(&mut self.who);
         }
+        self.stranger.look(now, stranger.is_some(), wait(stranger_comes), stranger_goes);
         self.health(now, signals)
     }
 

@@ -1,7 +1,7 @@
 //! What is known of GPUs: which there are, how they are, and who uses them.
 //!
 //! See [`watching::start`] for the primary entry point: one thread that reads NVML ([`nvml`], [`links`](reading)), asks
-//! [`health`] what it means and [`strangers`] whose the processes are, and shows a [`report`]. [`xid`] knows NVIDIA's error
+//! [`health`] what it means and [`strangers`] whose the processes are, and shows a [`report`]. A daemon keeps the last one of each node in [`reports`]. [`xid`] knows NVIDIA's error
 //! numbers.
 
 pub mod health;
@@ -10,6 +10,7 @@ pub mod nvml;
 pub mod observer;
 pub mod reading;
 pub mod report;
+pub mod reports;
 pub mod strangers;
 pub mod watching;
 pub mod xid;

@@ -59,7 +59,7 @@ impl<'nvml> Observer<'nvml> {
         let mut notes: Vec<String> = reading.notes.iter().map(|note| printable(note)).collect();
         notes.truncate(NOTES_MAX);
         let driver = reading.driver.as_deref().map(printable);
-        Ok(NodeReport { driver, devices, links, notes })
+        Ok(NodeReport { driver, devices, links, notes, ..NodeReport::default() })
     }
 
     fn device(&mut self, now: Duration, gpu: &GpuReading, spec: &DeviceSpec, usage: &Usage) -> (DeviceReport, Watch) {

@@ -1,7 +1,7 @@
 //! What is reported of a node's devices: what they are, how they are, who uses them.
 
 use hai_core::model::{
-    DEVICES_PER_NODE_MAX, DeviceHealth, DeviceId, DeviceLink, DeviceSpec, GroupName, NodeName, NodeSpec,
+    DEVICES_PER_NODE_MAX, DeviceHealth, DeviceId, DeviceLink, DeviceSpec, GroupName, NodeName, NodeSpec, Time,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::reading::Usage;
 
 /// The most processes that are told of one device.
-pub const PROCESSES_MAX: usize = 256;
+pub const PROCESSES_MAX: usize = 64;
 /// The most notes about a node.
 pub const NOTES_MAX: usize = 16;
 /// The longest text that a report may carry, in bytes.
@@ -20,6 +20,9 @@ const MEMORY_MIB_MAX: u64 = 1 << 32;
 /// The devices of one node, as who watches them sees them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeReport {
+    /// When it came in; whoever sends one does not say.
+    #[serde(skip)]
+    pub at: Time,
     /// The driver's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub driver: Option<String>,

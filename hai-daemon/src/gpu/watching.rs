@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hai_core::model::DeviceId;
+use hai_core::model::{DeviceHealth, DeviceId};
 use nvml_wrapper::bitmasks::event::EventTypes;
 use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;
@@ -18,7 +18,8 @@ use tokio::sync::watch;
 
 use super::nvml::open;
 use super::observer::{Observer, Rules};
-use super::report::{NodeReport, printable};
+use super::reading::Usage;
+use super::report::{DeviceReport, NodeReport, printable};
 
 /// How long NVML is waited for at a time, so that a thread that is not needed any more ends soon.
 const WAIT_MAX: Duration = Duration::from_millis(500);
@@ -27,7 +28,7 @@ const EVENTS_MAX: usize = 64;
 /// After events the next look waits a little, so that a flood of them does not become a flood of looks.
 const AFTER_EVENTS: Duration = Duration::from_millis(100);
 /// How long to wait before a library that was not there, or did not work, is tried again.
-const RETRY: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_secs(10);
 /// What NVML calls an XID that has no number.
 const XID_UNKNOWN: u64 = 999;
 
@@ -91,7 +92,14 @@ pub fn start(options: Options) -> io::Result<Watching> {
     let (sender, mut reports) = watch::channel(Arc::new(NodeReport::default()));
     let stop = Arc::new(AtomicBool::new(false));
     let (looked, first) = std::sync::mpsc::channel();
-    let watcher = Watcher { options, reports: sender, stop: stop.clone(), began: Instant::now(), looked: Some(looked) };
+    let watcher = Watcher {
+        options,
+        reports: sender,
+        stop: stop.clone(),
+        began: Instant::now(),
+        looked: Some(looked),
+        seen: Vec::new(),
+    };
     std::thread::Builder::new().name("gpu".to_owned()).spawn(move || watcher.run())?;
     // The sender is dropped with the first look, or with the thread.
     let _ = first.recv();
@@ -105,6 +113,7 @@ struct Watcher {
     stop: Arc<AtomicBool>,
     began: Instant,
     looked: Option<std::sync::mpsc::Sender<()>>,
+    seen: Vec<DeviceReport>,
 }
 
 impl Watcher {
@@ -120,7 +129,7 @@ impl Watcher {
                 tracing::info!("{trouble}");
                 told = Some(trouble.clone());
             }
-            self.show(nothing(&trouble));
+            self.show(self.in_trouble(&trouble));
             self.sleep(RETRY);
         }
     }
@@ -132,7 +141,10 @@ impl Watcher {
         let mut xids = BTreeMap::new();
         while !self.stopped() {
             match observer.look(self.began.elapsed(), &xids) {
-                Ok(report) => self.show(report),
+                Ok(report) => {
+                    self.seen.clone_from(&report.devices);
+                    self.show(report);
+                }
                 Err(error) => return error.to_string(),
             }
             xids = match &events {
@@ -182,6 +194,17 @@ impl Watcher {
             }
         }
         xids
+    }
+
+    /// Devices that were seen do not vanish with the library that showed them; but nobody knows how they are.
+    fn in_trouble(&self, trouble: &str) -> NodeReport {
+        let mut report = nothing(trouble);
+        report.devices.clone_from(&self.seen);
+        for device in &mut report.devices {
+            device.spec.health = DeviceHealth::Sick { reason: printable(trouble) };
+            device.usage = Usage::default();
+        }
+        report
     }
 
     fn show(&mut self, report: NodeReport) {

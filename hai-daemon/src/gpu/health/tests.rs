@@ -116,6 +116,7 @@ fn a_stranger_is_one_at_the_first_look_and_later_only_if_it_stays() {
     assert!(watch.look(at(20), &calm(), None).is_healthy());
     watch.look(at(25), &calm(), Some("Xorg (900)"));
     assert_eq!(watch.look(at(40), &calm(), Some("Xorg (900)")), xorg);
+    assert_eq!(watch.look(at(45), &calm(), Some("firefox (950)")), xorg);
 }
 
 #[test]
