@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod config;
 pub mod daemon;
 pub mod gpu;
+pub mod import;
 pub mod report;
 pub mod scheduler;
 pub mod store;

@@ -10,6 +10,7 @@ use hai_daemon::cluster::local::shim;
 use hai_daemon::config::flags::{ConfigCommand, DaemonArgs, DaemonCommand};
 use hai_daemon::config::{Config, ConfigErrors, EXAMPLE, Environment, LogFormat};
 use hai_daemon::daemon;
+use hai_daemon::import;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
             }
             agent::main(&agent, &environment)
         }
+        DaemonCommand::Import { command } => import::main(&command),
         DaemonCommand::Shim { dir } => shim::main(&dir),
         DaemonCommand::Completions { shell } => {
             done(generate::completions::<DaemonArgs>(shell, &mut std::io::stdout().lock()))

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueHint};
 
 use crate::agent::AgentArgs;
+use crate::import::ImportCommand;
 
 /// The command line of `hai-daemon`.
 #[derive(Clone, Debug, Parser)]
@@ -50,6 +51,12 @@ pub enum DaemonCommand {
     },
     /// Report this machine's GPUs to a daemon, or with --once show them
     Agent(AgentArgs),
+    /// Turn the set-up of another platform into a configuration
+    Import {
+        /// Of which.
+        #[command(subcommand)]
+        command: ImportCommand,
+    },
     /// Watch over one worker; the daemon starts this itself
     #[command(hide = true)]
     Shim {

@@ -33,7 +33,7 @@ pub use size::Bytes;
 pub use value::{LogFormat, LogLevel};
 
 pub(crate) use size::{Cores, Mib};
-pub(crate) use value::{Raw, Setting};
+pub(crate) use value::{Raw, Setting, quoted};
 
 /// An annotated file with every setting in it.
 pub const EXAMPLE: &str = include_str!("hai.toml");
