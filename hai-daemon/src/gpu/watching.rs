@@ -107,6 +107,14 @@ pub fn start(options: Options) -> io::Result<Watching> {
     Ok(Watching { reports, stop })
 }
 
+/// What came while the next look was waited for.
+#[derive(Debug, Default)]
+struct Heard {
+    xids: BTreeMap<DeviceId, Vec<u64>>,
+    /// The set tells nothing any more.
+    broken: bool,
+}
+
 struct Watcher {
     options: Options,
     reports: watch::Sender<Arc<NodeReport>>,
@@ -137,7 +145,7 @@ impl Watcher {
     /// Watches until it is stopped, or until the library does not work any more; says why.
     fn watch(&mut self, nvml: &Nvml) -> String {
         let mut observer = Observer::new(nvml, self.options.rules.clone());
-        let events = listen(nvml);
+        let mut events = listen(nvml);
         let mut xids = BTreeMap::new();
         while !self.stopped() {
             match observer.look(self.began.elapsed(), &xids) {
@@ -148,7 +156,14 @@ impl Watcher {
                 Err(error) => return error.to_string(),
             }
             xids = match &events {
-                Some(events) => self.hear(events),
+                Some(set) => {
+                    let heard = self.hear(set);
+                    if heard.broken {
+                        // One lost GPU makes the whole set deaf; the others are listened to without it.
+                        events = listen(nvml);
+                    }
+                    heard.xids
+                }
                 None => {
                     self.sleep(self.options.every);
                     BTreeMap::new()
@@ -159,8 +174,8 @@ impl Watcher {
     }
 
     /// Waits for the next look; returns at once when events come.
-    fn hear(&self, events: &EventSet<'_>) -> BTreeMap<DeviceId, Vec<u64>> {
-        let (mut xids, until) = (BTreeMap::<DeviceId, Vec<u64>>::new(), Instant::now() + self.options.every);
+    fn hear(&self, events: &EventSet<'_>) -> Heard {
+        let (mut heard, until) = (Heard::default(), Instant::now() + self.options.every);
         let mut count = 0;
         while !self.stopped() && count < EVENTS_MAX {
             let left = until.saturating_duration_since(Instant::now()).min(WAIT_MAX);
@@ -177,7 +192,7 @@ impl Watcher {
                     match event.device.uuid().ok().and_then(|id| DeviceId::new(id).ok()) {
                         Some(id) => {
                             tracing::warn!(device = %id, xid, meaning = super::xid::meaning(xid).1, "a GPU reports an error");
-                            xids.entry(id).or_default().push(xid);
+                            heard.xids.entry(id).or_default().push(xid);
                         }
                         // It can not even say who it is any more; the look will find it lost.
                         None => tracing::warn!(xid, "a GPU that can not be named reports an error"),
@@ -187,13 +202,14 @@ impl Watcher {
                 Err(NvmlError::Timeout) => break,
                 Err(error) => {
                     tracing::debug!(%error, "there is no waiting for events of GPUs");
+                    heard.broken = true;
                     // It may come back at once, always.
-                    self.sleep(until.saturating_duration_since(Instant::now()));
+                    self.sleep(until.saturating_duration_since(Instant::now()).min(WAIT_MAX));
                     break;
                 }
             }
         }
-        xids
+        heard
     }
 
     /// Devices that were seen do not vanish with the library that showed them; but nobody knows how they are.

@@ -268,6 +268,30 @@ fn an_agent_that_is_not_wanted_says_why_in_a_line_and_ends_when_told() {
 }
 
 #[test]
+fn an_agent_without_the_library_says_so_and_so_does_the_node() {
+    let daemon = Daemon::start(TWO_NODES);
+    let missing = Library::playing(LAB);
+    fs::remove_file(missing.path()).expect("removed");
+    let agent = agent(&daemon, "lab-2", &missing, &[]);
+    let notes = || daemon.get("/v1/nodes")["nodes"][1]["notes"][0].as_str().map(str::to_owned);
+    assert!(until("its word", notes).contains("no NVIDIA library"));
+    assert!(agent.said().contains("no NVIDIA library"), "{}", agent.said());
+    // Nobody said anything about the device that is declared there.
+    assert_eq!(daemon.health("GPU-3060"), "healthy");
+}
+
+#[test]
+fn a_token_that_can_not_be_one_keeps_the_daemon_from_starting() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hai-daemon"));
+    command.env("HAI_AGENT_TOKEN", "s3cr3t").args(["--listen", "127.0.0.1:0", "--data"]).arg(dir.path());
+    let output = command.output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told.contains("HAI_AGENT_TOKEN is no token") && !told.contains("s3cr3t"), "{told}");
+}
+
+#[test]
 fn an_agent_that_was_told_too_little_says_what_is_missing() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hai-daemon"));
     command.arg("agent").env_remove("HAI_SERVER").env_remove("HAI_AGENT_TOKEN");

@@ -549,7 +549,12 @@ pub extern "C" fn nvmlEventSetWait_v2(set: Handle, out: *mut EventData, timeout_
     loop {
         let mut told = set.told.lock().expect("nobody panics");
         let heard = set.gpus.lock().expect("nobody panics").clone();
-        let next = world().events.into_iter().find(|(serial, gpu, _)| serial > &told && heard.contains(gpu));
+        let world = world();
+        let lost = |gpu: &u32| world.gpus.get(gpu).is_some_and(|gpu| gpu.fails == Some(IS_LOST));
+        if heard.iter().any(lost) {
+            return IS_LOST;
+        }
+        let next = world.events.into_iter().find(|(serial, gpu, _)| serial > &told && heard.contains(gpu));
         if let Some((serial, gpu, xid)) = next {
             *told = serial;
             let device = (gpu as usize + 1) as Handle;

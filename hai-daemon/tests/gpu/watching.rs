@@ -136,6 +136,29 @@ fn a_lost_gpu_is_still_known_by_its_name() {
 }
 
 #[test]
+fn a_lost_gpu_does_not_make_deaf_for_the_others() {
+    let library = Library::playing(LAB);
+    let watching = watch(&library, Duration::from_secs(600));
+    let lost = LAB.replace("set bus 1", "set bus 1\nfails lost");
+    library.plays(&lost);
+    until(&watching, "the loss", |report| !health(report, 0).is_healthy());
+    library.plays(&format!("{lost}event 1 1 79\n"));
+    until(&watching, "the other's XID", |report| !health(report, 1).is_healthy());
+}
+
+#[test]
+fn devices_do_not_vanish_with_the_driver() {
+    let library = Library::playing(LAB);
+    let watching = quick(&library);
+    library.plays("broken 9");
+    let report = until(&watching, "the end", |report| !all_healthy(report));
+    assert_eq!(report.devices.len(), 2);
+    for index in [0, 1] {
+        assert!(matches!(health(&report, index), DeviceHealth::Sick { reason } if reason.contains("nvidia-smi")));
+    }
+}
+
+#[test]
 fn a_moment_of_silence_is_forgiven() {
     let library = Library::playing(LAB);
     let watching = quick(&library);
