@@ -98,7 +98,9 @@ async fn report(daemon: &Daemon, mut reports: watch::Receiver<Arc<NodeReport>>, 
         let answer = tokio::task::spawn_blocking(move || to.send(&sent)).await;
         match answer.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(answer) => {
-                pods.set(answer.pods);
+                if let Some(told) = answer.pods {
+                    pods.set(told);
+                }
                 if trouble.take().is_some() {
                     tracing::info!(server = daemon.server, "the daemon takes reports again");
                 }

@@ -51,7 +51,7 @@ pub(super) async fn report(
         let detail = format!("name: there is no node {node} here; `hai nodes` lists those that there are");
         return Err(ApiError::new(Kind::NotFound, detail).at("name"));
     }
-    let pods = reports.workers(&node).into_iter().collect();
+    let pods = reports.workers(&node).map(|pods| pods.into_iter().collect());
     reports.put(node, report, wall_clock()).map_err(|error| {
         let field = error.field.clone();
         ApiError::new(Kind::InvalidValue, error.to_string()).at(field)

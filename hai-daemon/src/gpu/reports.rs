@@ -23,7 +23,8 @@ pub struct Reports {
 #[derive(Debug, Default)]
 struct Rest {
     own: Option<NodeName>,
-    workers: BTreeMap<NodeName, BTreeSet<String>>,
+    /// `None` until somebody knows.
+    workers: Option<BTreeMap<NodeName, BTreeSet<String>>>,
 }
 
 impl Default for Reports {
@@ -64,7 +65,6 @@ impl Reports {
             }
             gone
         });
-        self.rest().workers.retain(|node, _| is_known(node));
     }
 
     /// What was last reported of a node.
@@ -85,15 +85,16 @@ impl Reports {
         self.last.subscribe()
     }
 
-    /// The UIDs of hai's pods on a node, for who reports of it: what they use is used by no stranger.
-    pub fn set_workers(&self, node: NodeName, pods: BTreeSet<String>) {
-        self.rest().workers.insert(node, pods);
+    /// The UIDs of all of hai's pods by node, for those who report: what they use is used by no stranger. A node that is not
+    /// in it has none. Whoever runs pods says this as soon as it knows them, and at each change.
+    pub fn set_workers(&self, all: BTreeMap<NodeName, BTreeSet<String>>) {
+        self.rest().workers = Some(all);
     }
 
-    /// What was set there.
+    /// What was set of this node; `None` as long as nothing was set at all.
     #[must_use]
-    pub fn workers(&self, node: &NodeName) -> BTreeSet<String> {
-        self.rest().workers.get(node).cloned().unwrap_or_default()
+    pub fn workers(&self, node: &NodeName) -> Option<BTreeSet<String>> {
+        self.rest().workers.as_ref().map(|all| all.get(node).cloned().unwrap_or_default())
     }
 
     /// This daemon watches the devices of this node itself, so that nobody else's word counts.
@@ -156,6 +157,15 @@ mod tests {
         heard.mark_unchanged();
         reports.retain(|name| *name != node("a"));
         assert!(heard.has_changed().expect("open") && reports.get(&node("a")).is_none());
+    }
+
+    #[test]
+    fn a_node_without_pods_is_told_apart_from_not_knowing() {
+        let reports = Reports::new();
+        assert_eq!(reports.workers(&node("a")), None);
+        reports.set_workers([(node("a"), ["uid".to_owned()].into())].into());
+        assert_eq!(reports.workers(&node("a")), Some(["uid".to_owned()].into()));
+        assert_eq!(reports.workers(&node("b")), Some(BTreeSet::new()));
     }
 
     #[test]

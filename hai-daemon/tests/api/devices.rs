@@ -27,7 +27,7 @@ async fn an_agent_reports_and_does_nothing_else() {
     let (lab, _cluster) = Lab::in_memory([node("one", 1)]).await;
     let agent = agent(&lab).await;
     let report = json!({"devices": []});
-    assert_eq!(agent.put("/v1/nodes/one/devices", report.clone()).await.ok(200), json!({"pods": []}));
+    assert_eq!(agent.put("/v1/nodes/one/devices", report.clone()).await.ok(200), json!({}));
     lab.root.put("/v1/nodes/one/devices", report.clone()).await.ok(200);
     lab.alice.put("/v1/nodes/one/devices", report.clone()).await.problem(403, "forbidden");
     lab.anybody.put("/v1/nodes/one/devices", report.clone()).await.problem(401, "unauthorized");
@@ -90,6 +90,21 @@ async fn a_report_that_can_not_be_names_its_field_and_changes_nothing() {
     assert!(lab.root.get("/v1/nodes").await.ok(200)["nodes"][0].get("reported_at").is_none());
     // Who reports may be newer than who listens.
     put(json!({"devices": [], "something_new": 1})).await.ok(200);
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn who_reports_is_told_which_pods_are_hai_s_once_that_is_known() {
+    let (lab, _cluster) = Lab::in_memory([node("one", 0), node("two", 0)]).await;
+    let put =
+        async |name: &str| lab.root.put(&format!("/v1/nodes/{name}/devices"), json!({"devices": []})).await.ok(200);
+    assert_eq!(put("one").await, json!({}));
+    let name = |name| hai_core::model::NodeName::new(name).expect("a name");
+    lab.reports.set_workers([(name("one"), ["b".to_owned(), "a".to_owned()].into())].into());
+    assert_eq!(put("one").await, json!({"pods": ["a", "b"]}));
+    assert_eq!(put("two").await, json!({"pods": []}));
+    lab.reports.set_own(name("two"));
+    lab.root.put("/v1/nodes/two/devices", json!({"devices": []})).await.problem(409, "conflict");
     lab.close().await;
 }
 

@@ -79,9 +79,10 @@ pub struct Node {
 /// What who reports devices is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReportAnswer {
-    /// The UIDs of hai's pods on the node: what they use is used by no stranger.
-    #[serde(default)]
-    pub pods: Vec<String>,
+    /// The UIDs of hai's pods on the node: what they use is used by no stranger. Left out as long as the daemon does not know
+    /// them, or runs no pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<Vec<String>>,
 }
 
 /// One GPU, or a slice of one.

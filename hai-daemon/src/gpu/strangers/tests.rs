@@ -93,6 +93,8 @@ fn a_pod_is_found_in_every_way_of_writing_it() {
         format!(
             "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{with}.slice/cri-containerd-4f5e.scope"
         ),
+        // As it looks from a container with control groups of its own.
+        format!("0::/../../../burstable/pod{POD}/4f5e"),
         format!("12:devices:/kubepods/pod{POD}/4f5e\n1:name=systemd:/kubepods/pod{POD}/4f5e\n"),
         format!("0::/system.slice/containerd.service/kubepods-pod{with}.slice:cri-containerd:4f5e"),
     ] {
