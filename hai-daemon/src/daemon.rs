@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use hai_core::backend::{Command, Driver};
-use hai_core::model::{Fact, UserName};
+use hai_core::model::{Fact, NodeName, UserName};
 use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -25,13 +25,24 @@ use crate::cli::welcome::{Started, welcome};
 use crate::cluster::local::logs::LogReader;
 use crate::cluster::local::{LocalCluster, LocalConfig};
 use crate::compose::LOG_SEGMENTS;
-use crate::config::{Config, Environment};
-use crate::gpu::nvml;
+use crate::config::{Config, Devices, Environment};
+use crate::gpu::health::Limits;
+use crate::gpu::observer::Rules;
+use crate::gpu::report::NodeReport;
+use crate::gpu::reports::Reports;
+use crate::gpu::strangers::{LocalWorkers, Tolerance};
+use crate::gpu::watching::{self, Options, Watching, look_once};
 use crate::scheduler::{self, wall_clock};
 use crate::store::{Accounts, Patient, SqliteStore, Token};
 
+/// The agent whose token the environment brings.
+const AGENT: &str = "agent";
+/// Where it brings it.
+const AGENT_TOKEN: &str = "HAI_AGENT_TOKEN";
 /// The operator whose token lies in the data directory.
 const OPERATOR: &str = "operator";
+/// How often this machine's GPUs are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long another daemon may take to let go of the data directory.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -51,7 +62,13 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
     keep_operator(&dir, &accounts, &operator).await?;
 
     let log_dir = dir.join("logs");
-    let cluster = LocalCluster::open(local_config(config, &dir, &log_dir).await?).await?;
+    keep_agent(&accounts, environment).await?;
+    let (cluster, watching) = local_cluster(config, &dir, &log_dir).await?;
+    let reports = Reports::new();
+    if let (Some(watching), [node, ..]) = (&watching, cluster.nodes()) {
+        show_own(&reports, &node.name, watching)?;
+    }
+    let cluster = cluster.with_reports(reports.subscribe());
     let mut driver = Driver::open(config.engine(), Patient(store), cluster, wall_clock()).await?;
     set_first_rights(&mut driver, config).await?;
     let (nodes, devices) =
@@ -64,7 +81,7 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
 
     let (handle, inbox) = scheduler::channel();
     let logs = Arc::new(LocalLogs { dir: log_dir });
-    let state = ApiState::new(handle, reader, accounts, logs, defaults(config));
+    let state = ApiState::new(handle, reader, accounts, logs, defaults(config)).with_reports(reports);
     let stop = CancellationToken::new();
     let mut scheduling = tokio::spawn(scheduler::run(driver, inbox, stop.clone()));
     let mut serving = tokio::spawn(api::serve(listener, state, stop.clone()));
@@ -99,10 +116,27 @@ fn defaults(config: &Config) -> Defaults {
     }
 }
 
-async fn local_config(config: &Config, dir: &Path, log_dir: &Path) -> Result<LocalConfig> {
-    let mut devices = Vec::new();
+/// This machine as a cluster, and the watch over its GPUs if it has any and no other nodes are declared.
+async fn local_cluster(config: &Config, dir: &Path, log_dir: &Path) -> Result<(LocalCluster, Option<Watching>)> {
+    let run_dir = std::path::absolute(dir.join("runs")).context("the data directory")?;
+    let (mut devices, mut watching) = (Vec::new(), None);
     if config.nodes.is_empty() {
-        devices = tokio::task::spawn_blocking(nvml::detect).await?.context("this machine's GPUs can not be read")?;
+        let Devices { library, allow, stranger_memory, .. } = config.devices.clone();
+        let owners = Arc::new(LocalWorkers::of(&run_dir));
+        let tolerance = Tolerance { programs: allow, memory_mib: stranger_memory.0 >> 20 };
+        let rules = Rules { limits: Limits::default(), tolerance, owners };
+        let options = Options { nvml: Some(library.into()), every: LOOK_EVERY, rules };
+        let begin = move || -> Result<_> {
+            // A library that is there but does not work is told at once, and once.
+            let found = look_once(&options)?;
+            if found.devices.is_empty() {
+                return Ok((found, None));
+            }
+            let watching = watching::start(options)?;
+            Ok((NodeReport::clone(&watching.last()), Some(watching)))
+        };
+        let begun = tokio::task::spawn_blocking(begin).await?.context("this machine's GPUs can not be read")?;
+        (devices, watching) = (begun.0.specs(), begun.1);
         if devices.is_empty() {
             devices = config.devices.pretend();
             if !devices.is_empty() {
@@ -113,15 +147,43 @@ async fn local_config(config: &Config, dir: &Path, log_dir: &Path) -> Result<Loc
             }
         }
     }
-    Ok(LocalConfig {
-        run_dir: dir.join("runs"),
+    let config = LocalConfig {
+        run_dir,
         log_dir: log_dir.to_owned(),
         shim: std::env::current_exe().context("this program's own path can not be found")?,
         nodes: config.nodes.clone(),
         devices,
         log_bytes_max: config.tasks.log_bytes_max.0,
         log_segments: LOG_SEGMENTS,
-    })
+    };
+    Ok((LocalCluster::open(config).await?, watching))
+}
+
+/// Keeps what is seen of this machine's own GPUs with what is reported of other nodes'.
+fn show_own(reports: &Reports, node: &NodeName, watching: &Watching) -> Result<()> {
+    reports.set_own(node.clone());
+    let mut seen = watching.reports();
+    reports.put(node.clone(), NodeReport::clone(&seen.borrow_and_update()), wall_clock())?;
+    let (reports, node) = (reports.clone(), node.clone());
+    tokio::spawn(async move {
+        while seen.changed().await.is_ok() {
+            let report = NodeReport::clone(&seen.borrow_and_update());
+            if let Err(error) = reports.put(node.clone(), report, wall_clock()) {
+                tracing::warn!(%error, "what is seen of this machine's GPUs can not be");
+            }
+        }
+    });
+    Ok(())
+}
+
+/// An agent whose token somebody else made, and gave to the agents too: so that both sides can be set up at once.
+async fn keep_agent(accounts: &Accounts, environment: &Environment) -> Result<()> {
+    let Some(text) = environment.vars.get(AGENT_TOKEN).and_then(|value| value.to_str()) else { return Ok(()) };
+    let token = Token::given(text.trim()).with_context(|| {
+        format!("{AGENT_TOKEN} is no token; it must be `hai_` and 64 hexadecimal digits (0-9, a-f)")
+    })?;
+    let name = UserName::new(AGENT).context("the agent's name")?;
+    accounts.ensure_agent(&name, &token).await.with_context(|| format!("the token in {AGENT_TOKEN} can not be taken"))
 }
 
 /// A store without any right gets those of the configuration, and its teams if it has none; from then on both are

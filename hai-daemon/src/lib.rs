@@ -2,6 +2,7 @@
 //!
 //! Everything here is an adapter or a door; [`scheduler`] holds the loop that ties them to the engine.
 
+pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod cluster;
@@ -9,6 +10,7 @@ pub mod compose;
 pub mod config;
 pub mod daemon;
 pub mod gpu;
+pub mod import;
 pub mod report;
 pub mod scheduler;
 pub mod store;

@@ -1,5 +1,7 @@
 //! What `hai` does without a daemon: deciding about a cluster described in a file, and simulating.
 
+#[path = "offline/import.rs"]
+mod import;
 #[path = "offline/simulate.rs"]
 mod simulate;
 

@@ -9,7 +9,7 @@ use super::ApiState;
 use super::problem::{ApiError, Kind};
 use crate::store::{Role, User};
 
-/// Whoever sent the request.
+/// Whoever sent the request; never an agent.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) user: User,
@@ -18,6 +18,10 @@ pub(super) struct Caller {
 /// An operator who sent the request.
 #[derive(Clone, Debug)]
 pub(super) struct Operator(pub(super) Caller);
+
+/// Somebody who may report devices: an agent, or an operator.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reporter;
 
 impl Caller {
     pub(super) fn is_operator(&self) -> bool {
@@ -47,22 +51,45 @@ impl FromRequestParts<ApiState> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
-        let header = parts.headers.get(header::AUTHORIZATION);
-        let Some(header) = header else {
-            return Err(unauthorized("no token; send `Authorization: Bearer` and the token", "Bearer realm=\"hai\""));
-        };
-        let token = header.to_str().ok().and_then(bearer);
-        let user = match token {
-            Some(token) => state.accounts.authenticate(token).await?,
-            None => None,
-        };
-        user.map(|user| Caller { user }).ok_or_else(|| {
-            unauthorized(
-                "the token opens nothing; it may have been replaced or its user removed",
-                "Bearer realm=\"hai\", error=\"invalid_token\"",
-            )
-        })
+        let user = authenticate(parts, state).await?;
+        if user.role == Role::Agent {
+            let detail = format!("{} is an agent, whose token does nothing but report the devices of nodes", user.name);
+            return Err(ApiError::new(Kind::Forbidden, detail));
+        }
+        Ok(Caller { user })
     }
+}
+
+impl FromRequestParts<ApiState> for Reporter {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
+        let user = authenticate(parts, state).await?;
+        if user.role == Role::User {
+            let detail = format!("only an agent or an operator may report devices, and {} is neither", user.name);
+            return Err(ApiError::new(Kind::Forbidden, detail));
+        }
+        Ok(Reporter)
+    }
+}
+
+/// Whose token the request carries.
+async fn authenticate(parts: &Parts, state: &ApiState) -> Result<User, ApiError> {
+    let header = parts.headers.get(header::AUTHORIZATION);
+    let Some(header) = header else {
+        return Err(unauthorized("no token; send `Authorization: Bearer` and the token", "Bearer realm=\"hai\""));
+    };
+    let token = header.to_str().ok().and_then(bearer);
+    let user = match token {
+        Some(token) => state.accounts.authenticate(token).await?,
+        None => None,
+    };
+    user.ok_or_else(|| {
+        unauthorized(
+            "the token opens nothing; it may have been replaced or its user removed",
+            "Bearer realm=\"hai\", error=\"invalid_token\"",
+        )
+    })
 }
 
 pub(super) fn bearer(header: &str) -> Option<&str> {

@@ -15,6 +15,7 @@
 
 mod audit;
 mod auth;
+mod devices;
 mod events;
 mod export;
 mod extract;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use hai_core::model::{TaskId, UserName};
+use hai_core::model::{NodeView, TaskId, UserName};
 
 use super::ApiState;
 use super::auth::Caller;
@@ -26,5 +26,10 @@ pub(super) async fn nodes(State(state): State<ApiState>, caller: Caller) -> Resu
     });
     let (nodes, owners) = look.await?;
     let owner = |task| owners.get(&task).filter(|owner| caller.may_see(owner)).cloned();
-    Ok(Json(NodeList { nodes: nodes.iter().map(|view| Node::new(view, owner)).collect() }))
+    let reports = state.reports.all();
+    let node = |view: &NodeView| match reports.get(&view.spec.name) {
+        Some(report) => Node::new(view, owner).reported(report, caller.is_operator()),
+        None => Node::new(view, owner),
+    };
+    Ok(Json(NodeList { nodes: nodes.iter().map(node).collect() }))
 }

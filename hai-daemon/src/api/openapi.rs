@@ -7,7 +7,9 @@ use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{ApiState, audit, events, export, health, logs, nodes, preview, rights, tasks, teams, users, wire, worker};
+use super::{
+    ApiState, audit, devices, events, export, health, logs, nodes, preview, rights, tasks, teams, users, wire, worker,
+};
 
 const SECURITY: &str = "token";
 
@@ -45,6 +47,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(logs::logs))
         .routes(routes!(events::events))
         .routes(routes!(nodes::nodes))
+        .routes(routes!(devices::report))
         .routes(routes!(preview::preview))
         .routes(routes!(preview::apply))
         .routes(routes!(preview::try_submission))

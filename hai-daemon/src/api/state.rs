@@ -11,6 +11,7 @@ use super::looks::Looks;
 use super::metrics::Metrics;
 use super::places::Places;
 use super::{LogSource, Workers};
+use crate::gpu::reports::Reports;
 use crate::scheduler::Scheduler;
 use crate::store::{Accounts, Reader};
 
@@ -34,6 +35,8 @@ pub struct ApiState {
     pub(super) learned: Learned,
     /// Places for those who look at the engine for longer than a moment.
     pub(super) looks: Looks,
+    /// What is reported of nodes' devices.
+    pub(super) reports: Reports,
     /// Places for those who read the whole log, which takes a while and a processor.
     pub(super) walks: Places,
     /// Who takes nothing of an answer for so long is hung up on.
@@ -75,7 +78,7 @@ impl ApiState {
         let closing = CancellationToken::new();
         let learned = Learned::new();
         let (defaults, looks, walks, stall) = (Arc::new(defaults), Looks::new(), Places::new(WALKS_MAX), STALL_MAX);
-        let workers = None;
+        let (workers, reports) = (None, Reports::new());
         ApiState {
             scheduler,
             reader,
@@ -86,6 +89,7 @@ impl ApiState {
             workers,
             learned,
             looks,
+            reports,
             walks,
             stall,
             closing,
@@ -96,6 +100,12 @@ impl ApiState {
     #[must_use]
     pub fn with_workers(self, workers: Arc<dyn Workers>) -> Self {
         ApiState { workers: Some(workers), ..self }
+    }
+
+    /// The same, but what is reported of devices goes there.
+    #[must_use]
+    pub fn with_reports(self, reports: Reports) -> Self {
+        ApiState { reports, ..self }
     }
 
     /// The same, but who takes nothing of an answer for `stall` is hung up on; 30 seconds otherwise.

@@ -96,6 +96,7 @@ impl From<store::Role> for Role {
         match role {
             store::Role::User => Role::User,
             store::Role::Operator => Role::Operator,
+            store::Role::Agent => Role::Agent,
         }
     }
 }
@@ -105,6 +106,7 @@ impl From<Role> for store::Role {
         match role {
             Role::User => store::Role::User,
             Role::Operator => store::Role::Operator,
+            Role::Agent => store::Role::Agent,
         }
     }
 }

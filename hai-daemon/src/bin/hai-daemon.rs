@@ -4,17 +4,27 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use hai_daemon::agent;
 use hai_daemon::cli::generate;
 use hai_daemon::cluster::local::shim;
 use hai_daemon::config::flags::{ConfigCommand, DaemonArgs, DaemonCommand};
 use hai_daemon::config::{Config, ConfigErrors, EXAMPLE, Environment, LogFormat};
 use hai_daemon::daemon;
+use hai_daemon::import;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let args = DaemonArgs::parse();
     let environment = Environment::of_process();
     match args.command.unwrap_or(DaemonCommand::Serve) {
+        DaemonCommand::Agent(agent) => {
+            if !agent.once {
+                let level = args.config.log_level.as_deref().unwrap_or("info");
+                log_to_stderr(level, LogFormat::Text);
+            }
+            agent::main(&agent, &environment)
+        }
+        DaemonCommand::Import { command } => import::main(&command),
         DaemonCommand::Shim { dir } => shim::main(&dir),
         DaemonCommand::Completions { shell } => {
             done(generate::completions::<DaemonArgs>(shell, &mut std::io::stdout().lock()))
@@ -57,14 +67,18 @@ fn done(result: std::io::Result<()>) -> ExitCode {
     }
 }
 
-fn serve(config: &Config, environment: &Environment) -> ExitCode {
-    let filter = EnvFilter::new(format!("warn,hai_core={0},hai_daemon={0}", config.log.level.word()));
+fn log_to_stderr(level: &str, format: LogFormat) {
+    let filter = EnvFilter::new(format!("warn,hai_core={level},hai_daemon={level}"));
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
     let log = log.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
-    match config.log.format {
+    match format {
         LogFormat::Json => log.json().init(),
         LogFormat::Text => log.init(),
     }
+}
+
+fn serve(config: &Config, environment: &Environment) -> ExitCode {
+    log_to_stderr(config.log.level.word(), config.log.format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -1,24 +1,27 @@
 //! `hai nodes`, `rights` and `users`.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use ureq::http::Method;
 
 use super::args::{RightKeyArgs, RightsCommand, UsersCommand};
 use super::client::{Client, encoded};
 use super::error::CliError;
 use super::output::{Printer, Table, Tone, clock, memory};
-use crate::api::wire::{DeviceHealth, NewToken, NewUser, Node, NodeList, Right, RightKey, RightList, UserList};
+use crate::api::wire::{DeviceHealth, NewToken, NewUser, Node, NodeList, Right, RightKey, RightList, Usage, UserList};
 
 /// `hai nodes`
 ///
 /// # Errors
 /// [`CliError`].
-pub(super) fn nodes(client: &Client, printer: &Printer) -> Result<(), CliError> {
+pub(super) fn nodes(each_device: bool, client: &Client, printer: &Printer) -> Result<(), CliError> {
     let answer = client.get("/v1/nodes", &())?;
     if printer.json {
         return printer.answer(&answer);
     }
     let list: NodeList = answer.parse()?;
+    if each_device {
+        return devices_of(&list, printer);
+    }
     let mut table = Table::new(&["NODE", "GROUP", "STATE", "DEVICES", "FREE", "CPU", "MEMORY", "TASKS"]);
     for node in &list.nodes {
         let (state, tone) = match (node.ready, node.cordoned) {
@@ -43,6 +46,77 @@ pub(super) fn nodes(client: &Client, printer: &Printer) -> Result<(), CliError> 
         return Ok(());
     }
     table.print(printer)
+}
+
+/// `hai nodes --devices`: one line a device, as last reported.
+fn devices_of(list: &NodeList, printer: &Printer) -> Result<(), CliError> {
+    let mut table = Table::new(&[
+        "NODE", "DEVICE", "MODEL", "HEALTH", "MEMORY", "USED", "BUSY", "HEAT", "POWER", "USED BY", "REPORTED",
+    ]);
+    for node in &list.nodes {
+        let age = node.reported_at.map_or_else(dash, |at| ago(Utc::now(), at));
+        for device in &node.devices {
+            let (word, tone) = match device.health {
+                DeviceHealth::Healthy => ("healthy", Tone::Good),
+                DeviceHealth::Suspect => ("suspect", Tone::Waiting),
+                DeviceHealth::Draining => ("draining", Tone::Waiting),
+                DeviceHealth::Probing => ("being tested", Tone::Waiting),
+                DeviceHealth::Sick => ("sick", Tone::Bad),
+                DeviceHealth::Stranger => ("used by", Tone::Bad),
+            };
+            let health = match (&device.reason, device.health) {
+                (Some(reason), DeviceHealth::Stranger) => format!("{word} {reason}"),
+                (Some(reason), _) => format!("{word}: {reason}"),
+                (None, _) => word.to_owned(),
+            };
+            let usage = device.usage.clone().unwrap_or_default();
+            let slice = device.mig_profile.as_ref().map(|profile| format!(" {profile}")).unwrap_or_default();
+            table.row([
+                (node.name.to_string(), Tone::Strong),
+                (device.id.to_string(), Tone::Plain),
+                (format!("{}{slice}", device.model), Tone::Plain),
+                (health, tone),
+                (memory(device.memory_mib), Tone::Plain),
+                (usage.memory_used_mib.map_or_else(dash, memory), Tone::Plain),
+                (usage.utilisation_percent.map_or_else(dash, |part| format!("{part} %")), Tone::Plain),
+                (usage.temperature_c.map_or_else(dash, |heat| format!("{heat} °C")), Tone::Plain),
+                (usage.power_mw.map_or_else(dash, |power| format!("{} W", power.div_ceil(1000))), Tone::Plain),
+                (users_of(&usage), Tone::Plain),
+                (age.clone(), Tone::Plain),
+            ]);
+        }
+    }
+    table.print(printer)?;
+    for node in &list.nodes {
+        node.notes.iter().for_each(|note| printer.warn(format!("{}: {note}", node.name)));
+    }
+    Ok(())
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+/// `python 4242 (1.2 GiB), Xorg 900 (120 MiB, not hai's)`
+fn users_of(usage: &Usage) -> String {
+    let told = usage.processes.iter().map(|process| {
+        let name = process.name.as_deref().unwrap_or("?");
+        let held = process.memory_mib.map_or_else(|| "?".to_owned(), memory);
+        let whose = if process.ours { "" } else { ", not hai's" };
+        format!("{name} {} ({held}{whose})", process.pid)
+    });
+    let told = told.collect::<Vec<_>>().join(", ");
+    if told.is_empty() { dash() } else { told }
+}
+
+/// `12 s ago`
+fn ago(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
+    let seconds = (now - at).num_seconds().max(0);
+    match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7200 => format!("{} min ago", seconds / 60),
+        _ => format!("{} h ago", seconds / 3600),
+    }
 }
 
 /// `4 × RTX 3070 (8 GiB), 1 sick`

@@ -122,7 +122,11 @@ pub enum Command {
         task: u64,
     },
     /// List nodes, their devices and who is on them
-    Nodes,
+    Nodes {
+        /// One line a device: how it is, how hot, and who uses it, as last reported
+        #[arg(long)]
+        devices: bool,
+    },
     /// List or change who may hold how much
     Rights {
         /// What to do; `ls` when left out.
@@ -309,7 +313,7 @@ pub enum UsersCommand {
     Add {
         /// The name
         name: UserName,
-        /// user or operator
+        /// user, operator, or agent (who reports devices and may do nothing else)
         #[arg(long, default_value = "user")]
         role: Role,
     },

@@ -103,7 +103,7 @@ fn ask(command: &Command, client: &Client, printer: &Printer) -> Result<ExitCode
         Command::Why { task } => tasks::why(TaskId(*task), client, printer)?,
         Command::Preview(args) => preview::run(args, client, printer)?,
         Command::When { task } => when::when(TaskId(*task), client, printer)?,
-        Command::Nodes => admin::nodes(client, printer)?,
+        Command::Nodes { devices } => admin::nodes(*devices, client, printer)?,
         Command::Rights { command } => {
             let list = RightsCommand::Ls(RightKeyArgs::default());
             admin::rights(command.as_ref().unwrap_or(&list), client, printer)?;

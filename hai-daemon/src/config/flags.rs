@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
+use crate::agent::AgentArgs;
+use crate::import::ImportCommand;
+
 /// The command line of `hai-daemon`.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -45,6 +48,14 @@ pub enum DaemonCommand {
         /// What to do with it.
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Report this machine's GPUs to a daemon, or with --once show them
+    Agent(AgentArgs),
+    /// Turn the set-up of another platform into a configuration
+    Import {
+        /// Of which.
+        #[command(subcommand)]
+        command: ImportCommand,
     },
     /// Watch over one worker; the daemon starts this itself
     #[command(hide = true)]

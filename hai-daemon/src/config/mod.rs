@@ -20,7 +20,7 @@ mod size;
 mod team;
 mod value;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use hai_core::engine::{EngineConfig, Timing};
@@ -38,7 +38,7 @@ pub use size::Bytes;
 pub use value::{LogFormat, LogLevel};
 
 pub(crate) use size::{Cores, Mib};
-pub(crate) use value::{Raw, Setting};
+pub(crate) use value::{Raw, Setting, quoted};
 
 /// An annotated file with every setting in it.
 pub const EXAMPLE: &str = include_str!("hai.toml");
@@ -130,16 +130,28 @@ pub struct Cluster {
     pub kind: ClusterKind,
 }
 
-/// What stands in for GPUs.
+/// GPUs, and what stands in for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Devices {
     /// How many are pretended on a machine that has none, if no node is declared; none if 0.
     pub simulated: u32,
+    /// NVIDIA's library, by name or path.
+    pub library: PathBuf,
+    /// Programs, by the names that the system tells, that may use a GPU beside hai's work.
+    pub allow: BTreeSet<String>,
+    /// Strangers that together hold less of a GPU's memory than this are overlooked.
+    pub stranger_memory: Bytes,
 }
 
 impl Default for Devices {
     fn default() -> Self {
-        Devices { simulated: 4 }
+        Devices {
+            simulated: 4,
+            // As every driver brings it; the name without a version is there only with the development package.
+            library: PathBuf::from("libnvidia-ml.so.1"),
+            allow: BTreeSet::new(),
+            stranger_memory: Bytes(32 << 20),
+        }
     }
 }
 

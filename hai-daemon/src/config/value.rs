@@ -1,6 +1,6 @@
 //! How single values are read from TOML or plain text, and written as TOML.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use hai_core::engine::Policy;
@@ -150,6 +150,29 @@ impl Setting for PathBuf {
     }
     fn show(&self) -> String {
         quoted(&self.to_string_lossy())
+    }
+}
+
+/// Names, in any order.
+impl Setting for BTreeSet<String> {
+    fn read(raw: Raw<'_>) -> Result<Self, String> {
+        match raw {
+            Raw::Toml(DeValue::Array(names)) => {
+                let name = |name: &toml::Spanned<DeValue<'_>>| {
+                    Raw::Toml(name.get_ref()).text("a name in quotes").map(str::to_owned)
+                };
+                names.iter().map(name).collect()
+            }
+            // A variable has no brackets.
+            Raw::Text(text) => {
+                let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+                Ok(names.map(str::to_owned).collect())
+            }
+            raw => raw.unexpected("a list of names in quotes, e.g. [\"Xorg\"]"),
+        }
+    }
+    fn show(&self) -> String {
+        format!("[{}]", self.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
     }
 }
 

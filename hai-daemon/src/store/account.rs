@@ -19,6 +19,8 @@ pub enum Role {
     User,
     /// Everything.
     Operator,
+    /// Nothing but to report the devices of nodes.
+    Agent,
 }
 
 /// Somebody who has, or had, a token.
@@ -70,11 +72,12 @@ impl Role {
         match self {
             Role::User => "user",
             Role::Operator => "operator",
+            Role::Agent => "agent",
         }
     }
 
     pub(super) fn from_word(word: &str) -> Option<Self> {
-        [Role::User, Role::Operator].into_iter().find(|role| role.word() == word)
+        [Role::User, Role::Operator, Role::Agent].into_iter().find(|role| role.word() == word)
     }
 }
 
@@ -89,6 +92,12 @@ impl Token {
         let mut secret = [0; SECRET_BYTES];
         getrandom::fill(&mut secret)?;
         Ok(Token(secret.iter().fold(PREFIX.to_owned(), |text, byte| format!("{text}{byte:02x}"))))
+    }
+
+    /// A token that somebody else made; `None` if it is not `hai_` and 64 hexadecimal digits.
+    #[must_use]
+    pub fn given(text: &str) -> Option<Self> {
+        token_hash(text).map(|_| Token(text.to_owned()))
     }
 
     /// The secret itself, to show to its owner.

@@ -11,6 +11,7 @@ use hai_core::model::{DeviceId, DeviceSpec, GroupName, ModelName, NodeName, Node
 use hai_daemon::api::{self, ApiState, Defaults, LogPart, LogSource, WorkerLog};
 use hai_daemon::cluster::local::logs::LogReader;
 use hai_daemon::cluster::local::{LocalCluster, LocalConfig};
+use hai_daemon::gpu::reports::Reports;
 use hai_daemon::scheduler;
 use hai_daemon::store::{Role, SqliteStore};
 use serde_json::{Value, json};
@@ -27,6 +28,7 @@ pub(crate) struct Lab {
     pub(crate) bob: Client,
     pub(crate) anybody: Client,
     pub(crate) stop: CancellationToken,
+    pub(crate) reports: Reports,
     pub(crate) served: JoinHandle<io::Result<()>>,
     driven: JoinHandle<()>,
     _directory: tempfile::TempDir,
@@ -112,7 +114,8 @@ impl Lab {
         let driven = tokio::spawn(async move { running.await.expect("the driver goes on") });
         let logs = Arc::new(Logs(logs_of(directory.path())));
         let defaults = Defaults::of_group(GroupName::new("lab").expect("a name"));
-        let state = ApiState::new(scheduler, reader, accounts, logs, defaults);
+        let reports = Reports::new();
+        let state = ApiState::new(scheduler, reader, accounts, logs, defaults).with_reports(reports.clone());
         let state = match stall {
             Some(stall) => state.with_stall(stall),
             None => state,
@@ -127,6 +130,7 @@ impl Lab {
             bob: client(Some(bob.as_str())),
             anybody: client(None),
             stop,
+            reports,
             served,
             driven,
             _directory: directory,

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod client;
+mod devices;
 mod document;
 mod events;
 mod history;

@@ -3,7 +3,7 @@
 //! The server and the `hai` command share them. Times are RFC 3339 text, spans of time are text with a unit (`5s`,
 //! `90s`, `4h`), memory is a number of MiB, processors are cores and may be a fraction, as may devices
 //! (`0.25`). A request with a field that
-//! is not known is refused. A response may gain fields; clients must ignore those that they do not know.
+//! is not known is refused, but for reports of devices: who reports may be newer than who listens. A response may gain fields; clients must ignore those that they do not know.
 //!
 //! Every path under `/v1` wants `Authorization: Bearer <token>`. Every error is a [`Problem`]
 //! (`application/problem+json`, RFC 9457).
@@ -26,6 +26,7 @@
 //! | `POST /v1/preview/apply` | [`ApplyRequest`] | the numbers of submitted tasks, `null` for other changes; 409 if stale |
 //! | `GET /v1/engine/config` | | the settings that the engine decides by |
 //! | `GET /v1/nodes` | | [`NodeList`] |
+//! | `PUT /v1/nodes/{name}/devices` | [`NodeReport`] | [`ReportAnswer`]; agents and operators |
 //! | `GET /v1/rights` | query [`RightKey`] filters | [`RightList`] |
 //! | `PUT /v1/rights` | [`Right`] | [`Right`]; operators |
 //! | `DELETE /v1/rights` | query [`RightKey`] | 204; operators; what is left out means "every" |
@@ -77,7 +78,7 @@ pub use history::{Audit, AuditEntry, AuditQuery, AuditSums, ExportQuery, UserAud
 pub use life::{KindWord, Retries};
 pub use limit::Limit;
 pub use log::{LogQuery, header};
-pub use node::{Device, DeviceHealth, Node, NodeList, NodeUse};
+pub use node::{Device, DeviceHealth, Node, NodeList, NodeUse, ReportAnswer};
 pub use preview::{
     ApplyRequest, Outlook, PlannedChange, PlannedHeld, PlannedKey, PlannedNodes, PlannedNotice, PlannedPriority,
     PlannedShare, PlannedStart, PlannedSuspend, PlannedTask, Preview, PreviewRequest,
@@ -96,6 +97,9 @@ pub use worker::{LeaveQuery, Leaving, SavedState};
 
 use chrono::{DateTime, Utc};
 use hai_core::model::Time;
+
+pub use crate::gpu::reading::{Process, Usage};
+pub use crate::gpu::report::{DeviceReport, NodeReport};
 
 /// The time as RFC 3339 writes it; times outside of chrono's range become its nearest end.
 pub(super) fn utc(time: Time) -> DateTime<Utc> {

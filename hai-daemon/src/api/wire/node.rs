@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use hai_core::model::{
     self, Amount, ComputeCapability, DeviceId, GroupName, MigProfile, ModelName, NodeName, PlaceName, RunId, TaskId,
     UserName,
@@ -10,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::RunPhase;
+use crate::gpu::reading::Usage;
+use crate::gpu::report::NodeReport;
 
 /// All nodes, by name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -62,6 +65,24 @@ pub struct Node {
     pub free_devices: u32,
     /// Who holds a part of it, or is promised one.
     pub workers: Vec<NodeUse>,
+    /// When its devices were last reported; left out if they never were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported_at: Option<DateTime<Utc>>,
+    /// The driver of its devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
+    /// What could not be found out about its devices, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// What who reports devices is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReportAnswer {
+    /// The UIDs of hai's pods on the node: what they use is used by no stranger. Left out as long as the daemon does not know
+    /// them, or runs no pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<Vec<String>>,
 }
 
 /// One GPU, or a slice of one.
@@ -85,6 +106,9 @@ pub struct Device {
     pub health: DeviceHealth,
     /// Why it may not, if so.
     pub reason: Option<String>,
+    /// How it is used, as last reported. Who uses it is told to operators alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 /// Whether a device may be given to new work.
@@ -162,7 +186,24 @@ impl Node {
             devices: spec.devices.iter().map(Device::from).collect(),
             free_devices: view.free_devices,
             workers: view.workers.iter().map(|worker| NodeUse::new(worker, owner(worker.task))).collect(),
+            reported_at: None,
+            driver: None,
+            notes: Vec::new(),
         }
+    }
+
+    /// The same with what was reported of its devices; `with_processes` if the reader may know who uses them.
+    pub(in crate::api) fn reported(mut self, report: &NodeReport, with_processes: bool) -> Self {
+        (self.reported_at, self.driver) = (Some(super::utc(report.at)), report.driver.clone());
+        self.notes.clone_from(&report.notes);
+        for device in &mut self.devices {
+            device.usage = report.device(&device.id).map(|reported| {
+                let mut usage = reported.usage.clone();
+                usage.processes.retain(|_| with_processes);
+                usage
+            });
+        }
+        self
     }
 }
 
@@ -203,6 +244,7 @@ impl From<&model::DeviceSpec> for Device {
             mig_profile: spec.mig_profile.clone(),
             health,
             reason,
+            usage: None,
         }
     }
 }

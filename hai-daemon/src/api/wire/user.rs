@@ -14,6 +14,8 @@ pub enum Role {
     User,
     /// Sees and touches everything.
     Operator,
+    /// Reports the devices of nodes, and may do nothing else.
+    Agent,
 }
 
 /// A person (or robot) who may use the API.
@@ -68,6 +70,7 @@ impl Role {
         match self {
             Role::User => "user",
             Role::Operator => "operator",
+            Role::Agent => "agent",
         }
     }
 }
@@ -78,7 +81,8 @@ impl std::str::FromStr for Role {
         match text {
             "user" => Ok(Role::User),
             "operator" => Ok(Role::Operator),
-            _ => Err(format!("`{text}` is not a role; the roles are user and operator")),
+            "agent" => Ok(Role::Agent),
+            _ => Err(format!("`{text}` is not a role; the roles are user, operator and agent")),
         }
     }
 }

@@ -11,6 +11,7 @@
 mod checkpoint;
 mod config;
 mod files;
+mod follow;
 mod journal;
 mod launch;
 pub mod logs;
@@ -20,24 +21,26 @@ mod process;
 mod ready;
 pub mod shim;
 mod standing;
-mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::io;
 use std::sync::Arc;
 
 use hai_core::backend::{Cluster, Listing, StartOrder, WorkerReport};
 use hai_core::model::{Fact, Grace, NodeSpec, RunId, WorkerFate};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+
+use crate::gpu::reports::ByNode;
 
 pub use config::{LOG_BYTES_MIN, LocalConfig, LocalError};
 use files::{LEAVE, ORDER, RankDir};
 use launch::{Launched, Shim, run_path};
 use order::{Leave, WorkerOrder};
 use standing::{NotBegun, Standing, lost, refused, settle};
-use watch::{Run, Shared, Worker};
+
+use follow::{Run, Shared, Worker};
 
 /// This machine as a cluster. Dropping it leaves all workers alone; the next one to open its directories finds them.
 #[derive(Debug)]
@@ -47,6 +50,9 @@ pub struct LocalCluster {
     shared: Arc<Shared>,
     facts: mpsc::UnboundedReceiver<Fact>,
     followers: JoinSet<()>,
+    /// What is reported of devices, and the facts in it that nobody has heard yet.
+    reports: Option<watch::Receiver<ByNode>>,
+    told: VecDeque<Fact>,
 }
 
 impl LocalCluster {
@@ -67,13 +73,55 @@ impl LocalCluster {
         let config = Arc::new(config);
         let (sender, facts) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(config.run_dir.clone(), sender));
-        let mut cluster = LocalCluster { config, nodes, shared, facts, followers: JoinSet::new() };
+        let (followers, reports, told) = (JoinSet::new(), None, VecDeque::new());
+        let mut cluster = LocalCluster { config, nodes, shared, facts, followers, reports, told };
         for run in cluster.blocking("open its directories", find_runs).await? {
             // A run that is not seen would be taken for lost, and started a second time.
             cluster.find(run).await?;
         }
         cluster.followers.spawn(cluster.shared.clone().follow_states());
         Ok(cluster)
+    }
+
+    /// The same, but it listens to what is reported of its nodes' devices: how they are, and how they are joined.
+    #[must_use]
+    pub fn with_reports(mut self, reports: watch::Receiver<ByNode>) -> Self {
+        let all = reports.borrow().clone();
+        for node in &mut self.nodes {
+            // Links go by place, so they mean something only if both list the same devices.
+            if let Some(report) = all.get(&node.name)
+                && node.devices.iter().map(|device| &device.id).eq(report.devices.iter().map(|device| &device.spec.id))
+            {
+                node.links.clone_from(&report.links);
+            }
+        }
+        self.reports = Some(reports);
+        self.take_reports();
+        // Whoever lists the nodes sees what was told so far.
+        self.told.clear();
+        self
+    }
+
+    /// Its nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[NodeSpec] {
+        &self.nodes
+    }
+
+    /// Takes in how devices are. A device of which nothing is reported stays as it is.
+    fn take_reports(&mut self) {
+        let Some(reports) = &mut self.reports else { return };
+        let all = reports.borrow_and_update().clone();
+        for node in &mut self.nodes {
+            let Some(report) = all.get(&node.name) else { continue };
+            for device in &mut node.devices {
+                if let Some(seen) = report.device(&device.id).filter(|seen| seen.spec.health != device.health) {
+                    device.health = seen.spec.health.clone();
+                    let (node, device, health) = (node.name.clone(), device.id.clone(), device.health.clone());
+                    self.told.push_back(Fact::DeviceChanged { node, device, health });
+                }
+            }
+        }
     }
 
     /// Runs something that may block on the file system.
@@ -222,7 +270,7 @@ impl LocalCluster {
             for rank in ranks {
                 match known.workers.get(&rank) {
                     Some(Worker::Followed(Some(handle))) => {
-                        watch::signal(handle).map_err(LocalError::io(format!("signal rank {rank} of run {run}")))?;
+                        follow::signal(handle).map_err(LocalError::io(format!("signal rank {rank} of run {run}")))?;
                     }
                     Some(Worker::NotBegun) => not_begun.push(rank),
                     // Who finds its shim sees what was written above, and signals it.
@@ -293,12 +341,30 @@ impl Cluster for LocalCluster {
     }
 
     async fn next(&mut self) -> Fact {
-        match self.facts.recv().await {
-            Some(fact) => fact,
-            // Can not be: `shared` holds a sender.
-            None => std::future::pending().await,
+        loop {
+            if let Some(fact) = self.told.pop_front() {
+                return fact;
+            }
+            tokio::select! {
+                fact = self.facts.recv() => match fact {
+                    Some(fact) => return fact,
+                    // Can not be: `shared` holds a sender.
+                    None => std::future::pending().await,
+                },
+                () = changed(&mut self.reports) => self.take_reports(),
+            }
         }
     }
+}
+
+/// Returns when there is something new; never if there never will be.
+async fn changed(reports: &mut Option<watch::Receiver<ByNode>>) {
+    if let Some(listening) = reports
+        && listening.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Makes the directories, removes what a crash left half made or half removed, and finds the runs.

@@ -86,6 +86,18 @@ impl Accounts {
         Ok((!there).then_some(token))
     }
 
+    /// Sees to it that `name` is an agent whose token is this one.
+    ///
+    /// # Errors
+    /// [`AccountError::Exists`] if the name is that of a user or an operator; otherwise as [`AccountError`] says.
+    pub async fn ensure_agent(&self, name: &UserName, token: &Token) -> Result<(), AccountError> {
+        self.change(name, |user| match user {
+            Some(user) if user.role != Role::Agent => Err(AccountError::Exists { name: name.clone() }),
+            Some(_) | None => Ok(Some(Change::Token(Role::Agent, token))),
+        })
+        .await
+    }
+
     /// All users by name, those who were removed included.
     ///
     /// # Errors
