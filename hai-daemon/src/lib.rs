@@ -11,4 +11,5 @@ pub mod daemon;
 pub mod gpu;
 pub mod report;
 pub mod scheduler;
+pub mod setup;
 pub mod store;

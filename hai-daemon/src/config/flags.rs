@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
+use crate::setup::args::{DoctorArgs, DownArgs, PlanArgs, ProbeArgs, UpArgs};
+
 /// The command line of `hai-daemon`.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -37,6 +39,7 @@ pub struct DaemonArgs {
 /// What `hai-daemon` can do.
 #[derive(Clone, Debug, Subcommand)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum DaemonCommand {
     /// Schedule until told to stop; this is what happens without a subcommand
     Serve,
@@ -46,6 +49,17 @@ pub enum DaemonCommand {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Print everything that hai is on a Kubernetes cluster, as YAML for `kubectl apply -f -`
+    Manifests(PlanArgs),
+    /// Put hai on a Kubernetes cluster, or bring it up to date there, and wait until it works
+    Up(UpArgs),
+    /// Take hai off a Kubernetes cluster; the data stay unless told otherwise
+    Down(DownArgs),
+    /// Say what would keep hai from working on a Kubernetes cluster, and what to do about it
+    Doctor(DoctorArgs),
+    /// Say whether directories can be written; the doctor starts this itself
+    #[command(hide = true)]
+    Probe(ProbeArgs),
     /// Watch over one worker; the daemon starts this itself
     #[command(hide = true)]
     Shim {
