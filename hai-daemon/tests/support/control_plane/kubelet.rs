@@ -627,8 +627,11 @@ impl Living {
     async fn process(&self) -> End {
         let Some(pod) = self.current() else { return End::Gone };
         let container = pod.spec.as_ref().and_then(|spec| spec.containers.first()).expect("a container").clone();
+        let entrypoint = self.shared.entrypoint.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let own = Some(entrypoint).filter(|program| !program.is_empty() && container.command.is_none());
+        let args = container.args.iter().flatten().map(|word| on_this_machine(&pod, word));
         let words: Vec<String> =
-            container.command.iter().flatten().chain(container.args.iter().flatten()).cloned().collect();
+            own.into_iter().chain(container.command.iter().flatten().cloned()).chain(args).collect();
         let mut command = tokio::process::Command::new(words.first().map_or("true", String::as_str));
         command
             .args(words.iter().skip(1))
@@ -651,8 +654,7 @@ impl Living {
         let child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
-                self.waiting("RunContainerError", &error.to_string()).await;
-                return End::Code(128, "StartError");
+                return End::Said(128, format!("{words:?} can not be executed: {error}"));
             }
         };
         let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
