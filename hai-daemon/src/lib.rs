@@ -13,4 +13,5 @@ pub mod gpu;
 pub mod import;
 pub mod report;
 pub mod scheduler;
+pub mod setup;
 pub mod store;

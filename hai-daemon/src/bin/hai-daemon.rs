@@ -11,6 +11,7 @@ use hai_daemon::config::flags::{ConfigCommand, DaemonArgs, DaemonCommand};
 use hai_daemon::config::{Config, ConfigErrors, EXAMPLE, Environment, LogFormat};
 use hai_daemon::daemon;
 use hai_daemon::import;
+use hai_daemon::setup::{self, args::Command};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -48,6 +49,11 @@ fn main() -> ExitCode {
             Ok(config) => serve(&config, &environment),
             Err(errors) => refused(&errors),
         },
+        DaemonCommand::Manifests(plan) => setup::main(&Command::Manifests(plan), &args.config, &environment),
+        DaemonCommand::Up(up) => setup::main(&Command::Up(up), &args.config, &environment),
+        DaemonCommand::Down(down) => setup::main(&Command::Down(down), &args.config, &environment),
+        DaemonCommand::Doctor(doctor) => setup::main(&Command::Doctor(doctor), &args.config, &environment),
+        DaemonCommand::Probe(probe) => setup::main(&Command::Probe(probe), &args.config, &environment),
         _ => ExitCode::from(2),
     }
 }

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 use crate::agent::AgentArgs;
 use crate::import::ImportCommand;
+use crate::setup::args::{DoctorArgs, DownArgs, PlanArgs, ProbeArgs, UpArgs};
 
 /// The command line of `hai-daemon`.
 #[derive(Clone, Debug, Parser)]
@@ -40,6 +41,7 @@ pub struct DaemonArgs {
 /// What `hai-daemon` can do.
 #[derive(Clone, Debug, Subcommand)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum DaemonCommand {
     /// Schedule until told to stop; this is what happens without a subcommand
     Serve,
@@ -57,6 +59,17 @@ pub enum DaemonCommand {
         #[command(subcommand)]
         command: ImportCommand,
     },
+    /// Print everything that hai is on a Kubernetes cluster, as YAML for `kubectl apply -f -`
+    Manifests(PlanArgs),
+    /// Put hai on a Kubernetes cluster, or bring it up to date there, and wait until it works
+    Up(UpArgs),
+    /// Take hai off a Kubernetes cluster; the data stay unless told otherwise
+    Down(DownArgs),
+    /// Say what would keep hai from working on a Kubernetes cluster, and what to do about it
+    Doctor(DoctorArgs),
+    /// Say whether directories can be written; the doctor starts this itself
+    #[command(hide = true)]
+    Probe(ProbeArgs),
     /// Watch over one worker; the daemon starts this itself
     #[command(hide = true)]
     Shim {

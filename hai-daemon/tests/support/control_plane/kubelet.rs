@@ -86,6 +86,8 @@ pub(crate) enum Life {
     Stubborn,
     /// Ends by itself with this code.
     Exit { after: Duration, code: i32 },
+    /// Ends at once with this code, and this as its last word.
+    Says { code: i32, word: String },
     /// Is killed since it took too much memory.
     OutOfMemory { after: Duration },
     /// Is put out by the kubelet, for example since the disk is full.
@@ -111,6 +113,7 @@ struct Shared {
     alive: watch::Sender<bool>,
     ready: AtomicBool,
     logs: Mutex<BTreeMap<(String, String), Vec<u8>>>,
+    entrypoint: Mutex<String>,
 }
 
 /// A kubelet; dropping it is a power failure.
@@ -233,6 +236,7 @@ impl Kubelet {
             alive: watch::Sender::new(true),
             ready: AtomicBool::new(true),
             logs: Mutex::default(),
+            entrypoint: Mutex::default(),
         });
         shared.register().await;
         let tasks = vec![tokio::spawn(heartbeats(shared.clone())), tokio::spawn(follow(shared.clone()))];
@@ -242,6 +246,11 @@ impl Kubelet {
     /// Says what becomes of pods that come from now on.
     pub(crate) fn live(&self, choose: impl Fn(&Pod) -> Life + Send + Sync + 'static) {
         *self.shared.life.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(choose);
+    }
+
+    /// What all images execute if a pod that is [`Life::Process`] says no command.
+    pub(crate) fn entrypoint(&self, program: &str) {
+        program.clone_into(&mut self.shared.entrypoint.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Ends a running pod with this code.
@@ -402,6 +411,8 @@ struct Living {
 /// How a life ended.
 enum End {
     Code(i32, &'static str),
+    /// With a last word.
+    Said(i32, String),
     Evicted,
     /// The object is gone: nobody is to be told.
     Gone,
@@ -566,6 +577,7 @@ impl Living {
                     Life::Exit { after, code } => {
                         self.for_a_while(after, End::Code(code, if code == 0 { "Completed" } else { "Error" })).await
                     }
+                    Life::Says { code, word } => End::Said(code, word),
                     Life::OutOfMemory { after } => self.for_a_while(after, End::Code(137, "OOMKilled")).await,
                     Life::Evicted { after } => self.for_a_while(after, End::Evicted).await,
                     other => self.stays(other != Life::Stubborn).await,
@@ -583,8 +595,14 @@ impl Living {
                                    "message": "The node was low on resource: ephemeral-storage."}))
                     .await;
             }
-            End::Code(code, reason) => {
-                let state = json!({"terminated": {"exitCode": code, "reason": reason, "startedAt": self.started, "finishedAt": now()}});
+            End::Code(..) | End::Said(..) => {
+                let (code, reason, message) = match end {
+                    End::Code(code, reason) => (code, reason, String::new()),
+                    End::Said(code, word) => (code, if code == 0 { "Completed" } else { "Error" }, word),
+                    _ => return,
+                };
+                let state = json!({"terminated": {"exitCode": code, "reason": reason, "message": message,
+                                                  "startedAt": self.started, "finishedAt": now()}});
                 let phase = if code == 0 { "Succeeded" } else { "Failed" };
                 self.status(json!({"phase": phase, "conditions": self.conditions(false),
                                    "containerStatuses": self.containers(&state, false)}))
@@ -609,8 +627,11 @@ impl Living {
     async fn process(&self) -> End {
         let Some(pod) = self.current() else { return End::Gone };
         let container = pod.spec.as_ref().and_then(|spec| spec.containers.first()).expect("a container").clone();
+        let entrypoint = self.shared.entrypoint.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let own = Some(entrypoint).filter(|program| !program.is_empty() && container.command.is_none());
+        let args = container.args.iter().flatten().map(|word| on_this_machine(&pod, word));
         let words: Vec<String> =
-            container.command.iter().flatten().chain(container.args.iter().flatten()).cloned().collect();
+            own.into_iter().chain(container.command.iter().flatten().cloned()).chain(args).collect();
         let mut command = tokio::process::Command::new(words.first().map_or("true", String::as_str));
         command
             .args(words.iter().skip(1))
@@ -633,8 +654,7 @@ impl Living {
         let child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
-                self.waiting("RunContainerError", &error.to_string()).await;
-                return End::Code(128, "StartError");
+                return End::Said(128, format!("{words:?} can not be executed: {error}"));
             }
         };
         let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
@@ -666,9 +686,27 @@ impl Living {
         let mut text = output.stdout;
         text.extend(output.stderr);
         let key = (pod.namespace().unwrap_or_default(), pod.name_any());
+        let word = String::from_utf8_lossy(&text).into_owned();
         self.shared.logs.lock().unwrap_or_else(PoisonError::into_inner).insert(key, text);
         let signal = std::os::unix::process::ExitStatusExt::signal(&output.status);
         let code = output.status.code().unwrap_or_else(|| 128 + signal.unwrap_or(if killed { 9 } else { 0 }));
+        let by_log = container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
+        if by_log && code != 0 {
+            return End::Said(code, word);
+        }
         End::Code(code, if code == 0 { "Completed" } else { "Error" })
     }
+}
+
+/// What a path within a pod is outside of it, where a directory of the node is mounted there.
+fn on_this_machine(pod: &Pod, word: &str) -> String {
+    let Some(spec) = &pod.spec else { return word.to_owned() };
+    let mounts = spec.containers.iter().flat_map(|one| one.volume_mounts.iter().flatten());
+    for mount in mounts.filter(|mount| mount.mount_path == word) {
+        let volume = spec.volumes.iter().flatten().find(|volume| volume.name == mount.name);
+        if let Some(path) = volume.and_then(|volume| volume.host_path.as_ref()) {
+            return path.path.clone();
+        }
+    }
+    word.to_owned()
 }

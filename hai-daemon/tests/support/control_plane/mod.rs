@@ -253,6 +253,22 @@ impl ControlPlane {
         }
     }
 
+    /// From now on it says that it is this version; only the one within this process can do that.
+    pub(crate) fn pretend(&self, version: &str) -> bool {
+        match &self.kind {
+            Kind::Fake(fake) => {
+                fake.version(version);
+                true
+            }
+            Kind::Real(_) => false,
+        }
+    }
+
+    /// A kubeconfig file with a token, whosever it is.
+    pub(crate) fn kubeconfig_with_token(&self, token: &str) -> PathBuf {
+        self.write(&self.config(token, None))
+    }
+
     /// Plays the garbage collector and the namespace controller once: removes what has an owner that is gone, and
     /// ends namespaces that are being deleted with all that is in them.
     pub(crate) async fn collect_garbage(&self) {

@@ -57,6 +57,8 @@ pub(crate) struct Server {
     counts: Mutex<BTreeMap<(String, String), u64>>,
     /// Seconds by which the `Date` it sends is wrong.
     skew: Mutex<i64>,
+    /// The version that it says it is.
+    version: Mutex<String>,
 }
 
 impl Server {
@@ -92,6 +94,7 @@ impl Fake {
             watches: AtomicU64::new(0),
             counts: Mutex::default(),
             skew: Mutex::new(0),
+            version: Mutex::new("v1.33.0".to_owned()),
         });
         let namespaces = Resource::find("", "v1", "namespaces").expect("a kind there is");
         for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
@@ -166,6 +169,11 @@ impl Fake {
         counts.get(&(verb.to_owned(), resource.to_owned())).copied().unwrap_or(0)
     }
 
+    /// From now on it says that it is this version.
+    pub(crate) fn version(&self, version: &str) {
+        version.clone_into(&mut self.server.version.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// From now on the clock it shows is wrong by so many seconds.
     pub(crate) fn skew(&self, seconds: i64) {
         *self.server.skew.lock().unwrap_or_else(PoisonError::into_inner) = seconds;
@@ -203,7 +211,7 @@ async fn answer(server: &Arc<Server>, request: Request) -> Answer<Response<Body>
         serde_json::from_slice(&bytes).map_err(|error| Refused::bad(format!("error decoding the body: {error}")))?
     };
     let ask = match path {
-        Path::Plain(path) => return plain(&who, &path),
+        Path::Plain(path) => return plain(server, &who, &path),
         Path::Review(kind) => return rbac::review(&server.store(), &who, &kind, body).map(|body| respond(201, &body)),
         Path::Object(ask) => ask,
     };
@@ -242,12 +250,14 @@ async fn answer(server: &Arc<Server>, request: Request) -> Answer<Response<Body>
 }
 
 /// Version, health, and what kinds there are.
-fn plain(who: &Identity, path: &str) -> Answer<Response<Body>> {
+fn plain(server: &Server, who: &Identity, path: &str) -> Answer<Response<Body>> {
     match path {
         "/healthz" | "/readyz" | "/livez" => return Ok(Response::new(Body::from("ok"))),
         "/version" => {
+            let version = server.version.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let minor = version.split('.').nth(1).unwrap_or_default();
             let body = json!({
-                "major": "1", "minor": "33", "gitVersion": "v1.33.0", "gitCommit": "", "gitTreeState": "clean",
+                "major": "1", "minor": minor, "gitVersion": version, "gitCommit": "", "gitTreeState": "clean",
                 "buildDate": "1970-01-01T00:00:00Z", "goVersion": "go1.24", "compiler": "gc", "platform": "linux/amd64",
             });
             return Ok(respond(200, &body));

@@ -1,0 +1,254 @@
+//! What `hai-daemon manifests`, `up`, `down`, `doctor` and `probe` are told, and what they exit with.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+
+use super::connect::Trouble;
+use super::doctor::{Known, Verdict};
+use super::up::Manner;
+use super::{Data, Ingress, Plan, PlanError, ServiceKind, doctor, objects, probe, up};
+use crate::config::Environment;
+use crate::config::flags::ConfigFlags;
+
+/// What is to be set up, beyond what the configuration says.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PlanArgs {
+    /// The image with hai-daemon in it
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// A setting above what the configuration says; may be repeated
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE", value_parser = setting)]
+    pub settings: Vec<(String, String)>,
+    /// How people outside of the cluster reach the daemon
+    #[arg(long, value_enum, default_value_t)]
+    pub service: ServiceKind,
+    /// The port of every node, 30000 to 32767; left out, any that is free
+    #[arg(long, value_name = "PORT")]
+    pub node_port: Option<i32>,
+    /// A DNS name by which an ingress leads to the daemon
+    #[arg(long, value_name = "HOST")]
+    pub ingress_host: Option<String>,
+    /// The class of that ingress; left out, the cluster's usual one
+    #[arg(long, value_name = "CLASS", requires = "ingress_host")]
+    pub ingress_class: Option<String>,
+    /// The secret with that ingress's certificate; left out, plain HTTP
+    #[arg(long, value_name = "SECRET", requires = "ingress_host")]
+    pub ingress_tls: Option<String>,
+    /// Claim so much for the data
+    #[arg(long, value_name = "SIZE", default_value = "10Gi")]
+    pub data_size: String,
+    /// Of this storage class; left out, the cluster's usual one
+    #[arg(long, value_name = "CLASS", conflicts_with = "data_path")]
+    pub storage_class: Option<String>,
+    /// Keep the data in this directory of a node in place of a claim
+    #[arg(long, value_name = "DIR", requires = "data_node")]
+    pub data_path: Option<String>,
+    /// That node, by its hostname label
+    #[arg(long, value_name = "NODE", requires = "data_path")]
+    pub data_node: Option<String>,
+    /// How many daemons; more than one needs a database that they share
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub replicas: i32,
+}
+
+/// What `hai-daemon up` is told.
+#[derive(Clone, Debug, Args)]
+pub struct UpArgs {
+    /// What is to be there.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Ask the API server what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Take over fields that somebody else has set
+    #[arg(long)]
+    pub force: bool,
+    /// Give up when it does not work after so long
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = span)]
+    pub timeout: Duration,
+}
+
+/// What `hai-daemon down` is told.
+#[derive(Clone, Debug, Args)]
+pub struct DownArgs {
+    /// What is there.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Say what would be taken away, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Take the data away too, and the namespace with all that is in it
+    #[arg(long)]
+    pub delete_data: bool,
+}
+
+/// What `hai-daemon doctor` is told.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// What is to be there.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Do not start pods that try the mounts
+    #[arg(long)]
+    pub no_pods: bool,
+    /// How long such a pod may take
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = span)]
+    pub mount_timeout: Duration,
+}
+
+/// What `hai-daemon probe` is told.
+#[derive(Clone, Debug, Args)]
+pub struct ProbeArgs {
+    /// Directories that must be writable
+    pub writable: Vec<PathBuf>,
+    /// Directories that must be readable
+    #[arg(long = "read-only", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub read_only: Vec<PathBuf>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Print everything.
+    Manifests(PlanArgs),
+    /// Put it there.
+    Up(UpArgs),
+    /// Take it away.
+    Down(DownArgs),
+    /// Look what is wrong.
+    Doctor(DoctorArgs),
+    /// Try directories.
+    Probe(ProbeArgs),
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as section.key=value")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    text.parse::<hai_core::model::Span>().map(hai_core::model::Span::to_std).map_err(|error| error.to_string())
+}
+
+impl PlanArgs {
+    /// The plan by these arguments and the configuration that `flags` name.
+    ///
+    /// # Errors
+    /// What is wrong with either.
+    pub fn plan(&self, flags: &ConfigFlags, environment: &Environment) -> Result<Plan, PlanError> {
+        let named = flags.config.clone().or_else(|| environment.path("HAI_CONFIG"));
+        let (path, text) = match named.clone().or_else(|| environment.config_file()) {
+            None => (PathBuf::from("hai.toml"), String::new()),
+            Some(path) => match std::fs::read_to_string(&path) {
+                Ok(text) => (path, text),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => (path, String::new()),
+                Err(error) => {
+                    return Err(PlanError::Unreadable { path: path.display().to_string(), problem: error.to_string() });
+                }
+            },
+        };
+        self.plan_of(&text, &path)
+    }
+
+    fn plan_of(&self, text: &str, path: &Path) -> Result<Plan, PlanError> {
+        let mut plan = Plan::of_text(text, path)?;
+        if let Some(image) = &self.image {
+            plan.image.clone_from(image);
+        }
+        plan.settings = self.settings.iter().cloned().collect();
+        plan.service = self.service;
+        plan.node_port = self.node_port;
+        plan.replicas = self.replicas;
+        plan.ingress = self.ingress_host.clone().map(|host| {
+            let (class, tls) = (self.ingress_class.clone(), self.ingress_tls.clone());
+            Ingress { host, class, tls }
+        });
+        plan.data = match (&self.data_path, &self.data_node) {
+            (Some(path), Some(node)) => Data::Host { path: path.clone(), node: node.clone() },
+            _ => Data::Claim { size: self.data_size.clone(), class: self.storage_class.clone() },
+        };
+        plan.check()?;
+        Ok(plan)
+    }
+}
+
+fn refused(error: &PlanError) -> ExitCode {
+    eprintln!("hai-daemon: {error}");
+    ExitCode::from(2)
+}
+
+/// Does what one of the commands says. Exit status: 0 done, 1 something is wrong, 2 wrong usage or configuration.
+#[must_use]
+pub fn main(command: &Command, flags: &ConfigFlags, environment: &Environment) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("hai-daemon: no threads can be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let plan = |args: &PlanArgs| args.plan(flags, environment);
+    match command {
+        Command::Probe(args) => probe::main(&args.writable, &args.read_only),
+        Command::Manifests(args) => match plan(args) {
+            Ok(plan) => manifests(&plan),
+            Err(error) => refused(&error),
+        },
+        Command::Up(args) => match plan(&args.plan) {
+            Ok(plan) => {
+                let (dry_run, force, patience) = (args.dry_run, args.force, args.timeout);
+                let manner = Manner { dry_run, force, patience, delete_data: false };
+                done(runtime.block_on(up::up(&plan, manner)))
+            }
+            Err(error) => refused(&error),
+        },
+        Command::Down(args) => match plan(&args.plan) {
+            Ok(plan) => {
+                let (dry_run, delete_data) = (args.dry_run, args.delete_data);
+                let manner = Manner { dry_run, force: false, patience: Duration::ZERO, delete_data };
+                done(runtime.block_on(up::down(&plan, manner)))
+            }
+            Err(error) => refused(&error),
+        },
+        Command::Doctor(args) => {
+            let known = Known { devices: None, mounts: Some(args.mount_timeout).filter(|_| !args.no_pods) };
+            let checks = runtime.block_on(doctor::examine(&plan(&args.plan), &known));
+            if args.json {
+                println!("{}", serde_json::to_string_pretty(&checks).expect("checks are data"));
+            } else {
+                checks.iter().for_each(|check| println!("{check}"));
+            }
+            if checks.iter().any(|check| check.verdict == Verdict::Bad) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        }
+    }
+}
+
+fn manifests(plan: &Plan) -> ExitCode {
+    let printed = up::fresh_token().map_err(|trouble| trouble.to_string());
+    match printed.and_then(|token| objects::yaml(&objects::all(plan, &token))) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("hai-daemon: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn done(result: Result<(), Trouble>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            eprintln!("hai-daemon: {trouble}");
+            ExitCode::FAILURE
+        }
+    }
+}
