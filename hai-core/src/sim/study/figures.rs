@@ -79,8 +79,9 @@ pub struct Figures {
     pub occupancy: f64,
     /// Fragmentation, in percent of the devices that were ready and healthy: what is idle of a node's devices and can not be
     /// used by a kind of work, as the mean over the kinds that make up 95 of 100 workers of the load; looked at a few hundred times.
-    /// The measure of Q. Weng et al., Beware of Fragmentation, USENIX ATC 2023, section 3.
-    pub fragmentation: f64,
+    /// The measure of Q. Weng et al., Beware of Fragmentation, USENIX ATC 2023, section 3. `None` where places are not known.
+    #[serde(default)]
+    pub fragmentation: Option<f64>,
     /// Allocation, in percent, counting only the time in which somebody waited who asked for devices.
     pub allocation_while_waiting: f64,
     /// The share of the measured time in which somebody so waited, in percent.

@@ -7,7 +7,7 @@ use hai_core::engine::EngineConfig;
 use hai_core::model::Time;
 use hai_core::placement::PlacementPolicy;
 use hai_core::queue::order::OrderPolicy;
-use hai_core::sim::study::{Figures, Foretold, Interval, Options, Outcome, Submits, play as play_one};
+use hai_core::sim::study::{Contender, Figures, Foretold, Interval, Options, Outcome, Submits};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -101,9 +101,10 @@ pub(super) fn play(args: &SimulateArgs, inputs: &Inputs, printer: &Printer) -> R
     // What is wrong with a policy is said before anything is played.
     let mut by_lot = inputs.profile.is_some() || args.jitter.is_some() || inputs.cluster.faults.any();
     for name in &policies {
-        let (config, submits) = inputs.policy(name, &inputs.load)?;
-        tell_if_idle(name, &config, submits, inputs, printer);
-        by_lot |= matches!(config.placement, PlacementPolicy::Random { .. });
+        if let Contender::Engine(config, submits) = inputs.policy(name, &inputs.load)? {
+            tell_if_idle(name, &config, submits, inputs, printer);
+            by_lot |= matches!(config.placement, PlacementPolicy::Random { .. });
+        }
     }
     let seeds = if by_lot { args.seeds } else { 1 };
     if seeds < args.seeds {
@@ -124,10 +125,9 @@ pub(super) fn play(args: &SimulateArgs, inputs: &Inputs, printer: &Printer) -> R
             return Ok(None);
         }
         let load = inputs.load(args, seed)?;
-        let (config, submits) = inputs.policy(policy, &load)?;
-        let options = Options { submits, ..options };
+        let contender = inputs.policy(policy, &load)?;
         let mut told = 0;
-        let outcome = play_one(&inputs.cluster, &load, config, seed, &options, &mut |progress| {
+        let outcome = contender.play(&inputs.cluster, &load, seed, &options, &mut |progress| {
             let over = progress.over as u64;
             bar.set_position(done.fetch_add(over - told, Ordering::Relaxed) + over - told);
             told = over;

@@ -59,7 +59,7 @@ pub(crate) const SHOWN: [Shown; 21] = [
     Shown { name: "makespan", head: "MAKESPAN", unit: "s", of: |f| of_some(&f.jct, f.makespan_s), better: LESS },
     Shown { name: "allocation", head: "ALLOCATED", unit: "%", of: |f| f.allocation, better: MORE },
     Shown { name: "occupancy", head: "OCCUPIED", unit: "%", of: |f| f.occupancy, better: MORE },
-    Shown { name: "fragmentation", head: "FRAGMENTED", unit: "%", of: |f| f.fragmentation, better: LESS },
+    Shown { name: "fragmentation", head: "FRAGMENTED", unit: "%", of: |f| f.fragmentation.unwrap_or(f64::NAN), better: LESS },
     Shown { name: "allocation while tasks wait", head: "WHILE WAITING", unit: "%", of: |f| f.allocation_while_waiting, better: MORE },
     Shown { name: "suspensions", head: "SUSPENDED", unit: "", of: |f| count(f.suspensions), better: LESS },
     Shown { name: "work lost", head: "LOST", unit: "device-hours", of: |f| f.lost_device_hours, better: LESS },
