@@ -245,7 +245,7 @@ impl OverTime {
             Some(self.points(values, chart.series.width.as_ms() as f64, so_far))
         };
         // Who knows nothing of it has a line without points, so that all keep their colours.
-        let line = |column| Line { name: column.name.clone(), points: points(column).unwrap_or_default() };
+        let line = |column: &Column<'_>| Line { name: column.name.clone(), points: points(column).unwrap_or_default() };
         let lines: Vec<Line> = columns.iter().map(line).collect();
         let y_max = lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(0.0, f64::max);
         // A chart of nothing tells nothing.
