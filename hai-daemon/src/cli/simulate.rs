@@ -105,6 +105,10 @@ pub struct SimulateArgs {
     /// room for the same user's
     #[arg(long)]
     pub strangers: bool,
+    /// Ask for so many of the tasks that have to wait when they will start, and tell how often that held. Takes time; peers
+    /// are not asked
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub forecasts: Option<u32>,
     /// As if everybody had said truly how long the work runs (for sjf and srtf)
     #[arg(long)]
     pub oracle: bool,

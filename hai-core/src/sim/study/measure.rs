@@ -4,6 +4,7 @@ use crate::model::{Priority, Span, Time};
 use crate::sim::Record;
 
 use super::figures::{Chart, Figures, Outcome, SIZES, SizeFigures, TaskRow, UserFigures};
+use super::foretell::Foreteller;
 use super::load::Task;
 use super::meter::{Meter, level};
 use super::series::Series;
@@ -73,6 +74,7 @@ pub(super) fn measure(mut meter: Meter<'_>, counted: &Counted, options: &Options
         events: counted.events,
         rounds: counted.rounds,
         partial: counted.cut,
+        forecasts: meter.foreteller.as_ref().map(Foreteller::figures),
         makespan_s: seconds(meter.last_end.since(meter.meters.start())),
         ..Figures::default()
     };

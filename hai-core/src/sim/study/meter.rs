@@ -10,6 +10,7 @@ use crate::sim::{Ending, Record};
 
 use super::cluster::Cluster;
 use super::figures::TaskRow;
+use super::foretell::Foreteller;
 use super::fragments::Fragments;
 use super::gantt::Drawer;
 use super::load::{Load, Task};
@@ -79,6 +80,7 @@ pub(super) struct Meter<'a> {
     pub(super) shares: Shares,
     pub(super) drawer: Drawer,
     fragments: Fragments,
+    pub(super) foreteller: Option<Foreteller>,
     pub(super) users_shown: Vec<String>,
     tasks: Vec<Option<Tasked>>,
     runs: BTreeMap<RunId, Running>,
@@ -111,15 +113,17 @@ fn hope(cluster: &Cluster) -> Span {
 
 fn usable(node: &NodeSpec) -> u64 {
     let healthy = node.devices.iter().filter(|device| device.health.is_healthy()).count() as u64;
-    if node.ready { healthy * 1000 } else { 0 }
+    if node.ready && !node.draining { healthy * 1000 } else { 0 }
 }
 
 impl<'a> Meter<'a> {
+    /// Begins; `asks` if there will be an engine that can be asked when tasks start.
     pub(super) fn new(
         cluster: &Cluster,
         load: &'a Load,
         options: &Options,
         submitter: &'a Submitter,
+        asks: bool,
         progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Self {
         let start = load.first().unwrap_or(Time::ZERO);
@@ -136,6 +140,10 @@ impl<'a> Meter<'a> {
             meters: Meters::new(start, width, level::USERS + users_shown.len() + 1),
             shares: Shares::new(start),
             fragments: Fragments::new(load),
+            foreteller: options
+                .forecasts
+                .filter(|_| asks)
+                .map(|sample| Foreteller::new(sample, load.tasks().len(), from, cluster.conduct)),
             drawer: Drawer::new(cluster, from, options.gantt),
             users_shown,
             tasks: vec![None; load.tasks().len()],
@@ -183,8 +191,14 @@ impl<'a> Meter<'a> {
     /// Time moves on: everything that lasts is added up.
     pub(super) fn advance(&mut self, to: Time) {
         while self.now < to {
-            let until = self.next_sample.min(to);
+            let mut until = self.next_sample.min(to);
+            if self.now < self.from {
+                until = until.min(self.from);
+            }
             self.stretch(until);
+            if until == self.from {
+                self.shares.begin(until);
+            }
             if until == self.next_sample {
                 self.shares.sample(until);
                 self.next_sample = self.meters.next_boundary();
@@ -195,7 +209,9 @@ impl<'a> Meter<'a> {
     fn stretch(&mut self, to: Time) {
         let levels =
             [level::CAPACITY, level::HELD, level::EXECUTING, level::WAITING, level::WAITING_DEVICES, level::FRAGMENTS];
-        let levels = levels.map(|level| u128::from(self.meters.level(level)));
+        let mut levels = levels.map(|level| u128::from(self.meters.level(level)));
+        // Who has not left a drained node yet still has its devices.
+        levels[0] = levels[0].max(levels[1]);
         self.whole.add(levels, to.since(self.now));
         let (begin, end) = (self.now.max(self.from), to.min(self.last));
         if begin < end {

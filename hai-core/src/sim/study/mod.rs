@@ -10,6 +10,7 @@ mod cluster;
 mod draw;
 mod figures;
 mod file;
+mod foretell;
 mod fragments;
 mod gantt;
 mod happen;
@@ -28,7 +29,7 @@ mod synthetic;
 mod trial;
 
 pub use cluster::{Change, Cluster, ClusterError, Faults};
-pub use figures::{Chart, Figures, Outcome, SizeFigures, TaskRow, UserFigures};
+pub use figures::{Calibrated, Chart, Figures, Outcome, SizeFigures, TaskRow, UserFigures};
 pub use file::ClusterFile;
 pub use gantt::{Bar, Gantt, GanttLimits};
 pub use load::{Load, Task};

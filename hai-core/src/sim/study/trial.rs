@@ -33,6 +33,9 @@ pub struct Options {
     pub gantt: GanttLimits,
     /// How work is submitted.
     pub submits: Submits,
+    /// For about so many of the submissions that have to wait, ask when they will start. Each costs some dozens of copies of
+    /// the engine, played until the task starts.
+    pub forecasts: Option<u32>,
 }
 
 impl Default for Options {
@@ -44,6 +47,7 @@ impl Default for Options {
             users_shown: 8,
             gantt: GanttLimits::default(),
             submits: Submits::default(),
+            forecasts: None,
         }
     }
 }
@@ -81,7 +85,7 @@ pub fn play(
     let happenings = Happenings::new(cluster, start, seed);
     let inputs = Inputs { tasks: load.tasks().iter().peekable(), happenings, submitter: &submitter, submitted: 0 };
     let mut sim = Sim::new(engine, cluster.conduct, inputs);
-    let mut meter = Meter::new(cluster, load, options, &submitter, progress);
+    let mut meter = Meter::new(cluster, load, options, &submitter, true, progress);
     if load.tasks().is_empty() {
         return Ok(measure(meter, &Counted { places_known: true, ..Counted::default() }, options));
     }

@@ -19,7 +19,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::Printer;
 
 /// All that came out; what `--json` prints and `--compare` reads.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Study {
     /// Which layout this is: 1.
     pub hai_study: u32,
@@ -75,6 +75,17 @@ impl Study {
         self.runs.iter().filter(move |run| run.policy == policy)
     }
 
+    /// How much greater a figure of another study's policy is, over all seeds; of the same seeds each is held against its own.
+    #[must_use]
+    pub fn difference(&self, policy: &str, other: &Study, opposite: &str, of: impl Fn(&Figures) -> f64) -> Interval {
+        let values = |study: &Study, policy: &str| -> Vec<f64> {
+            study.of(policy).map(|run| of(&run.outcome.figures)).collect()
+        };
+        let seeds = |study: &Study, policy: &str| -> Vec<u64> { study.of(policy).map(|run| run.seed).collect() };
+        let paired = seeds(self, policy) == seeds(other, opposite);
+        Interval::of_difference(&values(self, policy), &values(other, opposite), paired)
+    }
+
     /// A figure of a policy over all its seeds.
     #[must_use]
     pub fn interval(&self, policy: &str, of: impl Fn(&Figures) -> f64) -> Interval {
@@ -88,8 +99,13 @@ impl Study {
 /// # Errors
 /// A policy that is none, or a cluster that contradicts itself.
 pub(super) fn play(args: &SimulateArgs, inputs: &Inputs, printer: &Printer) -> Result<Study, CliError> {
-    let options =
-        Options { warm_up: args.warm_up, until: args.end_after, tasks: args.csv.is_some(), ..Options::default() };
+    let options = Options {
+        warm_up: args.warm_up,
+        until: args.end_after,
+        tasks: args.csv.is_some(),
+        forecasts: args.forecasts,
+        ..Options::default()
+    };
     let mut policies: Vec<&str> = Vec::new();
     for name in &args.policy {
         if policies.contains(&name.as_str()) {
@@ -204,6 +220,9 @@ fn asked(args: &SimulateArgs) -> Vec<String> {
     }
     if args.size != 1 {
         words.push(format!("--size {}", args.size));
+    }
+    if let Some(count) = args.forecasts {
+        words.push(format!("--forecasts {count}"));
     }
     if args.one_group {
         words.push("--one-group".to_owned());

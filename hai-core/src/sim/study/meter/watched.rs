@@ -55,8 +55,11 @@ impl Watch for Meter<'_> {
         ControlFlow::Continue(())
     }
 
-    fn started(&mut self, at: Time, _: TaskId, run: RunId) -> ControlFlow<()> {
+    fn started(&mut self, at: Time, task: TaskId, run: RunId) -> ControlFlow<()> {
         self.advance(at);
+        if let Some(foreteller) = &mut self.foreteller {
+            foreteller.started(at, task);
+        }
         self.executes(run);
         ControlFlow::Continue(())
     }
@@ -79,6 +82,9 @@ impl Watch for Meter<'_> {
                 _ => {}
             }
         }
+        if let Some(foreteller) = &mut self.foreteller {
+            foreteller.round(engine, round);
+        }
         self.rounds += 1;
         if self.is_done() || self.is_stuck() {
             return ControlFlow::Break(());
@@ -92,6 +98,9 @@ impl Watch for Meter<'_> {
     }
 
     fn ended(&mut self, view: &TaskView, record: Record) -> ControlFlow<()> {
+        if let Some(foreteller) = &mut self.foreteller {
+            foreteller.ended(view);
+        }
         let Some(index) = self.index(view.id) else { return ControlFlow::Continue(()) };
         let at = record.ended_at.unwrap_or(self.now);
         let outcome = record.outcome.as_ref().map_or("unfinished", Ended::word);

@@ -78,7 +78,7 @@ pub(super) fn replay(
         load,
         grounds,
         pieces,
-        meter: Meter::new(cluster, load, options, &submitter, progress),
+        meter: Meter::new(cluster, load, options, &submitter, false, progress),
         unfinished: BTreeMap::new(),
         yard: Some(Yard::new(cluster, grounds)),
     };
