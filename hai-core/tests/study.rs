@@ -135,7 +135,9 @@ fn what_can_never_start_is_told_and_ends_nothing_else() {
     let outcome = run(&cluster(r#"{"node": [{"name": "n"}]}"#), &load, &all());
     assert_eq!((outcome.figures.unfinished, outcome.figures.occupancy), (3, 0.0));
     let outcome = run(&two_nodes(), &Load::default(), &all());
-    assert_eq!(outcome.figures, Figures { jain: 1.0, measured: (Time::ZERO, Time::ZERO), ..Figures::default() });
+    let nothing =
+        Figures { jain: 1.0, measured: (Time::ZERO, Time::ZERO), fragmentation: Some(0.0), ..Figures::default() };
+    assert_eq!(outcome.figures, nothing);
 }
 
 /// A busy laboratory whose nodes break.
@@ -272,9 +274,10 @@ fn idle_devices_that_the_work_can_not_use_are_fragments() {
     let config = EngineConfig { placement: hai_core::placement::PlacementPolicy::WorstFit, ..EngineConfig::default() };
     let figures = run_with(&nodes, &load, config, &all()).figures;
     // Three of four kinds ask for one device, so only a quarter of the work has no use for the two that are idle: half a device of six.
-    assert!((figures.fragmentation - 100.0 * 0.5 / 6.0).abs() < 1e-9, "{}", figures.fragmentation);
+    let fragmentation = figures.fragmentation.unwrap();
+    assert!((fragmentation - 100.0 * 0.5 / 6.0).abs() < 1e-9, "{fragmentation}");
     let packed = run(&nodes, &load, &all()).figures;
-    assert_eq!(packed.fragmentation, 0.0);
+    assert_eq!(packed.fragmentation, Some(0.0));
 }
 
 #[test]
@@ -306,4 +309,74 @@ fn what_never_ends_does_not_keep_a_study_from_its_end() {
     let one = cluster(r#"{"node": [{"name": "n", "count": 1, "devices": 1, "cpu": 8}]}"#);
     let figures = run(&one, &endless, &all()).figures;
     assert_eq!((figures.succeeded, figures.unfinished), (0, 2));
+}
+
+#[test]
+fn fragments_are_looked_at_again_when_work_has_left() {
+    // As above until 100, when all is left; from then to the last submission at 200 every idle device is of use.
+    let load = load("a,0,100,u,1,1,,\nb,0,100,u,1,1,,\nc,0,100,u,2,1,,\nd,200,1,u,1,1,,\n");
+    let nodes = cluster(r#"{"node": [{"name": "n", "count": 3, "devices": 2}]}"#);
+    let config = EngineConfig { placement: hai_core::placement::PlacementPolicy::WorstFit, ..EngineConfig::default() };
+    let fragmentation = run_with(&nodes, &load, config, &all()).figures.fragmentation.unwrap();
+    assert!((fragmentation - 100.0 * 0.5 / 6.0 / 2.0).abs() < 1e-9, "{fragmentation}");
+}
+
+#[test]
+fn shares_begin_with_the_measured_time() {
+    // u holds everything until 100, and v from then to 200.
+    let load = load("a,0,100,u,2,1,,\nb,0,100,v,2,1,,\nc,150,10,w,2,1,,\n");
+    let one = cluster(r#"{"node": [{"name": "n", "devices": 2}]}"#);
+    let got = |outcome: &Outcome, user: &str| {
+        let row = outcome.users.iter().find(|row| row.user == user).unwrap();
+        ((row.got * 3600.0).round(), (row.due * 3600.0).round())
+    };
+    let outcome = run(&one, &load, &all());
+    assert_eq!((got(&outcome, "u"), got(&outcome, "v")), ((200.0, 100.0), (200.0, 250.0)));
+    // Both were due half of it until 100; then v all of it, and from 150 on half beside w.
+    let outcome = run(&one, &load, &Options { warm_up: Span::from_secs(120), ..all() });
+    assert_eq!(
+        (got(&outcome, "u"), got(&outcome, "v"), got(&outcome, "w")),
+        ((0.0, 0.0), (160.0, 110.0), (20.0, 70.0))
+    );
+    let (v, w): (f64, f64) = (160.0 / 110.0, 20.0 / 70.0);
+    assert!((outcome.figures.jain - (v + w) * (v + w) / (2.0 * (v * v + w * w))).abs() < 1e-9);
+}
+
+#[test]
+fn what_is_drained_is_no_capacity() {
+    // Two devices of four are drained from the start of the second half on; the other two are held all the time.
+    let json = r#"{"node": [{"name": "n", "count": 2, "devices": 2}], "change": [{"at": "50s", "drain": "n-2"}]}"#;
+    let load = load("a,0,100,u,2,1,,\nb,100,1,u,2,1,,\n");
+    let figures = run(&cluster(json), &load, &all()).figures;
+    assert!((figures.occupancy - 100.0 * 200.0 / 300.0).abs() < 1e-9, "{}", figures.occupancy);
+    // What does not leave a drained node at once still counts as long as it is there: four until 70, then two.
+    let json = json.replace("n-2", "n-1").replace("}]}", r#"}], "conduct": {"leave": "20s"}}"#);
+    let load = self::load("a,0,100,u,2,2,,\nb,100,1,u,2,1,,\n");
+    let figures = run(&cluster(&json), &load, &all()).figures;
+    assert!((figures.allocation - 100.0 * 280.0 / 340.0).abs() < 1e-9, "{}", figures.allocation);
+}
+
+#[test]
+fn forecasts_are_asked_for_and_compared() {
+    // One device, and everybody says how long his work runs: each start is known at once.
+    let rows: String = (0..40).map(|at| format!("t{at},{},600,u,1,1,,\n", at * 300)).collect();
+    let load = load(&rows).foretold();
+    let one = cluster(r#"{"node": [{"name": "n", "devices": 1}]}"#);
+    assert_eq!(run(&one, &load, &all()).figures.forecasts, None);
+    let options = Options { forecasts: Some(10), ..all() };
+    let told = run(&one, &load, &options).figures.forecasts.unwrap();
+    // The first does not wait; every fourth of the others is asked for.
+    assert_eq!((told.asked, told.started), (10, 10));
+    assert_eq!((told.p50_held, told.p90_held), (100.0, 100.0));
+    // If it is said that they run for half as long, they start later than was said, until that has been learned.
+    let mut wrong = Load::default();
+    for task in load.tasks() {
+        let mut spec = hai_core::model::TaskSpec::clone(&task.spec);
+        (spec.name, spec.expected) = (task.name.to_string(), Some(Span::from_secs(300)));
+        wrong.push(hai_core::trace::Job { line: task.line, submit: task.submit, spec, work: task.work });
+    }
+    let told = run(&one, &wrong, &options).figures.forecasts.unwrap();
+    assert_eq!(told.asked, 10);
+    assert!(told.p50_held < 100.0, "{told:?}");
+    assert_eq!(run(&one, &wrong, &options), run(&one, &wrong, &options));
 }

@@ -495,8 +495,14 @@ impl Engine {
 
     /// When time alone could change a decision. Slices and protection matter only to those who want room.
     pub(super) fn earliest_timer(&self) -> Option<Time> {
-        let wanted = self.turns.iter().filter(|(group, _)| self.queue.wants_room(group));
-        let kept = self.next_reservation();
-        wanted.filter_map(|(_, turns)| turns.next()).chain(self.timers.next()).chain(kept).min()
+        let mut earliest = self.timers.next().into_iter().chain(self.next_reservation()).min();
+        for (group, turns) in &self.turns {
+            // Whether anybody wants room there is asked only where it matters.
+            let sooner = turns.next().filter(|&at| earliest.is_none_or(|known| at < known));
+            if sooner.is_some() && self.queue.wants_room(group) {
+                earliest = sooner;
+            }
+        }
+        earliest
     }
 }

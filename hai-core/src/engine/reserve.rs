@@ -9,6 +9,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::inventory::NodeIx;
 use crate::model::*;
 use crate::preemption::{self, Owner, Yielder};
@@ -44,8 +46,14 @@ impl Engine {
         let Some(after) = self.config.reserve_after else { return };
         self.look_at_reservations();
         let mut due: Vec<TaskId> = Vec::new();
-        for group in self.queue.groups() {
-            let known = self.reservations.keys().filter(|&&task| self.task_ref(task).spec.group == *group).count();
+        let groups: SmallVec<[&GroupName; 16]> = self.queue.groups().collect();
+        let mut known: SmallVec<[usize; 16]> = groups.iter().map(|_| 0).collect();
+        for &task in self.reservations.keys() {
+            if let Ok(at) = groups.binary_search(&&self.task_ref(task).spec.group) {
+                known[at] += 1;
+            }
+        }
+        for (group, known) in groups.into_iter().zip(known) {
             let mut free = (self.config.reservations as usize).saturating_sub(known);
             for (claim, since, task) in self.queue.longest_waiting(group, self.now - after) {
                 if free == 0 {
@@ -78,10 +86,11 @@ impl Engine {
     pub(super) fn next_reservation(&self) -> Option<Time> {
         let after = self.config.reserve_after?;
         let waiting = self.queue.groups().flat_map(|group| self.queue.longest_waiting(group, Time::MAX));
+        // Most have waited for longer already; only of the others need more be known.
         let due = |(claim, since, task): (Claim, Time, TaskId)| {
-            (claim.entitled && self.can_starve(task)).then_some(since + after)
+            (since + after > self.now && claim.entitled && self.can_starve(task)).then_some(since + after)
         };
-        waiting.filter_map(due).filter(|&at| at > self.now).min()
+        waiting.filter_map(due).min()
     }
 
     /// Gives up what can not be kept, and works out anew what is late.

@@ -160,6 +160,7 @@ pub fn batsim_executions(read: impl Read) -> Result<Vec<BatsimExecution>, TraceE
     let needed = ["job_id", "submission_time", "starting_time", "finish_time", "allocated_resources"];
     let mut table = Table::open(read, &needed)?;
     let mut executions = Vec::new();
+    let mut left = MOST_TOLD;
     while let Some(row) = table.next_row() {
         let row = row?;
         executions.push(BatsimExecution {
@@ -167,14 +168,17 @@ pub fn batsim_executions(read: impl Read) -> Result<Vec<BatsimExecution>, TraceE
             submit: row.number("submission_time")?,
             start: row.number("starting_time")?,
             end: row.number("finish_time")?,
-            processors: processors(&row)?,
+            processors: processors(&row, &mut left)?,
         });
     }
     Ok(executions)
 }
 
-/// Numbers and ranges of them, e.g. `3-5 8`.
-fn processors(row: &Row<'_>) -> Result<Vec<u32>, TraceError> {
+/// So many processors may be named in a table, all its rows together.
+const MOST_TOLD: usize = 1 << 24;
+
+/// Numbers and ranges of them, e.g. `3-5 8`; so many are left to be named.
+fn processors(row: &Row<'_>, left: &mut usize) -> Result<Vec<u32>, TraceError> {
     let text = row.text("allocated_resources");
     let wrong = |part: &str| row.wrong("allocated_resources", format!("{part:?} is neither a number nor a range"));
     let mut processors = Vec::new();
@@ -184,6 +188,10 @@ fn processors(row: &Row<'_>) -> Result<Vec<u32>, TraceError> {
         if until < from || until - from > 1 << 20 {
             return Err(wrong(part));
         }
+        let many = (until - from) as usize + 1;
+        *left = left.checked_sub(many).ok_or_else(|| {
+            row.wrong("allocated_resources", format!("with {part:?} the table names more than {MOST_TOLD} processors"))
+        })?;
         processors.extend(from..=until);
     }
     Ok(processors)
@@ -225,5 +233,12 @@ mod tests {
         let wrong = read("1,0.5,1,2,5-2\n").unwrap_err();
         assert_eq!(wrong.to_string(), "line 2, column allocated_resources: \"5-2\" is neither a number nor a range");
         assert!(read("1,0.5,1,2,0-4294967295\n").is_err());
+        // Sixteen ranges are as many as may be named; the seventeenth is refused, in one row or in several.
+        let range = "0-1048575";
+        assert_eq!(read(&format!("1,0.5,1,2,{}\n", [range; 16].join(" "))).unwrap()[0].processors.len(), 1 << 24);
+        for rows in [format!("1,0.5,1,2,{}\n", [range; 17].join(" ")), format!("1,0.5,1,2,{range}\n").repeat(17)] {
+            let error = read(&rows).unwrap_err().to_string();
+            assert!(error.ends_with("with \"0-1048575\" the table names more than 16777216 processors"), "{error}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Comma-separated rows under a line of column names.
 
 use std::fmt::Display;
-use std::io::Read;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use super::TraceError;
@@ -9,9 +9,34 @@ use super::TraceError;
 /// A file of comma-separated values (RFC 4180) whose first line names the columns.
 #[derive(Debug)]
 pub struct Table<R> {
-    rows: csv::Reader<R>,
+    rows: csv::Reader<Bounded<R>>,
     columns: Vec<String>,
     record: csv::StringRecord,
+    broken: bool,
+}
+
+/// Longer rows are no rows: a quote that is never closed would take in all that is left of the file.
+const ROW_BYTES_MAX: usize = 1 << 20;
+
+/// Reads no more than is allowed for one row.
+#[derive(Debug)]
+struct Bounded<R> {
+    read: R,
+    left: usize,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::Error::other(format!(
+                "it is longer than {ROW_BYTES_MAX} bytes, as if a quote were never closed; nothing behind it is read"
+            )));
+        }
+        let many = into.len().min(self.left);
+        let read = self.read.read(&mut into[..many])?;
+        self.left -= read;
+        Ok(read)
+    }
 }
 
 /// One row of a [`Table`].
@@ -28,6 +53,7 @@ impl<R: Read> Table<R> {
     /// # Errors
     /// The file can not be read, or a column is missing.
     pub fn open(read: R, needed: &[&str]) -> Result<Self, TraceError> {
+        let read = Bounded { read, left: ROW_BYTES_MAX };
         let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(read);
         let columns: Vec<String> = rows.headers().map_err(|error| wrong(&error, 1))?.iter().map(String::from).collect();
         if let Some(missing) = needed.iter().find(|name| !columns.iter().any(|column| column == *name)) {
@@ -35,7 +61,7 @@ impl<R: Read> Table<R> {
                 if columns.is_empty() { "it is empty".into() } else { format!("it has {}", columns.join(", ")) };
             return Err(TraceError::line(1, format!("the column {missing} is missing: {known}")));
         }
-        Ok(Table { rows, columns, record: csv::StringRecord::new() })
+        Ok(Table { rows, columns, record: csv::StringRecord::new(), broken: false })
     }
 
     /// The column names, as they stand.
@@ -60,12 +86,22 @@ impl<R: Read> Table<R> {
     /// # Errors
     /// The row can not be read or has not as many fields as there are columns. Reading goes on behind it.
     pub fn next_row(&mut self) -> Option<Result<Row<'_>, TraceError>> {
+        if self.broken {
+            return None;
+        }
+        let line = self.rows.position().line();
+        self.rows.get_mut().left = ROW_BYTES_MAX;
         match self.rows.read_record(&mut self.record) {
             Ok(true) => {
                 let line = self.record.position().map_or(0, csv::Position::line);
                 Some(Ok(Row { columns: &self.columns, record: &self.record, line }))
             }
             Ok(false) => None,
+            Err(error) if error.is_io_error() => {
+                // Nothing more can be expected from a file that can not be read.
+                self.broken = true;
+                Some(Err(wrong(&error, line)))
+            }
             Err(error) => Some(Err(wrong(&error, self.rows.position().line()))),
         }
     }
@@ -115,6 +151,7 @@ fn wrong(error: &csv::Error, line: u64) -> TraceError {
             format!("it has {len} fields, and the line of column names has {expected_len}")
         }
         csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".into(),
+        csv::ErrorKind::Io(error) => error.to_string(),
         _ => error.to_string(),
     };
     TraceError::line(line, what)
@@ -135,6 +172,22 @@ mod tests {
         let no_number = "line 3, column gpus: \"x\" is no number that will do: invalid digit found in string";
         let too_short = "line 4: it has 1 fields, and the line of column names has 2";
         assert_eq!(read, [Ok(1), Err(no_number.into()), Err(too_short.into()), Ok(4)]);
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_ends_the_reading_before_it_fills_the_memory() {
+        let text = format!("name,gpus\na,1\nb,\"{}", "c,2\n".repeat(1 << 20));
+        let mut read = text.as_bytes();
+        let mut table = Table::open(&mut read, &["name", "gpus"]).unwrap();
+        assert_eq!(table.next_row().unwrap().unwrap().text("name"), "a");
+        let error = table.next_row().unwrap().unwrap_err();
+        assert!(error.to_string().starts_with("line 3: it is longer than 1048576 bytes"), "{error}");
+        assert!(table.next_row().is_none());
+        assert!(read.len() > 2 << 20);
+        // What is long all together, and short row by row, is read to its end.
+        let many = format!("name,gpus\n{}", "c,2\n".repeat(1 << 19));
+        let mut table = Table::open(many.as_bytes(), &["name"]).unwrap();
+        assert_eq!(std::iter::from_fn(|| table.next_row().map(|row| row.unwrap().line())).count(), 1 << 19);
     }
 
     #[test]

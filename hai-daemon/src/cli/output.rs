@@ -75,6 +75,12 @@ impl Printer {
         Printer { json, terminal, colours: terminal && !set("NO_COLOR") && !dumb }
     }
 
+    /// How many characters fit into a line, if it is a terminal's.
+    #[must_use]
+    pub fn width(&self) -> Option<usize> {
+        if self.terminal { comfy_table::Table::new().width().map(usize::from) } else { None }
+    }
+
     /// One line of text.
     ///
     /// # Errors
@@ -122,7 +128,7 @@ impl Printer {
 /// Rows under a heading.
 #[derive(Debug)]
 pub struct Table {
-    head: Vec<&'static str>,
+    head: Vec<String>,
     rows: Vec<Vec<(String, Tone)>>,
 }
 
@@ -130,7 +136,19 @@ impl Table {
     /// A table without rows.
     #[must_use]
     pub fn new(head: &[&'static str]) -> Self {
-        Table { head: head.to_vec(), rows: Vec::new() }
+        Self::named(head.iter().map(ToString::to_string).collect())
+    }
+
+    /// The same with names that are worked out.
+    #[must_use]
+    pub fn named(head: Vec<String>) -> Self {
+        Table { head: head.iter().map(|text| clean(text)).collect(), rows: Vec::new() }
+    }
+
+    /// How many columns it has.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.head.len()
     }
 
     /// Adds a row with as many cells as the heading has.

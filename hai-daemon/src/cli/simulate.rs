@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueHint};
 use hai_core::model::Span;
-use hai_core::sim::study::WORDS;
+use hai_core::sim::study::{PEER_WORDS, PEERS, WORDS};
 use hai_core::trace::Format;
 
 pub use study::{Run, Study};
@@ -41,7 +41,9 @@ const EXAMPLE: [(&str, &str); 2] = [
     hai simulate … --json > a.json; hai simulate … --json > b.json; hai simulate --compare a.json b.json\n\n\
     Policies: hai or hai-fifo, each with more words after a + (--words says what they mean): fifo, fair, las, \
     sjf, srtf, edf; aging, borrow, churn, rigid, short, young, learned, oracle, no-reserve; first-fit, best-fit, \
-    worst-fit, random, dot-product, packing, clustering, fgd, cutting-stock. Or the TOML file of a daemon; or `log`, as an event log was decided.\n\n\
+    worst-fit, random, dot-product, packing, clustering, fgd, cutting-stock. Or the TOML file of a daemon; or `log`, as an event log was decided. \
+    Or a published scheduler by its own rules: fifo, sjf, qssf, srtf, srtf-helios, tiresias; tiresias-l, srtf-muri, srsf; fcfs, \
+    easy, easy-sjbf, conservative, batsim-easy, batsim-conservative, each with words of its own (--words).\n\n\
     A trace is hai's own task file (CSV: submit,duration,devices and, if you like, id, user, group, priority, workers, \
     share, models, expected, checkpoint_every, …; or the same as JSON lines), hai's event log, or a public format; plain \
     or gzip. Every mistake is told with its line and column.\n\n\
@@ -103,6 +105,10 @@ pub struct SimulateArgs {
     /// room for the same user's
     #[arg(long)]
     pub strangers: bool,
+    /// Ask for so many of the tasks that have to wait when they will start, and tell how often that held. Takes time; peers
+    /// are not asked
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub forecasts: Option<u32>,
     /// As if everybody had said truly how long the work runs (for sjf and srtf)
     #[arg(long)]
     pub oracle: bool,
@@ -151,11 +157,17 @@ pub(super) fn run(
         return example(dir, printer);
     }
     if args.words {
-        let mut table = Table::new(&["WORD", "MEANING"]);
-        for (word, meaning) in WORDS {
-            table.row([(word.to_owned(), Tone::Strong), (meaning.to_owned(), Tone::Plain)]);
-        }
-        table.print(printer)?;
+        let words = |title: &str, words: &[(&str, &str)]| -> Result<(), CliError> {
+            printer.line(title)?;
+            let mut table = Table::new(&["WORD", "MEANING"]);
+            for (word, meaning) in words {
+                table.row([((*word).to_owned(), Tone::Strong), ((*meaning).to_owned(), Tone::Plain)]);
+            }
+            table.print(printer)
+        };
+        words("Behind hai or hai-fifo and a +:", &WORDS)?;
+        words("\nPublished schedulers, by their own rules:", &PEERS)?;
+        words("\nBehind one of those and a +:", &PEER_WORDS)?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(files) = &args.compare {

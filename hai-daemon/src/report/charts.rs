@@ -239,13 +239,14 @@ impl OverTime {
         up: &str,
     ) -> Option<Drawn> {
         let so_far = !matches!(name, "queue" | "fragments");
-        let line = |column: &Column<'_>| {
+        let points = |column: &Column<'_>| {
             let chart = chart(column, name)?;
             let (_, values) = chart.series.levels.iter().find(|(name, _)| name == series)?;
-            let points = self.points(values, chart.series.width.as_ms() as f64, so_far);
-            Some(Line { name: column.name.clone(), points })
+            Some(self.points(values, chart.series.width.as_ms() as f64, so_far))
         };
-        let lines: Vec<Line> = columns.iter().filter_map(line).collect();
+        // Who knows nothing of it has a line without points, so that all keep their colours.
+        let line = |column: &Column<'_>| Line { name: column.name.clone(), points: points(column).unwrap_or_default() };
+        let lines: Vec<Line> = columns.iter().map(line).collect();
         let y_max = lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(0.0, f64::max);
         // A chart of nothing tells nothing.
         if y_max <= 0.0 {

@@ -173,18 +173,30 @@ fn summary(columns: &[Column<'_>]) -> Vec<SummaryRow> {
     let row = |shown: &crate::cli::simulate::tables::Shown| {
         let intervals: Vec<Interval> =
             columns.iter().map(|column| column.study.interval(column.policy, shown.of)).collect();
+        if intervals.iter().all(|interval| interval.mean.is_nan()) && shown.better.is_none() {
+            return None;
+        }
         let means = intervals.iter().map(|interval| interval.mean).filter(|mean| !mean.is_nan());
         let best = match shown.better {
             Some(Better::Less) => means.clone().min_by(f64::total_cmp),
             Some(Better::More) => means.clone().max_by(f64::total_cmp),
             None => None,
         };
+        let best = best.and_then(|best| intervals.iter().find(|interval| interval.mean == best));
+        let among: Vec<bool> =
+            intervals.iter().map(|interval| best.is_some_and(|best| can_not_be_told_from(interval, best))).collect();
         // Where all are alike none is best.
-        let alike = means.clone().all(|mean| Some(mean) == means.clone().next());
-        let cell = |of: &Interval| Cell { text: grouped(&interval(*of)), best: !alike && Some(of.mean) == best };
-        SummaryRow { name: shown.name, unit: shown.unit, cells: intervals.iter().map(cell).collect() }
+        let alike = intervals.iter().zip(&among).all(|(interval, among)| *among || interval.mean.is_nan());
+        let cell = |(of, among): (&Interval, &bool)| Cell { text: grouped(&interval(*of)), best: !alike && *among };
+        Some(SummaryRow { name: shown.name, unit: shown.unit, cells: intervals.iter().zip(&among).map(cell).collect() })
     };
-    SHOWN.iter().map(row).collect()
+    SHOWN.iter().filter_map(row).collect()
+}
+
+/// Whether their confidence intervals meet.
+fn can_not_be_told_from(one: &Interval, best: &Interval) -> bool {
+    let room = one.half_width.unwrap_or(0.0) + best.half_width.unwrap_or(0.0);
+    (one.mean - best.mean).abs() <= room
 }
 
 fn sizes(column: &Column<'_>) -> SizeTable {
@@ -237,6 +249,28 @@ fn users(column: &Column<'_>) -> UserTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::simulate::Run;
+
+    #[test]
+    fn who_can_not_be_told_from_the_best_has_a_star_too() {
+        let run = |policy: &str, seed: u64, wait: f64| {
+            let mut run = Run { policy: policy.to_owned(), seed, outcome: Default::default() };
+            run.outcome.figures.waiting.count = 1;
+            run.outcome.figures.waiting.mean = wait;
+            run
+        };
+        let stars = |waits: [(&str, [f64; 2]); 3]| -> Vec<bool> {
+            let runs = waits.iter().flat_map(|(policy, [one, other])| [run(policy, 1, *one), run(policy, 2, *other)]);
+            let study = Study { runs: runs.collect(), ..Study::default() };
+            let rows = summary(&columns(&[(String::new(), &study)]));
+            let row = rows.iter().find(|row| row.name == "waiting, mean").expect("a row");
+            row.cells.iter().map(|cell| cell.best).collect()
+        };
+        // 100 ± 6, 103 ± 6, 150 ± 13.
+        assert_eq!(stars([("a", [99.5, 100.5]), ("b", [102.5, 103.5]), ("c", [149.0, 151.0])]), [true, true, false]);
+        assert_eq!(stars([("a", [100.0, 100.0]), ("b", [103.0, 103.0]), ("c", [150.0, 150.0])]), [true, false, false]);
+        assert_eq!(stars([("a", [100.0, 180.0]), ("b", [103.0, 140.0]), ("c", [99.0, 150.0])]), [false; 3]);
+    }
 
     #[test]
     fn long_numbers_are_grouped() {

@@ -193,5 +193,100 @@ fn what_says_nothing_is_said_to_say_nothing() {
     let none = good(hai(home.path(), &["simulate", "--cluster", "c.toml", "--trace", "none.csv"], ""));
     assert!(none.contains("\nhai\t1\t1\t–\t–\t–\t–\t"), "{none}");
     let words = good(hai(home.path(), &["simulate", "--words"], ""));
-    assert!(words.starts_with("WORD\tMEANING\nfifo\t") && words.contains("\nyoung\t"), "{words}");
+    assert!(
+        words.contains(":\nWORD\tMEANING\nfifo\tfirst come, first served; what is so") && words.contains("\nyoung\t")
+    );
+    assert!(words.contains("\neasy\t") && words.contains("\nby-place\t"), "{words}");
+}
+
+#[test]
+fn published_schedulers_stand_beside_hai() {
+    let home = tempfile::tempdir().expect("a directory");
+    put(home.path(), &[("c.toml", CLUSTER), ("t.csv", TRACE)]);
+    let play = |threads: &str, more: &[&str]| {
+        let mut args = vec!["simulate", "--cluster", "c.toml", "--trace", "t.csv", "--threads", threads];
+        args.extend(["--policy", "hai,fifo,tiresias,srsf+restart,easy+oracle", "--csv", threads]);
+        args.extend(more);
+        good(hai(home.path(), &args, ""))
+    };
+    let (one, three) = (play("1", &["--json"]), play("3", &["--json", "--report", "r.html"]));
+    assert_eq!(one, three);
+    for file in ["tasks.csv", "users.csv", "series.csv", "summary.csv"] {
+        let read = |threads: &str| fs::read(home.path().join(threads).join(file)).expect("a file");
+        assert_eq!(read("1"), read("3"), "{file}");
+    }
+    let study: Value = serde_json::from_str(&one).expect("JSON");
+    let policies: Vec<&str> =
+        study["runs"].as_array().expect("runs").iter().map(|run| run["policy"].as_str().expect("a name")).collect();
+    assert_eq!(policies, ["hai", "fifo", "tiresias", "srsf+restart", "easy+oracle"]);
+    // a and b run from 0; c waits for both, and d behind it.
+    assert_eq!(study["runs"][1]["figures"]["jct"]["max"], 660.0 - 20.0);
+    let table = play("2", &[]);
+    assert!(table.contains("\nfifo\t4\t0\t") && table.contains("\neasy+oracle\t4\t0\t"), "{table}");
+    let rows = fs::read_to_string(home.path().join("2/tasks.csv")).expect("a table");
+    assert!(rows.contains("\nfifo,1,c,4,v,default,NORMAL,1,20.000,600.000,660.000,succeeded,"), "{rows}");
+    let page = fs::read_to_string(home.path().join("r.html")).expect("a page");
+    assert!(page.contains("srsf+restart") && page.contains("it began when its turn came"));
+    fs::write(home.path().join("a.json"), &one).expect("written");
+    let same = good(hai(home.path(), &["simulate", "--compare", "a.json", "a.json"], ""));
+    assert!(same.contains("tiresias: A is a.json") && same.contains("\ncompletion, mean\ts\t"), "{same}");
+}
+
+#[test]
+fn what_a_published_scheduler_can_not_play_is_told_before_anything_is_played() {
+    let home = tempfile::tempdir().expect("a directory");
+    let drained = format!("{CLUSTER}[[change]]\nat = \"1h\"\ndrain = \"n-1\"\n");
+    put(home.path(), &[("c.toml", CLUSTER), ("d.toml", &drained), ("t.csv", TRACE)]);
+    let with = |cluster: &str, policy: &str| {
+        refused(home.path(), &["--cluster", cluster, "--trace", "t.csv", "--policy", policy], 2)
+    };
+    let said = with("d.toml", "hai,tiresias");
+    assert!(
+        said.contains(
+            "--policy tiresias can not be played: its cluster never changes, and this one has a drain at 1h (n-1)"
+        ),
+        "{said}"
+    );
+    let said = with("c.toml", "easy");
+    assert!(
+        said.contains("4 of 4 tasks do not say how long they run (the first is \"a\", line 2); easy+oracle"),
+        "{said}"
+    );
+    assert!(with("c.toml", "easy+by-place").contains("`easy+by-place`: by-place says nothing to it"));
+    assert!(with("c.toml", "eazy").contains("it begins with hai, hai-fifo, fifo, sjf, qssf"));
+}
+
+#[test]
+fn differences_over_seeds_have_an_interval() {
+    let home = tempfile::tempdir().expect("a directory");
+    put(home.path(), &[("c.toml", CLUSTER)]);
+    for (policy, file) in [("hai", "a.json"), ("fifo", "b.json")] {
+        let args =
+            ["simulate", "--cluster", "c.toml", "--synthetic", "60", "--seeds", "3", "--policy", policy, "--json"];
+        fs::write(home.path().join(file), good(hai(home.path(), &args, ""))).expect("written");
+    }
+    let told = good(hai(home.path(), &["simulate", "--compare", "a.json", "b.json", "--json"], ""));
+    let pairs: Vec<Value> = serde_json::from_str(&told).expect("JSON");
+    let of = |name: &str| pairs.iter().find(|pair| pair["figure"] == name);
+    let wait = of("waiting, mean").expect("a figure");
+    assert!(wait["half_width"].as_f64().expect("several seeds") > 0.0);
+    assert!(
+        (wait["b"].as_f64().unwrap() - wait["a"].as_f64().unwrap() - wait["difference"].as_f64().unwrap()).abs() < 1e-6
+    );
+    // Nobody was asked when he would start.
+    assert!(of("starts by the forecast p50").is_none());
+}
+
+#[test]
+fn forecasts_are_judged_where_that_is_asked_for() {
+    let home = tempfile::tempdir().expect("a directory");
+    put(home.path(), &[("c.toml", CLUSTER)]);
+    let args = ["simulate", "--cluster", "c.toml", "--synthetic", "200", "--load", "3", "--forecasts", "5"];
+    let said = good(hai(home.path(), &[&args[..], &["--policy", "hai,fifo"]].concat(), ""));
+    let told: Vec<&str> = said.lines().filter(|line| line.contains("it was asked when they would start")).collect();
+    assert!(told.len() == 1 && told[0].starts_with("hai: of ") && told[0].contains(" % by the p50"), "{said}");
+    let study: Value =
+        serde_json::from_str(&good(hai(home.path(), &[&args[..], &["--json"]].concat(), ""))).expect("JSON");
+    let forecasts = &study["runs"][0]["figures"]["forecasts"];
+    assert!((1..=5).contains(&forecasts["asked"].as_u64().expect("a count")), "{forecasts}");
 }

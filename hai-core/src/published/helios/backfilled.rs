@@ -1,6 +1,6 @@
 //! Backfilling on virtual clusters, for comparison: it counts devices, and knows how long jobs run.
 
-use super::{Books, HeliosJob, Outcome, Played};
+use super::{Books, HeliosJob, Outcome, Place, Played};
 use crate::published::backfill::{BackfillRules, BatchJob, play as play_batch};
 
 /// Plays jobs on virtual clusters with so many devices each, by the rules of a backfilling simulator.
@@ -24,7 +24,7 @@ pub fn play_backfill(jobs: &[HeliosJob], devices: &[u32], rules: &BackfillRules)
         for (&at, outcome) in list.iter().zip(play_batch(&batch, devices, rules)) {
             if let (Some(start), Some(end)) = (outcome.start, outcome.end) {
                 books.start(at, jobs[at].submit, start as i64);
-                books.end(at, start as i64, end as i64);
+                books.end(at, start as i64, end as i64, &Place::new());
             }
         }
     }

@@ -19,6 +19,7 @@ mod waiting;
 pub use backfilled::play_backfill;
 pub use experiment::oracle;
 pub(super) use experiment::{PHILLY, VENUS};
+pub use nodes::Place;
 pub use outcome::{Outcome, Played, Stretch, Totals, mean, percentile};
 pub use rules::{Overhead, Rules, Selection, Ties, Turn, Walk};
 
@@ -120,14 +121,14 @@ impl Books<'_> {
         outcome.queue += now - waited_since;
     }
 
-    fn preempt(&mut self, job: usize, from: i64, until: i64) {
+    fn preempt(&mut self, job: usize, from: i64, until: i64, place: &Place) {
         self.played.outcomes[job].preemptions += 1;
-        self.played.stretches.push(Stretch { job, from, until });
+        self.played.stretches.push(Stretch { job, from, until, place: place.clone() });
     }
 
-    fn end(&mut self, job: usize, from: i64, until: i64) {
+    fn end(&mut self, job: usize, from: i64, until: i64, place: &Place) {
         self.played.outcomes[job].end = Some(until);
-        self.played.stretches.push(Stretch { job, from, until });
+        self.played.stretches.push(Stretch { job, from, until, place: place.clone() });
     }
 }
 

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 /// Where a job runs: nodes by index, and how many devices on each.
-pub(super) type Place = SmallVec<[(u32, u32); 2]>;
+pub type Place = SmallVec<[(u32, u32); 2]>;
 
 /// Nodes of equal size; only how many devices of each are free counts.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! What a played job list came to: when each job ran, and the figures that papers print of it.
 
 use super::HeliosJob;
+use super::nodes::Place;
 
 /// What became of one job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub struct Outcome {
 }
 
 /// One stretch of time in which a job held its devices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stretch {
     /// Which job, by its place in the list that was played.
     pub job: usize,
@@ -24,6 +25,8 @@ pub struct Stretch {
     pub from: i64,
     /// Until when, in seconds, exclusive.
     pub until: i64,
+    /// On which nodes of its virtual cluster, and on how many devices of each; nothing where devices are only counted.
+    pub place: Place,
 }
 
 /// A whole list of jobs, played.

@@ -64,7 +64,7 @@ pub(super) fn play(
             cluster.leave(at);
             cluster.nodes.give_back(&cluster.states[at].place);
             learned.ended(&jobs[list[at]]);
-            books.end(list[at], cluster.states[at].since, now);
+            books.end(list[at], cluster.states[at].since, now, &cluster.states[at].place);
             pass.get_or_insert(rules.pass_at(now));
         }
         while let Some(&(_, at)) = cluster.falls.first().filter(|(time, _)| *time == now) {
@@ -88,7 +88,7 @@ pub(super) fn play(
             for at in out {
                 cluster.leave(at);
                 let state = &mut cluster.states[at];
-                books.preempt(list[at], state.since, now);
+                books.preempt(list[at], state.since, now, &state.place);
                 let ran = now - state.since;
                 state.left += overhead.of(jobs[list[at]].gpus) - ran;
                 state.attained += ran as u64 * u64::from(jobs[list[at]].gpus);

@@ -29,7 +29,7 @@ pub(super) fn play(jobs: &[HeliosJob], list: &[usize], nodes: u32, rules: &Rules
             nodes.give_back(&places[at]);
             let job = &jobs[list[at]];
             learned.ended(job);
-            books.end(list[at], now - job.duration.max(1) - i64::from(rules.late_end), now);
+            books.end(list[at], now - job.duration.max(1) - i64::from(rules.late_end), now, &places[at]);
             pass.get_or_insert(rules.pass_at(now));
         }
         let before = next;

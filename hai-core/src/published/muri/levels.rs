@@ -1,9 +1,9 @@
 //! Tiresias in three levels, by the count of devices.
 
-use super::{MuriCluster, MuriJob, MuriOutcome, Progress, first_ends, next_event};
+use super::{MuriCluster, MuriJob, MuriPlayed, Progress, first_ends, next_event};
 
-pub(super) fn play(jobs: &[MuriJob], cluster: MuriCluster, limits: [f64; 2]) -> Vec<MuriOutcome> {
-    let mut outcomes = vec![MuriOutcome::default(); jobs.len()];
+pub(super) fn play(jobs: &[MuriJob], cluster: MuriCluster, limits: [f64; 2]) -> MuriPlayed {
+    let mut played = MuriPlayed::new(jobs.len());
     let mut progress: Vec<Progress> = jobs.iter().map(Progress::new).collect();
     let mut levels: Vec<usize> = vec![0; jobs.len()];
     // Seconds that each job held its devices, overhead included.
@@ -15,12 +15,12 @@ pub(super) fn play(jobs: &[MuriJob], cluster: MuriCluster, limits: [f64; 2]) -> 
     // The earliest moment at which a job that runs falls a level.
     let mut fall: Option<f64> = None;
     loop {
-        let Some((mut now, mut arrivals, mut ended)) = next_event(jobs, next, ends.clone()) else { return outcomes };
+        let Some((mut now, mut arrivals, mut ended)) = next_event(jobs, next, ends.clone()) else { return played };
         if let Some(fall) = fall.filter(|fall| *fall < now) {
             (now, arrivals, ended) = (fall, 0, Vec::new());
         }
         for &at in &ended {
-            outcomes[at].end = Some(now);
+            played.end(at, now);
             progress[at].runs = false;
             queues[levels[at]].retain(|&other| other != at);
         }
@@ -46,10 +46,10 @@ pub(super) fn play(jobs: &[MuriJob], cluster: MuriCluster, limits: [f64; 2]) -> 
             if need <= free {
                 free -= need;
                 progress[at].runs = true;
-                outcomes[at].start.get_or_insert(now);
+                played.runs(at, now);
             } else if progress[at].runs {
                 progress[at].runs = false;
-                outcomes[at].preemptions += 1;
+                played.preempt(at, now);
             }
         }
         for queue in &mut queues {

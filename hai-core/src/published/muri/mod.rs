@@ -87,6 +87,56 @@ pub struct MuriOutcome {
     pub preemptions: u32,
 }
 
+/// One stretch of time in which a job held its devices, wherever they were: the shortest-first policies move jobs at every
+/// event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MuriStretch {
+    /// Which job, by its place in the list that was played.
+    pub job: usize,
+    /// From when, in seconds.
+    pub from: f64,
+    /// Until when, in seconds, exclusive.
+    pub until: f64,
+}
+
+/// A whole list of jobs, played.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MuriPlayed {
+    /// What became of each job, in the order of the list.
+    pub outcomes: Vec<MuriOutcome>,
+    /// When each job ran, in the order in which they left.
+    pub stretches: Vec<MuriStretch>,
+    /// Since when each job runs, if it does.
+    since: Vec<Option<f64>>,
+}
+
+impl MuriPlayed {
+    fn new(jobs: usize) -> Self {
+        MuriPlayed { outcomes: vec![MuriOutcome::default(); jobs], stretches: Vec::new(), since: vec![None; jobs] }
+    }
+
+    /// A job runs, from now on or as before.
+    fn runs(&mut self, job: usize, now: f64) {
+        self.outcomes[job].start.get_or_insert(now);
+        self.since[job].get_or_insert(now);
+    }
+
+    fn leaves(&mut self, job: usize, now: f64) {
+        let from = self.since[job].take();
+        self.stretches.extend(from.map(|from| MuriStretch { job, from, until: now }));
+    }
+
+    fn preempt(&mut self, job: usize, now: f64) {
+        self.outcomes[job].preemptions += 1;
+        self.leaves(job, now);
+    }
+
+    fn end(&mut self, job: usize, now: f64) {
+        self.outcomes[job].end = Some(now);
+        self.leaves(job, now);
+    }
+}
+
 /// The figures that Muri's simulator prints.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MuriTotals {
@@ -158,6 +208,12 @@ fn overhead(model: &str, gpus: u32) -> f64 {
 /// A job that fits not even the empty cluster never ends.
 #[must_use]
 pub fn play(jobs: &[MuriJob], cluster: MuriCluster, policy: MuriPolicy) -> Vec<MuriOutcome> {
+    play_whole(jobs, cluster, policy).outcomes
+}
+
+/// The same, and when each job held its devices.
+#[must_use]
+pub fn play_whole(jobs: &[MuriJob], cluster: MuriCluster, policy: MuriPolicy) -> MuriPlayed {
     match policy {
         MuriPolicy::Shortest { by_service } => shortest::play(jobs, cluster, by_service),
         MuriPolicy::Levels { limits } => levels::play(jobs, cluster, limits),

@@ -1,9 +1,9 @@
 //! The shortest first, placed from scratch at every event.
 
-use super::{MuriCluster, MuriJob, MuriOutcome, Progress, first_ends, next_event};
+use super::{MuriCluster, MuriJob, MuriPlayed, Progress, first_ends, next_event};
 
-pub(super) fn play(jobs: &[MuriJob], cluster: MuriCluster, by_service: bool) -> Vec<MuriOutcome> {
-    let mut outcomes = vec![MuriOutcome::default(); jobs.len()];
+pub(super) fn play(jobs: &[MuriJob], cluster: MuriCluster, by_service: bool) -> MuriPlayed {
+    let mut played = MuriPlayed::new(jobs.len());
     let mut progress: Vec<Progress> = jobs.iter().map(Progress::new).collect();
     let mut keys: Vec<f64> = vec![0.0; jobs.len()];
     // Stays sorted from event to event: of equals the order of before holds.
@@ -13,7 +13,7 @@ pub(super) fn play(jobs: &[MuriJob], cluster: MuriCluster, by_service: bool) -> 
     let mut ends = None;
     while let Some((now, arrivals, ended)) = next_event(jobs, next, ends.take()) {
         for &at in &ended {
-            outcomes[at].end = Some(now);
+            played.end(at, now);
             progress[at].runs = false;
         }
         runnable.retain(|at| !ended.contains(at));
@@ -38,15 +38,15 @@ pub(super) fn play(jobs: &[MuriJob], cluster: MuriCluster, by_service: bool) -> 
         for &at in &runnable {
             let fits = place(&mut free, jobs[at].gpus, cluster.per_node);
             if fits {
-                outcomes[at].start.get_or_insert(now);
+                played.runs(at, now);
             } else if progress[at].runs {
-                outcomes[at].preemptions += 1;
+                played.preempt(at, now);
             }
             progress[at].runs = fits;
         }
         ends = first_ends(jobs, &progress, &runnable, now);
     }
-    outcomes
+    played
 }
 
 /// The first node that has enough free; for more than a node's size wholly free nodes, and the rest on the first other node

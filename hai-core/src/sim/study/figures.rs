@@ -73,14 +73,15 @@ pub struct Figures {
     /// if that is no time.
     pub measured: (Time, Time),
     /// Allocation, in percent: the area of devices that were given out, from the decision to start until they were left, over
-    /// the area of devices that were ready and healthy.
+    /// the area of devices that were ready, healthy and on nodes that are not drained, or were still held.
     pub allocation: f64,
     /// Occupancy, in percent: the same, with devices whose runs execute, over those ready and healthy.
     pub occupancy: f64,
     /// Fragmentation, in percent of the devices that were ready and healthy: what is idle of a node's devices and can not be
     /// used by a kind of work, as the mean over the kinds that make up 95 of 100 workers of the load; looked at a few hundred times.
-    /// The measure of Q. Weng et al., Beware of Fragmentation, USENIX ATC 2023, section 3.
-    pub fragmentation: f64,
+    /// The measure of Q. Weng et al., Beware of Fragmentation, USENIX ATC 2023, section 3. `None` where places are not known.
+    #[serde(default)]
+    pub fragmentation: Option<f64>,
     /// Allocation, in percent, counting only the time in which somebody waited who asked for devices.
     pub allocation_while_waiting: f64,
     /// The share of the measured time in which somebody so waited, in percent.
@@ -106,12 +107,30 @@ pub struct Figures {
     pub finish_time_fairness: Stats,
     /// The share of tasks whose finish-time fairness is above 1, in percent.
     pub served_worse: f64,
+    /// How good forecasts were, if they were asked for ([`Options::forecasts`](super::Options::forecasts)) and the engine
+    /// decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecasts: Option<Calibrated>,
     /// Events of the simulation.
     pub events: u64,
     /// Rounds of the engine.
     pub rounds: u64,
     /// It was ended before all was done.
     pub partial: bool,
+}
+
+/// How good forecasts of starts were: for a sample of the submissions that had to wait it was asked at once when they would
+/// start, with what was known then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Calibrated {
+    /// For how many it was asked.
+    pub asked: u64,
+    /// Of those, that did start; the two below are of these.
+    pub started: u64,
+    /// That started no later than was said of half of such tasks, in percent: 50 is right on the spot.
+    pub p50_held: f64,
+    /// That started no later than was said of nine of ten such tasks, in percent: 90 is right on the spot.
+    pub p90_held: f64,
 }
 
 /// Figures of tasks of one size.
@@ -140,9 +159,9 @@ pub struct UserFigures {
     pub jct_mean: f64,
     /// Their mean waiting, in seconds.
     pub waiting_mean: f64,
-    /// Device-hours that all of his tasks held, those of the warm-up included.
+    /// Device-hours that all of his tasks held since the end of the warm-up, whenever they were submitted.
     pub got: f64,
-    /// Device-hours that he was due: in each span of time the group's devices are divided max-min fairly among its users, by
+    /// Device-hours that he was due since then: in each span of time the group's devices are divided max-min fairly among its users, by
     /// what their unfinished tasks ask for.
     pub due: f64,
 }

@@ -108,6 +108,11 @@ impl Drawer {
         at >= self.gantt.from && !self.gantt.cut
     }
 
+    /// Whether nothing more can be shown.
+    pub(super) fn is_full(&self) -> bool {
+        self.gantt.cut
+    }
+
     /// A run begins; where its bars are.
     pub(super) fn began(&mut self, at: Time, placement: &Placement, task: u64, why: &str) -> Vec<usize> {
         let mut bars: Vec<usize> = Vec::new();

@@ -1,17 +1,16 @@
-//! Watches a simulation and measures it.
+//! Measures a simulation: who waits, who holds what, and what that adds up to.
+
+mod watched;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use crate::engine::{Engine, FactError};
-use crate::model::{
-    Decision, Fact, GroupName, NodeName, NodeSpec, Outcome as Ended, Priority, Round, RunId, Span, TaskId, TaskView,
-    Time,
-};
-use crate::sim::{Ending, Input, Record, Watch};
+use crate::model::{GroupName, NodeName, NodeSpec, Priority, RunId, Span, TaskId, Time};
+use crate::sim::{Ending, Record};
 
 use super::cluster::Cluster;
 use super::figures::TaskRow;
+use super::foretell::Foreteller;
 use super::fragments::Fragments;
 use super::gantt::Drawer;
 use super::load::{Load, Task};
@@ -41,8 +40,6 @@ pub(super) mod level {
 
 /// How long nothing may run and nothing come before those who still wait are given up.
 const GIVEN_UP_AFTER: Span = Span::from_mins(2 * 24 * 60);
-/// How often people are told how far it is.
-const TELL_EVERY: u64 = 512;
 
 /// What is remembered of a task.
 #[derive(Clone, Debug)]
@@ -83,6 +80,7 @@ pub(super) struct Meter<'a> {
     pub(super) shares: Shares,
     pub(super) drawer: Drawer,
     fragments: Fragments,
+    pub(super) foreteller: Option<Foreteller>,
     pub(super) users_shown: Vec<String>,
     tasks: Vec<Option<Tasked>>,
     runs: BTreeMap<RunId, Running>,
@@ -115,15 +113,17 @@ fn hope(cluster: &Cluster) -> Span {
 
 fn usable(node: &NodeSpec) -> u64 {
     let healthy = node.devices.iter().filter(|device| device.health.is_healthy()).count() as u64;
-    if node.ready { healthy * 1000 } else { 0 }
+    if node.ready && !node.draining { healthy * 1000 } else { 0 }
 }
 
 impl<'a> Meter<'a> {
+    /// Begins; `asks` if there will be an engine that can be asked when tasks start.
     pub(super) fn new(
         cluster: &Cluster,
         load: &'a Load,
         options: &Options,
         submitter: &'a Submitter,
+        asks: bool,
         progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Self {
         let start = load.first().unwrap_or(Time::ZERO);
@@ -140,6 +140,10 @@ impl<'a> Meter<'a> {
             meters: Meters::new(start, width, level::USERS + users_shown.len() + 1),
             shares: Shares::new(start),
             fragments: Fragments::new(load),
+            foreteller: options
+                .forecasts
+                .filter(|_| asks)
+                .map(|sample| Foreteller::new(sample, load.tasks().len(), from, cluster.conduct)),
             drawer: Drawer::new(cluster, from, options.gantt),
             users_shown,
             tasks: vec![None; load.tasks().len()],
@@ -187,8 +191,14 @@ impl<'a> Meter<'a> {
     /// Time moves on: everything that lasts is added up.
     pub(super) fn advance(&mut self, to: Time) {
         while self.now < to {
-            let until = self.next_sample.min(to);
+            let mut until = self.next_sample.min(to);
+            if self.now < self.from {
+                until = until.min(self.from);
+            }
             self.stretch(until);
+            if until == self.from {
+                self.shares.begin(until);
+            }
             if until == self.next_sample {
                 self.shares.sample(until);
                 self.next_sample = self.meters.next_boundary();
@@ -199,7 +209,9 @@ impl<'a> Meter<'a> {
     fn stretch(&mut self, to: Time) {
         let levels =
             [level::CAPACITY, level::HELD, level::EXECUTING, level::WAITING, level::WAITING_DEVICES, level::FRAGMENTS];
-        let levels = levels.map(|level| u128::from(self.meters.level(level)));
+        let mut levels = levels.map(|level| u128::from(self.meters.level(level)));
+        // Who has not left a drained node yet still has its devices.
+        levels[0] = levels[0].max(levels[1]);
         self.whole.add(levels, to.since(self.now));
         let (begin, end) = (self.now.max(self.from), to.min(self.last));
         if begin < end {
@@ -219,7 +231,9 @@ impl<'a> Meter<'a> {
         task.milli(self.node_devices.get(&task.spec.group).copied().unwrap_or(0))
     }
 
-    fn submitted(&mut self, index: usize) {
+    /// A task is submitted.
+    pub(super) fn comes(&mut self, index: usize) {
+        self.submitted += 1;
         let task = &self.load.tasks()[index];
         let asked = self.asked(task);
         let account = self.shares.account(&task.spec.user, &task.spec.group);
@@ -259,22 +273,14 @@ impl<'a> Meter<'a> {
         }
     }
 
-    fn start(&mut self, task: TaskId, run: RunId, placement: &crate::model::Placement, by: Priority, entitled: bool) {
-        let Some(index) = self.index(task) else { return };
+    /// A run begins to hold so many thousandths of devices, at a priority; its bars are drawn already.
+    pub(super) fn begins(&mut self, index: usize, run: RunId, milli: u64, by: Priority, bars: Vec<usize>) {
         self.waits(index, false);
         let Some(tasked) = &mut self.tasks[index] else { return };
-        let promised = std::mem::take(&mut tasked.promised);
-        let resumes = std::mem::replace(&mut tasked.ran_before, true);
-        let milli = placement.device_milli();
+        tasked.promised = false;
+        tasked.ran_before = true;
         let priority_level = level::PRIORITIES
             + Priority::LEVELS.iter().position(|level| *level == by).unwrap_or(Priority::LEVELS.len() - 1);
-        let mut bars = Vec::new();
-        if self.drawer.wants(self.now) {
-            let first = if resumes { "it went on" } else { "it began" };
-            let how = if entitled { "within its right" } else { "on what others left idle" };
-            let room = if promised { ", in the place that others had left for it" } else { "" };
-            bars = self.drawer.began(self.now, placement, task.0, &format!("{first} {how} at {by}{room}"));
-        }
         for level in [level::HELD, priority_level, tasked.user_level] {
             self.meters.add(level, milli);
         }
@@ -282,6 +288,74 @@ impl<'a> Meter<'a> {
         self.shares.holds(tasked.account, self.now, milli, 0);
         self.runs.insert(run, Running { task: index, milli, executes: false, priority_level, bars, why: None });
         self.last_activity = self.now;
+    }
+
+    /// All workers of a run execute.
+    pub(super) fn executes(&mut self, run: RunId) {
+        if let Some(run) = self.runs.get_mut(&run) {
+            run.executes = true;
+            let milli = run.milli;
+            self.meters.add(level::EXECUTING, milli);
+        }
+    }
+
+    /// A run has left its place; what its task has lost and loaded so far, all runs together.
+    pub(super) fn leaves(&mut self, at: Time, run: RunId, lost: Span, loading: Span) {
+        self.advance(at);
+        let Some(run) = self.runs.remove(&run) else { return };
+        self.last_activity = at;
+        let Some(task) = &mut self.tasks[run.task] else { return };
+        let (more_lost, more_loading) = (lost - task.lost, loading - task.loading);
+        (task.lost, task.loading) = (lost, loading);
+        let (asked, account, user_level) = (task.asked, task.account, task.user_level);
+        self.meters.point(level::LOST, asked.saturating_mul(more_lost.as_ms()));
+        self.meters.point(level::LOADING, asked.saturating_mul(more_loading.as_ms()));
+        for level in [level::HELD, run.priority_level, user_level] {
+            self.meters.take(level, run.milli);
+        }
+        if run.executes {
+            self.meters.take(level::EXECUTING, run.milli);
+        }
+        self.meters.take(level::RUNNING, 1);
+        self.shares.holds(account, at, 0, run.milli);
+        let why = run.why.as_deref().unwrap_or(match self.load.tasks()[run.task].work.ends {
+            Ending::Success => "done",
+            Ending::Failure => "failed",
+        });
+        self.drawer.ended(at, &run.bars, why);
+        // If it is over, that is said within the same moment.
+        self.waits(run.task, true);
+    }
+
+    /// Why a run has to leave.
+    pub(super) fn told_to_leave(&mut self, run: RunId, suspended: bool, why: String) {
+        if suspended {
+            self.meters.point(level::SUSPENSIONS, 1);
+        }
+        if let Some(run) = self.runs.get_mut(&run) {
+            run.why = Some(why);
+        }
+    }
+
+    /// A task is over.
+    pub(super) fn over(&mut self, index: usize, at: Time, record: &Record, outcome: &str) {
+        self.advance(at);
+        self.waits(index, false);
+        self.over += 1;
+        self.last_end = self.last_end.max(at);
+        self.until_last_end = self.whole;
+        self.last_activity = at;
+        if let Some(task) = &self.tasks[index] {
+            self.shares.asks(task.account, at, 0, task.asked.max(1));
+        }
+        self.row(index, record, Some(at), outcome);
+    }
+
+    /// Tells how far it is; whether to go on.
+    pub(super) fn tell(&mut self) -> ControlFlow<()> {
+        let told = (self.progress)(Progress { over: self.over, of: self.load.tasks().len(), at: self.now });
+        self.broken_off |= told.is_break();
+        told
     }
 
     fn is_done(&self) -> bool {
@@ -330,136 +404,4 @@ fn who_asks_most(tasks: &[Task], count: usize) -> Vec<String> {
     let mut sorted: Vec<(&str, u128)> = asked.into_iter().collect();
     sorted.sort_by(|one, other| other.1.cmp(&one.1).then(one.0.cmp(other.0)));
     sorted.into_iter().take(count).map(|(user, _)| user.to_owned()).collect()
-}
-
-impl Watch for Meter<'_> {
-    fn told(&mut self, at: Time, input: &Input, task: Option<TaskId>) -> ControlFlow<()> {
-        self.advance(at);
-        match (input, task) {
-            (Input::Submit { .. }, Some(task)) => {
-                self.submitted += 1;
-                if let Some(index) = self.index(task) {
-                    self.submitted(index);
-                }
-            }
-            (Input::Fact { fact: Fact::NodeSet { node }, .. }, _) => {
-                self.shares.sample(at);
-                self.set_node(node);
-            }
-            _ => {}
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn refused(&mut self, input: &Input, _: &FactError) -> ControlFlow<()> {
-        self.refused += u64::from(matches!(input, Input::Submit { .. }));
-        ControlFlow::Continue(())
-    }
-
-    fn started(&mut self, at: Time, _: TaskId, run: RunId) -> ControlFlow<()> {
-        self.advance(at);
-        if let Some(run) = self.runs.get_mut(&run) {
-            run.executes = true;
-            let milli = run.milli;
-            self.meters.add(level::EXECUTING, milli);
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn round(&mut self, engine: &Engine, round: &Round) -> ControlFlow<()> {
-        self.advance(round.at);
-        if let Some(milli) = self.fragments.look(engine, round.at) {
-            self.meters.take(level::FRAGMENTS, self.meters.level(level::FRAGMENTS));
-            self.meters.add(level::FRAGMENTS, milli);
-        }
-        for decision in &round.decisions {
-            match decision {
-                Decision::Start { task, run, placement, level, entitled, .. } => {
-                    self.start(*task, *run, placement, *level, *entitled);
-                }
-                Decision::Promise { task, .. } => {
-                    if let Some(task) = self.index(*task).and_then(|index| self.tasks[index].as_mut()) {
-                        task.promised = true;
-                    }
-                }
-                Decision::Withdraw { task } => {
-                    if let Some(task) = self.index(*task).and_then(|index| self.tasks[index].as_mut()) {
-                        task.promised = false;
-                    }
-                }
-                Decision::Suspend { run, reason, .. } => {
-                    self.meters.point(level::SUSPENSIONS, 1);
-                    if let Some(run) = self.runs.get_mut(run) {
-                        run.why = Some(format!("suspended: {reason}"));
-                    }
-                }
-                Decision::Stop { run, .. } => {
-                    if let Some(run) = self.runs.get_mut(run) {
-                        run.why = Some("stopped".into());
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.rounds += 1;
-        if self.is_done() || self.is_stuck() {
-            return ControlFlow::Break(());
-        }
-        if self.rounds.is_multiple_of(TELL_EVERY) {
-            let progress = Progress { over: self.over, of: self.load.tasks().len(), at: self.now };
-            if (self.progress)(progress).is_break() {
-                self.broken_off = true;
-                return ControlFlow::Break(());
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn run_ended(&mut self, at: Time, run: RunId, record: &Record) -> ControlFlow<()> {
-        self.advance(at);
-        let Some(run) = self.runs.remove(&run) else { return ControlFlow::Continue(()) };
-        self.last_activity = at;
-        let Some(task) = &mut self.tasks[run.task] else { return ControlFlow::Continue(()) };
-        let lost = record.lost - task.lost;
-        let loading = record.loading - task.loading;
-        (task.lost, task.loading) = (record.lost, record.loading);
-        let (asked, account, user_level) = (task.asked, task.account, task.user_level);
-        self.meters.point(level::LOST, asked.saturating_mul(lost.as_ms()));
-        self.meters.point(level::LOADING, asked.saturating_mul(loading.as_ms()));
-        for level in [level::HELD, run.priority_level, user_level] {
-            self.meters.take(level, run.milli);
-        }
-        if run.executes {
-            self.meters.take(level::EXECUTING, run.milli);
-        }
-        self.meters.take(level::RUNNING, 1);
-        self.shares.holds(account, at, 0, run.milli);
-        let why = run.why.as_deref().unwrap_or(match self.load.tasks()[run.task].work.ends {
-            Ending::Success => "done",
-            Ending::Failure => "failed",
-        });
-        self.drawer.ended(at, &run.bars, why);
-        // If it is over, that is said within the same moment.
-        self.waits(run.task, true);
-        ControlFlow::Continue(())
-    }
-
-    fn ended(&mut self, view: &TaskView, record: Record) -> ControlFlow<()> {
-        let Some(index) = self.index(view.id) else { return ControlFlow::Continue(()) };
-        let at = record.ended_at.unwrap_or(self.now);
-        self.advance(at);
-        self.waits(index, false);
-        self.over += 1;
-        self.last_end = self.last_end.max(at);
-        self.until_last_end = self.whole;
-        self.last_activity = at;
-        if let Some(task) = &self.tasks[index] {
-            self.shares.asks(task.account, at, 0, task.asked.max(1));
-        }
-        self.submitter.ended(&self.load.tasks()[index], record.ran);
-        let outcome = record.outcome.as_ref().map_or("unfinished", Ended::word);
-        self.row(index, &record, Some(at), outcome);
-        // Nothing more is to come but faults.
-        if self.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
 }

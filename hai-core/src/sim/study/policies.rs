@@ -1,4 +1,6 @@
-//! Configurations of the engine by name, such as `hai+las+borrow`.
+//! What decides in a study, by name: configurations of the engine such as `hai+las+borrow`, and peers.
+
+use std::ops::ControlFlow;
 
 use crate::engine::{Churn, EngineConfig, Policy, Timing};
 use crate::model::Span;
@@ -7,8 +9,66 @@ use crate::queue::order::{
     Aging, EarliestDeadline, Fair, Fifo, LeastAttainedService, OrderPolicy, ShortestExpected, ShortestRemaining,
 };
 
+use super::cluster::{Cluster, ClusterError};
+use super::figures::Outcome;
 use super::load::Load;
+use super::peers::{PEERS, Peer};
 use super::submits::{Foretold, Submits};
+use super::trial::{Options, Progress, play};
+
+/// What decides.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Contender {
+    /// The engine, configured so, to which work is submitted so.
+    Engine(Box<EngineConfig>, Submits),
+    /// A published scheduler.
+    Peer(Peer),
+}
+
+impl Contender {
+    /// What decides under this name: a peer, or what [`named`] knows.
+    ///
+    /// # Errors
+    /// What is wrong with the name, and what there is.
+    pub fn named(name: &str, load: &Load) -> Result<Self, String> {
+        if let Some(peer) = Peer::named(name) {
+            return Ok(Contender::Peer(peer?));
+        }
+        let (config, submits) = named(name, load)?;
+        Ok(Contender::Engine(Box::new(config), submits))
+    }
+
+    /// What it can not play of a cluster and a load, in words; the engine plays everything.
+    #[must_use]
+    pub fn objection(&self, cluster: &Cluster, load: &Load) -> Option<String> {
+        match self {
+            Contender::Engine(..) => None,
+            Contender::Peer(peer) => peer.objection(cluster, load),
+        }
+    }
+
+    /// Plays the load on the cluster; see [`play`] and [`Peer::play`]. What it has an objection to is played as if that were
+    /// not so.
+    ///
+    /// # Errors
+    /// The cluster's nodes, rights or teams contradict each other.
+    pub fn play(
+        &self,
+        cluster: &Cluster,
+        load: &Load,
+        seed: u64,
+        options: &Options,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Outcome, ClusterError> {
+        match self {
+            Contender::Engine(config, submits) => {
+                let options = Options { submits: *submits, ..*options };
+                play(cluster, load, EngineConfig::clone(config), seed, &options, progress)
+            }
+            Contender::Peer(peer) => Ok(peer.play(cluster, load, options, progress)),
+        }
+    }
+}
 
 /// What may stand behind `hai+`, and what it means.
 pub const WORDS: [(&str, &str); 24] = [
@@ -48,7 +108,10 @@ pub fn named(name: &str, load: &Load) -> Result<(EngineConfig, Submits), String>
     match words.next() {
         Some("hai") => {}
         Some("hai-fifo") => config.policy = Policy::HaiFifo,
-        _ => return Err(format!("`{name}` is no policy: it begins with hai or hai-fifo")),
+        _ => {
+            let peers: Vec<&str> = PEERS.iter().map(|(name, _)| *name).collect();
+            return Err(format!("`{name}` is no policy: it begins with hai, hai-fifo, {}", peers.join(", ")));
+        }
     }
     for word in words {
         if config.policy == Policy::HaiFifo && WORDS.iter().take(15).any(|(known, _)| *known == word) {
@@ -108,7 +171,11 @@ mod tests {
         }
         assert_eq!(named("hai-fifo", &load).unwrap().0.policy, Policy::HaiFifo);
         assert!(named("hai-fifo+best-fit", &load).is_ok());
-        assert_eq!(named("fifo", &load).unwrap_err(), "`fifo` is no policy: it begins with hai or hai-fifo");
+        assert!(
+            named("lifo", &load).unwrap_err().starts_with("`lifo` is no policy: it begins with hai, hai-fifo, fifo, ")
+        );
+        assert!(matches!(Contender::named("fifo", &load), Ok(Contender::Peer(_))));
+        assert!(matches!(Contender::named("hai+fifo", &load), Ok(Contender::Engine(..))));
         assert!(named("hai-fifo+las", &load).unwrap_err().contains("has an order of its own"));
         assert!(named("hai+lass", &load).unwrap_err().starts_with("`hai+lass`: there is no \"lass\", only fifo, fair"));
     }

@@ -102,6 +102,15 @@ impl Shares {
         account.holds = (account.holds + more).saturating_sub(less);
     }
 
+    /// What was due and got until now does not count.
+    pub(super) fn begin(&mut self, now: Time) {
+        self.sample(now);
+        for account in &mut self.accounts {
+            account.settle(now);
+            (account.held, account.due) = (0, 0);
+        }
+    }
+
     /// Divides what there was since the last time.
     pub(super) fn sample(&mut self, now: Time) {
         let elapsed = u128::from(now.since(self.sampled).as_ms());

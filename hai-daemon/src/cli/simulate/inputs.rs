@@ -10,7 +10,7 @@ use flate2::bufread::MultiGzDecoder;
 use hai_core::engine::EngineConfig;
 use hai_core::log::{LogReader, Workload};
 use hai_core::model::{Span, Time};
-use hai_core::sim::study::{Cluster, ClusterFile, Load, Profile, Submits, helios, named, openb};
+use hai_core::sim::study::{Cluster, ClusterFile, Contender, Load, Profile, Submits, helios, openb};
 use hai_core::trace::{Format, Job, TraceError, open};
 
 use super::SimulateArgs;
@@ -38,21 +38,27 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    /// The configuration of a policy, judged by the work that it will see.
-    pub(super) fn policy(&self, name: &str, load: &Load) -> Result<(EngineConfig, Submits), CliError> {
+    /// What decides under a policy's name, judged by the work that it will see.
+    pub(super) fn policy(&self, name: &str, load: &Load) -> Result<Contender, CliError> {
+        let engine = |config: EngineConfig| Contender::Engine(Box::new(config), Submits::default());
         if name == "log" {
             let config = self.log_config.clone();
             let config =
                 config.ok_or_else(|| CliError::Usage("--policy log: the trace is no event log of hai".into()))?;
-            return Ok((config, Submits::default()));
+            return Ok(engine(config));
         }
         if Path::new(name).extension().is_some_and(|extension| extension == "toml") {
             let text =
                 std::fs::read_to_string(name).map_err(|source| CliError::File { what: name.to_owned(), source })?;
             let config = Config::parse(&text, name).map_err(|errors| bad(name, &errors))?;
-            return Ok((config.engine(), Submits::default()));
+            return Ok(engine(config.engine()));
         }
-        named(name, load).map_err(|problem| CliError::Usage(format!("--policy {problem}")))
+        let contender =
+            Contender::named(name, load).map_err(|problem| CliError::Usage(format!("--policy {problem}")))?;
+        match contender.objection(&self.cluster, load) {
+            Some(objection) => Err(CliError::Usage(format!("--policy {objection}"))),
+            None => Ok(contender),
+        }
     }
 
     /// The work of a seed.

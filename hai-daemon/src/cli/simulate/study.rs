@@ -7,7 +7,7 @@ use hai_core::engine::EngineConfig;
 use hai_core::model::Time;
 use hai_core::placement::PlacementPolicy;
 use hai_core::queue::order::OrderPolicy;
-use hai_core::sim::study::{Figures, Foretold, Interval, Options, Outcome, Submits, play as play_one};
+use hai_core::sim::study::{Contender, Figures, Foretold, Interval, Options, Outcome, Submits};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::Printer;
 
 /// All that came out; what `--json` prints and `--compare` reads.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Study {
     /// Which layout this is: 1.
     pub hai_study: u32,
@@ -75,6 +75,17 @@ impl Study {
         self.runs.iter().filter(move |run| run.policy == policy)
     }
 
+    /// How much greater a figure of another study's policy is, over all seeds; of the same seeds each is held against its own.
+    #[must_use]
+    pub fn difference(&self, policy: &str, other: &Study, opposite: &str, of: impl Fn(&Figures) -> f64) -> Interval {
+        let values = |study: &Study, policy: &str| -> Vec<f64> {
+            study.of(policy).map(|run| of(&run.outcome.figures)).collect()
+        };
+        let seeds = |study: &Study, policy: &str| -> Vec<u64> { study.of(policy).map(|run| run.seed).collect() };
+        let paired = seeds(self, policy) == seeds(other, opposite);
+        Interval::of_difference(&values(self, policy), &values(other, opposite), paired)
+    }
+
     /// A figure of a policy over all its seeds.
     #[must_use]
     pub fn interval(&self, policy: &str, of: impl Fn(&Figures) -> f64) -> Interval {
@@ -88,8 +99,13 @@ impl Study {
 /// # Errors
 /// A policy that is none, or a cluster that contradicts itself.
 pub(super) fn play(args: &SimulateArgs, inputs: &Inputs, printer: &Printer) -> Result<Study, CliError> {
-    let options =
-        Options { warm_up: args.warm_up, until: args.end_after, tasks: args.csv.is_some(), ..Options::default() };
+    let options = Options {
+        warm_up: args.warm_up,
+        until: args.end_after,
+        tasks: args.csv.is_some(),
+        forecasts: args.forecasts,
+        ..Options::default()
+    };
     let mut policies: Vec<&str> = Vec::new();
     for name in &args.policy {
         if policies.contains(&name.as_str()) {
@@ -101,9 +117,10 @@ pub(super) fn play(args: &SimulateArgs, inputs: &Inputs, printer: &Printer) -> R
     // What is wrong with a policy is said before anything is played.
     let mut by_lot = inputs.profile.is_some() || args.jitter.is_some() || inputs.cluster.faults.any();
     for name in &policies {
-        let (config, submits) = inputs.policy(name, &inputs.load)?;
-        tell_if_idle(name, &config, submits, inputs, printer);
-        by_lot |= matches!(config.placement, PlacementPolicy::Random { .. });
+        if let Contender::Engine(config, submits) = inputs.policy(name, &inputs.load)? {
+            tell_if_idle(name, &config, submits, inputs, printer);
+            by_lot |= matches!(config.placement, PlacementPolicy::Random { .. });
+        }
     }
     let seeds = if by_lot { args.seeds } else { 1 };
     if seeds < args.seeds {
@@ -124,10 +141,9 @@ pub(super) fn play(args: &SimulateArgs, inputs: &Inputs, printer: &Printer) -> R
             return Ok(None);
         }
         let load = inputs.load(args, seed)?;
-        let (config, submits) = inputs.policy(policy, &load)?;
-        let options = Options { submits, ..options };
+        let contender = inputs.policy(policy, &load)?;
         let mut told = 0;
-        let outcome = play_one(&inputs.cluster, &load, config, seed, &options, &mut |progress| {
+        let outcome = contender.play(&inputs.cluster, &load, seed, &options, &mut |progress| {
             let over = progress.over as u64;
             bar.set_position(done.fetch_add(over - told, Ordering::Relaxed) + over - told);
             told = over;
@@ -204,6 +220,9 @@ fn asked(args: &SimulateArgs) -> Vec<String> {
     }
     if args.size != 1 {
         words.push(format!("--size {}", args.size));
+    }
+    if let Some(count) = args.forecasts {
+        words.push(format!("--forecasts {count}"));
     }
     if args.one_group {
         words.push("--one-group".to_owned());
