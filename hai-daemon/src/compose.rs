@@ -1,9 +1,26 @@
 //! What each part of the daemon is made from, taken from the configuration, which knows none of them.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::future::Future;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::cluster::kubernetes::{GpuMode, GroupConfig, KubernetesConfig, LocationLabels, Mount, MountSource, RunAs};
+use anyhow::{Context as _, Result};
+use hai_core::model::{Grace, RunId};
+use tokio::sync::watch;
+
+use crate::api::Workers;
+use crate::cluster::kubernetes::{
+    self, Devices, GpuMode, GroupConfig, KubernetesCluster, KubernetesConfig, LocationLabels, Mount, MountSource,
+    NodeDevices, RunAs, WorkerDoor,
+};
 use crate::config::{self, Config, KubernetesGpus, KubernetesGroup, KubernetesMount, KubernetesSource};
+use crate::gpu::reports::{ByNode, Reports};
 
 /// Files that the output of one worker is spread over.
 pub(crate) const LOG_SEGMENTS: u32 = 8;
@@ -95,4 +112,81 @@ fn mount(mount: &KubernetesMount) -> Mount {
 
 fn run_as(numbers: config::RunAs) -> RunAs {
     RunAs { uid: i64::from(numbers.uid), gid: i64::from(numbers.gid) }
+}
+
+/// Kubernetes as the cluster: what agents report goes to it, and which pods are hai's goes back to them.
+///
+/// # Errors
+/// What keeps it from being used, in one line.
+pub async fn kubernetes_cluster(config: &Config, dir: &Path, log_dir: &Path, reports: &Reports) -> Result<KubernetesCluster> {
+    let settings = &config.kubernetes;
+    let context = settings.context.as_ref().map(|context| context.as_str());
+    let client = kubernetes::client(settings.kubeconfig.as_deref(), context).await?;
+    let secret = keep_secret(&dir.join("worker-secret"))?;
+    let mut heard = reports.subscribe();
+    let (sender, devices) = watch::channel(devices_of(&heard.borrow_and_update().clone()));
+    let cluster = KubernetesCluster::open(client, kubernetes_config(config, log_dir.to_owned()), secret, devices).await?;
+    tokio::spawn(async move {
+        while heard.changed().await.is_ok() {
+            sender.send_replace(devices_of(&heard.borrow_and_update().clone()));
+        }
+    });
+    let (mut pods, reports) = (cluster.pods(), reports.clone());
+    tokio::spawn(async move {
+        loop {
+            reports.set_workers(pods.borrow_and_update().clone());
+            if pods.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(cluster)
+}
+
+fn devices_of(reports: &ByNode) -> Devices {
+    let of = |report: &crate::gpu::report::NodeReport| NodeDevices { devices: report.specs(), links: report.links.clone() };
+    Arc::new(reports.iter().map(|(node, report)| (node.clone(), of(report))).collect::<BTreeMap<_, _>>())
+}
+
+/// The secret that workers' tokens are sealed with: made once, and the same after every restart.
+fn keep_secret(path: &Path) -> Result<[u8; 32]> {
+    let what = || format!("the secret of workers' tokens in {}", path.display());
+    match std::fs::read(path) {
+        Ok(bytes) => bytes.try_into().map_err(|_| anyhow::anyhow!("{} is damaged; remove the file", what())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut secret = [0; 32];
+            getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+            let fresh = path.with_extension("new");
+            let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh);
+            open.and_then(|mut file| file.write_all(&secret).and_then(|()| file.sync_all()))
+                .and_then(|()| std::fs::rename(&fresh, path))
+                .with_context(what)?;
+            Ok(secret)
+        }
+        Err(error) => Err(error).with_context(what),
+    }
+}
+
+/// Workers in pods, which come in over HTTP.
+#[derive(Clone, Debug)]
+pub struct PodWorkers(pub WorkerDoor);
+
+impl Workers for PodWorkers {
+    fn worker(&self, token: &str) -> Option<(RunId, u32)> {
+        self.0.worker(token)
+    }
+
+    fn must_leave(&self, run: RunId, patience: Duration) -> Pin<Box<dyn Future<Output = Option<Grace>> + Send>> {
+        let door = self.0.clone();
+        Box::pin(async move { door.must_leave(run, patience).await })
+    }
+
+    fn heard(&self, run: RunId, rank: u32) {
+        self.0.heard(run, rank);
+    }
+
+    fn done(&self, run: RunId, rank: u32) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+        let door = self.0.clone();
+        Box::pin(async move { door.done(run, rank).await.map_err(|error| error.to_string()) })
+    }
 }

@@ -20,12 +20,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ApiState, Defaults, LogPart, LogSource, WorkerLog};
+use crate::api::{self, ApiState, Defaults, LogPart, LogSource, WorkerLog, Workers};
 use crate::cli::welcome::{Started, welcome};
 use crate::cluster::local::logs::LogReader;
+use crate::cluster::AnyCluster;
 use crate::cluster::local::{LocalCluster, LocalConfig};
-use crate::compose::LOG_SEGMENTS;
-use crate::config::{Config, Devices, Environment};
+use crate::compose::{self, LOG_SEGMENTS};
+use crate::config::{ClusterKind, Config, Devices, Environment};
 use crate::gpu::health::Limits;
 use crate::gpu::observer::Rules;
 use crate::gpu::report::NodeReport;
@@ -63,12 +64,24 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
 
     let log_dir = dir.join("logs");
     keep_agent(&accounts, environment).await?;
-    let (cluster, watching) = local_cluster(config, &dir, &log_dir).await?;
     let reports = Reports::new();
-    if let (Some(watching), [node, ..]) = (&watching, cluster.nodes()) {
-        show_own(&reports, &node.name, watching)?;
-    }
-    let cluster = cluster.with_reports(reports.subscribe());
+    let mut workers: Option<Arc<dyn Workers>> = None;
+    let mut watched = None;
+    let cluster = match config.cluster.kind {
+        ClusterKind::Local => {
+            let (cluster, watching) = local_cluster(config, &dir, &log_dir).await?;
+            if let (Some(watching), [node, ..]) = (&watching, cluster.nodes()) {
+                show_own(&reports, &node.name, watching)?;
+            }
+            watched = watching;
+            AnyCluster::Local(cluster.with_reports(reports.subscribe()))
+        }
+        ClusterKind::Kubernetes => {
+            let cluster = compose::kubernetes_cluster(config, &dir, &log_dir, &reports).await?;
+            workers = Some(Arc::new(compose::PodWorkers(cluster.door())));
+            AnyCluster::Kubernetes(cluster)
+        }
+    };
     let mut driver = Driver::open(config.engine(), Patient(store), cluster, wall_clock()).await?;
     set_first_rights(&mut driver, config).await?;
     let (nodes, devices) =
@@ -81,7 +94,10 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
 
     let (handle, inbox) = scheduler::channel();
     let logs = Arc::new(LocalLogs { dir: log_dir });
-    let state = ApiState::new(handle, reader, accounts, logs, defaults(config)).with_reports(reports);
+    let mut state = ApiState::new(handle, reader, accounts, logs, defaults(config)).with_reports(reports);
+    if let Some(workers) = workers {
+        state = state.with_workers(workers);
+    }
     let stop = CancellationToken::new();
     let mut scheduling = tokio::spawn(scheduler::run(driver, inbox, stop.clone()));
     let mut serving = tokio::spawn(api::serve(listener, state, stop.clone()));
@@ -102,6 +118,7 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
         Some(scheduled) => scheduled,
         None => scheduling.await,
     };
+    drop(watched);
     scheduled.context("the scheduler panicked")?.context("the scheduler stopped")?;
     served.context("the server panicked")?.context("the server failed")?;
     tracing::info!("stopped; what runs goes on, and the next daemon takes it over");

@@ -5,6 +5,7 @@
 
 mod begin;
 mod config;
+mod connect;
 pub mod door;
 mod environment;
 pub mod group;
@@ -34,11 +35,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use config::{GpuMode, GroupConfig, KubernetesConfig, KubernetesError, LocationLabels, Mount, MountSource, RunAs};
+pub use connect::client;
 use door::WorkerTokens;
 use names::{BEGUN, WORKERS, of_instance, rank_of, run_of};
 pub use node::NodeDevices;
 use retry::failure;
-pub use state::Devices;
+pub use state::{Devices, Pods};
 use state::{Leaving, Run, Shared, Stage, Worker};
 pub use workers::WorkerDoor;
 
@@ -78,6 +80,12 @@ impl KubernetesCluster {
         cluster.listeners.spawn(watch::time(shared.clone()));
         cluster.listeners.spawn(clear_half_made(shared.clone()));
         Ok(cluster)
+    }
+
+    /// Which pods on which node are hai's, whenever that changes.
+    #[must_use]
+    pub fn pods(&self) -> tokio::sync::watch::Receiver<Pods> {
+        self.shared.our_pods()
     }
 
     /// What workers come through.

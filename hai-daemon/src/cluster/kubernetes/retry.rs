@@ -7,6 +7,8 @@ use kube::Error;
 use super::config::KubernetesError;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// How long an answer may take before it is asked for again.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The API server, or the way there, has trouble that may pass; nothing is known of what was asked.
@@ -86,7 +88,9 @@ where
 {
     let mut back_off = BackOff::new();
     loop {
-        match request().await {
+        let answer = tokio::time::timeout(ANSWER_MAX, request()).await;
+        let silent = || Err(Error::Service(format!("no answer within {} s", ANSWER_MAX.as_secs()).into()));
+        match answer.unwrap_or_else(|_| silent()) {
             Err(error) if may_pass(&error) && !enough() => {
                 tracing::debug!(%error, "the API server is asked again");
                 back_off.pause().await;

@@ -29,7 +29,11 @@ pub(crate) struct Shared {
     strangers: Mutex<Strangers>,
     devices: watch::Receiver<Devices>,
     facts: mpsc::UnboundedSender<Fact>,
+    pods: watch::Sender<Pods>,
 }
+
+/// The UIDs of the pods that hai has on each node.
+pub type Pods = BTreeMap<NodeName, BTreeSet<String>>;
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -84,6 +88,8 @@ pub(crate) struct Worker {
     pub(crate) node: Option<NodeName>,
     /// Its pod is on that node.
     pub(crate) bound: bool,
+    /// Its pod's UID, by which processes on its node are known to be ours.
+    pub(crate) uid: Option<String>,
     /// That it executes was told.
     pub(crate) started: bool,
     /// It said that it heard that it must leave.
@@ -124,7 +130,29 @@ impl Shared {
             strangers: Mutex::default(),
             devices,
             facts,
+            pods: watch::Sender::new(Pods::new()),
         }
+    }
+
+    /// Which pods are hai's, whenever that changes.
+    pub(crate) fn our_pods(&self) -> watch::Receiver<Pods> {
+        self.pods.subscribe()
+    }
+
+    /// Says which pods are hai's, if that changed. A pod that ended is ours until it is let go: its processes may be about
+    /// to end.
+    fn say_pods(&self) {
+        let mut now = Pods::new();
+        for worker in self.runs().values().flat_map(|run| &run.workers) {
+            if let (Some(node), Some(uid)) = (&worker.node, &worker.uid) {
+                now.entry(node.clone()).or_default().insert(uid.clone());
+            }
+        }
+        self.pods.send_if_modified(|told| {
+            let changed = *told != now;
+            *told = now;
+            changed
+        });
     }
 
     pub(crate) fn pods(&self) -> Api<Pod> {
@@ -199,6 +227,7 @@ impl Shared {
         if let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
             worker.node = NodeName::new(node).ok().or(worker.node.take());
             worker.bound = true;
+            worker.uid = pod.metadata.uid.clone().or(worker.uid.take());
         }
         let executed = match &standing {
             Standing::Executing => true,
@@ -350,6 +379,7 @@ impl Shared {
 
     /// What time alone changes: silent nodes are given up, and so is what does not come. Returns when to look again.
     pub(crate) fn look(&self) -> Duration {
+        self.say_pods();
         let silent: Vec<NodeName> = lock(&self.nodes)
             .iter()
             .filter(|(_, known)| known.silent_since.is_some())
