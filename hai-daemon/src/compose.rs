@@ -118,14 +118,20 @@ fn run_as(numbers: config::RunAs) -> RunAs {
 ///
 /// # Errors
 /// What keeps it from being used, in one line.
-pub async fn kubernetes_cluster(config: &Config, dir: &Path, log_dir: &Path, reports: &Reports) -> Result<KubernetesCluster> {
+pub async fn kubernetes_cluster(
+    config: &Config,
+    dir: &Path,
+    log_dir: &Path,
+    reports: &Reports,
+) -> Result<KubernetesCluster> {
     let settings = &config.kubernetes;
     let context = settings.context.as_ref().map(|context| context.as_str());
     let client = kubernetes::client(settings.kubeconfig.as_deref(), context).await?;
     let secret = keep_secret(&dir.join("worker-secret"))?;
     let mut heard = reports.subscribe();
     let (sender, devices) = watch::channel(devices_of(&heard.borrow_and_update().clone()));
-    let cluster = KubernetesCluster::open(client, kubernetes_config(config, log_dir.to_owned()), secret, devices).await?;
+    let cluster =
+        KubernetesCluster::open(client, kubernetes_config(config, log_dir.to_owned()), secret, devices).await?;
     tokio::spawn(async move {
         while heard.changed().await.is_ok() {
             sender.send_replace(devices_of(&heard.borrow_and_update().clone()));
@@ -144,7 +150,8 @@ pub async fn kubernetes_cluster(config: &Config, dir: &Path, log_dir: &Path, rep
 }
 
 fn devices_of(reports: &ByNode) -> Devices {
-    let of = |report: &crate::gpu::report::NodeReport| NodeDevices { devices: report.specs(), links: report.links.clone() };
+    let of =
+        |report: &crate::gpu::report::NodeReport| NodeDevices { devices: report.specs(), links: report.links.clone() };
     Arc::new(reports.iter().map(|(node, report)| (node.clone(), of(report))).collect::<BTreeMap<_, _>>())
 }
 

@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, ApiState, Defaults, LogPart, LogSource, WorkerLog, Workers};
 use crate::cli::welcome::{Started, welcome};
-use crate::cluster::local::logs::LogReader;
 use crate::cluster::AnyCluster;
+use crate::cluster::local::logs::LogReader;
 use crate::cluster::local::{LocalCluster, LocalConfig};
 use crate::compose::{self, LOG_SEGMENTS};
 use crate::config::{ClusterKind, Config, Devices, Environment};

@@ -6,5 +6,6 @@ mod control_plane;
 mod churn;
 mod ends;
 mod lab;
+mod processes;
 mod scenario;
 mod trouble;

@@ -20,12 +20,11 @@ const SILENCE_MAX: Duration = Duration::from_secs(295);
 pub async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, KubernetesError> {
     let wrong = |problem: String| KubernetesError::Api { what: "finding the API server".to_owned(), problem };
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-    let config = match (kubeconfig, context) {
+    let mut config = match (kubeconfig, context) {
         (Some(path), _) => {
             let read = Kubeconfig::read_from(path).map_err(|error| error.to_string());
-            let unreadable = |error: String| {
-                wrong(format!("kubernetes.kubeconfig ({}) can not be used: {error}", path.display()))
-            };
+            let unreadable =
+                |error: String| wrong(format!("kubernetes.kubeconfig ({}) can not be used: {error}", path.display()));
             let read = read.map_err(&unreadable)?;
             Config::from_custom_kubeconfig(read, &options).await.map_err(|error| unreadable(error.to_string()))?
         }
@@ -34,6 +33,7 @@ pub async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<
             wrong(format!("{error}; set kubernetes.kubeconfig, or KUBECONFIG, to the file that kubectl uses"))
         })?,
     };
-    let config = Config { connect_timeout: Some(CONNECT_MAX), read_timeout: Some(SILENCE_MAX), ..config };
+    config.connect_timeout = Some(CONNECT_MAX);
+    config.read_timeout = Some(SILENCE_MAX);
     Client::try_from(config).map_err(|error| super::retry::failure("making a client", &error))
 }
