@@ -68,3 +68,28 @@ async fn a_worker_that_said_done_has_succeeded_whatever_happens_to_it_then() {
     kubelets[1].end("hai", &format!("hai-t{id}-r{run}-0"), 1);
     assert_eq!(lab.outcome(id).await, Outcome::Succeeded);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_output_of_workers_is_kept_when_their_pods_are_gone() {
+    let (mut lab, kubelets) = lab().await;
+    let id = lab.submit(task("train", WorkerRequest::devices(1))).await;
+    let run = lab.until(id, TaskState::Running).await.run.expect("a run");
+    let pod = format!("hai-t{id}-r{run}-0");
+    if !lab.plane.put_out("hai", &pod, b"step 1\n") {
+        return eprintln!("SKIPPED: a real API server asks kubelets for output, and these are played");
+    }
+    let read = |logs: &std::path::Path| {
+        let reader = hai_daemon::cluster::local::logs::LogReader::open(logs, id, run, 0);
+        let chunk = reader.read(0, 1 << 20).expect("a log");
+        (String::from_utf8(chunk.bytes).expect("text"), chunk.complete)
+    };
+    let logs = lab.logs();
+    crate::control_plane::eventually("the first line", async || (read(&logs).0 == "step 1\n").then_some(())).await;
+    // The connection breaks, and what comes again is not written twice.
+    lab.plane.drop_watches().await;
+    lab.plane.put_out("hai", &pod, b"step 2\n");
+    kubelets[1].end("hai", &pod, 0);
+    assert_eq!(lab.outcome(id).await, Outcome::Succeeded);
+    lab.until_clean().await;
+    assert_eq!(read(&logs), ("step 1\nstep 2\n".to_owned(), true));
+}

@@ -218,6 +218,17 @@ impl ControlPlane {
         }
     }
 
+    /// A pod wrote that; only the one within this process can be told, a real one asks kubelets.
+    pub(crate) fn put_out(&self, namespace: &str, pod: &str, bytes: &[u8]) -> bool {
+        match &self.kind {
+            Kind::Fake(fake) => {
+                fake.write(namespace, pod, bytes);
+                true
+            }
+            Kind::Real(_) => false,
+        }
+    }
+
     /// How often `verb` was asked of `resource` (`pods`, `pods/status`) since the server started.
     pub(crate) async fn requests(&self, verb: &str, resource: &str) -> u64 {
         if let Kind::Fake(fake) = &self.kind {

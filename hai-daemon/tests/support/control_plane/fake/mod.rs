@@ -1,6 +1,7 @@
 //! A control plane within this process: an API server over a store of its own, for where there is no real one.
 
 mod defaults;
+mod logs;
 mod merge;
 mod owners;
 mod pods;
@@ -55,6 +56,8 @@ pub(crate) struct Server {
     news: tokio::sync::watch::Sender<u64>,
     watches: AtomicU64,
     counts: Mutex<BTreeMap<(String, String), u64>>,
+    /// What pods wrote.
+    logs: logs::Logs,
     /// Seconds by which the `Date` it sends is wrong.
     skew: Mutex<i64>,
     /// The version that it says it is.
@@ -93,6 +96,7 @@ impl Fake {
             news: tokio::sync::watch::Sender::new(1),
             watches: AtomicU64::new(0),
             counts: Mutex::default(),
+            logs: logs::Logs::default(),
             skew: Mutex::new(0),
             version: Mutex::new("v1.33.0".to_owned()),
         });
@@ -151,6 +155,11 @@ impl Fake {
             axum::serve(listener, app).await
         });
         self.runtime = Some(runtime);
+    }
+
+    /// A pod wrote that.
+    pub(crate) fn write(&self, namespace: &str, pod: &str, bytes: &[u8]) {
+        self.server.logs.write(namespace, pod, bytes);
     }
 
     pub(crate) fn drop_watches(&self) {
@@ -224,6 +233,9 @@ async fn answer(server: &Arc<Server>, request: Request) -> Answer<Response<Body>
         },
     );
     rbac::authorize(&server.store(), &who, really.as_ref(), &ask)?;
+    if ask.verb == "get" && ask.resource.plural == "pods" && ask.sub == "log" {
+        return logs::read(server, ask);
+    }
     if ask.verb == "watch" {
         return watch::start(server, ask);
     }
