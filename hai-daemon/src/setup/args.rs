@@ -1,6 +1,6 @@
 //! What `hai-daemon manifests`, `up`, `down`, `doctor` and `probe` are told, and what they exit with.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use super::connect::Trouble;
 use super::doctor::{Known, Verdict};
 use super::up::Manner;
 use super::{Data, Ingress, Plan, PlanError, ServiceKind, doctor, objects, probe, up};
-use crate::config::Environment;
 use crate::config::flags::ConfigFlags;
+use crate::config::{Config, Environment};
 
 /// What is to be set up, beyond what the configuration says.
 #[derive(Clone, Debug, Default, Args)]
@@ -142,22 +142,15 @@ impl PlanArgs {
     /// # Errors
     /// What is wrong with either.
     pub fn plan(&self, flags: &ConfigFlags, environment: &Environment) -> Result<Plan, PlanError> {
-        let named = flags.config.clone().or_else(|| environment.path("HAI_CONFIG"));
-        let (path, text) = match named.clone().or_else(|| environment.config_file()) {
-            None => (PathBuf::from("hai.toml"), String::new()),
-            Some(path) => match std::fs::read_to_string(&path) {
-                Ok(text) => (path, text),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => (path, String::new()),
-                Err(error) => {
-                    return Err(PlanError::Unreadable { path: path.display().to_string(), problem: error.to_string() });
-                }
-            },
+        let config = Config::load(flags, environment).map_err(|errors| PlanError::Wrong(errors.to_string()))?;
+        let text = match config.file() {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path).map_err(|error| PlanError::Unreadable {
+                path: path.display().to_string(),
+                problem: error.to_string(),
+            })?,
         };
-        self.plan_of(&text, &path)
-    }
-
-    fn plan_of(&self, text: &str, path: &Path) -> Result<Plan, PlanError> {
-        let mut plan = Plan::of_text(text, path)?;
+        let mut plan = Plan::of_config(&config, &text)?;
         if let Some(image) = &self.image {
             plan.image.clone_from(image);
         }

@@ -118,6 +118,12 @@ impl Plan {
         Some(secrets.collect::<Vec<_>>()).filter(|secrets| !secrets.is_empty())
     }
 
+    /// Where agents and workers reach the daemon.
+    #[must_use]
+    pub fn inner_url(&self) -> String {
+        format!("http://{NAME}.{}.svc:{PORT}", self.namespace)
+    }
+
     fn deployment(&self) -> Deployment {
         let volume = match &self.data {
             Data::Claim { .. } => Volume {
@@ -155,8 +161,13 @@ impl Plan {
             variable("HAI_CONFIG", "/etc/hai/hai.toml"),
             variable("HAI_SERVER_LISTEN", &format!("0.0.0.0:{PORT}")),
             variable("HAI_DATA_DIR", "/var/lib/hai"),
+            variable("HAI_CLUSTER_KIND", "kubernetes"),
+            variable("HAI_KUBERNETES_NAMESPACE", &self.namespace),
             from_field("HAI_POD_NAME", "metadata.name"),
         ];
+        if self.kubernetes.server.is_none() {
+            env.push(variable("HAI_KUBERNETES_SERVER", &self.inner_url()));
+        }
         env.extend(
             self.settings
                 .iter()
@@ -260,7 +271,7 @@ impl Plan {
             image_pull_policy: self.pull_policy.clone(),
             args: Some(vec!["agent".to_owned(), format!("--token-file=/etc/hai/agent/{TOKEN_KEY}")]),
             env: Some(vec![
-                variable("HAI_SERVER", &format!("http://{NAME}.{}.svc:{PORT}", self.namespace)),
+                variable("HAI_SERVER", &self.inner_url()),
                 from_field("HAI_NODE_NAME", "spec.nodeName"),
                 // NVIDIA's runtime shows every device and its library to a container that says so.
                 variable("NVIDIA_VISIBLE_DEVICES", "all"),

@@ -54,10 +54,9 @@ fn metadata(resource: &Resource, object: &Value, faults: &mut Faults) {
     match resource.plural {
         _ if name.is_empty() => fault(faults, "metadata.name", "Required value: name or generateName is required"),
         // Names of roles may hold anything that a path can.
+        "roles" | "rolebindings" | "clusterroles" | "clusterrolebindings" if !name.contains(['/', '%']) => {}
         "roles" | "rolebindings" | "clusterroles" | "clusterrolebindings" => {
-            if name.contains(['/', '%']) || name == "." || name == ".." {
-                fault(faults, "metadata.name", format!("Invalid value: \"{name}\": may not contain '/'"));
-            }
+            fault(faults, "metadata.name", format!("Invalid value: \"{name}\": may not contain '/'"));
         }
         "namespaces" if !dns_label(name) => {
             fault(faults, "metadata.name", format!("Invalid value: \"{name}\": {LABEL_NAME}"));
@@ -178,7 +177,7 @@ fn resources(path: &str, resources: &Value, faults: &mut Faults) {
             fault(
                 faults,
                 format!("{path}.limits"),
-                format!("Required value: Limit must be set for non overcommitable resources"),
+                "Required value: Limit must be set for non overcommitable resources",
             );
         } else if own && most != Some(wants) {
             fault(

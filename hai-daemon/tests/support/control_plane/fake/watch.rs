@@ -1,6 +1,5 @@
 //! Watches: what was, what changes, bookmarks, and the word that it was asked too late.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +57,7 @@ impl Watch {
             _ => {
                 let (rv, all) = {
                     let store = self.server.store();
-                    (store.rv(), store.at(self.ask.resource, store.rv()).unwrap_or_else(BTreeMap::new))
+                    (store.rv(), store.at(self.ask.resource, store.rv()).unwrap_or_default())
                 };
                 for ((namespace, _), object) in &all {
                     if self.takes(namespace, Some(object)) {
