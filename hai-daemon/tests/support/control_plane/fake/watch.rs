@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::Server;
+use super::list;
 use super::request::Ask;
 use super::select::Selector;
 use super::status::{Answer, Refused};
-use super::verbs;
 
 /// How long a watch may be silent before it says how far it is.
 const BOOKMARK_AFTER: Duration = Duration::from_secs(1);
@@ -115,7 +115,7 @@ impl Watch {
 }
 
 pub(crate) fn start(server: &Arc<Server>, ask: Ask) -> Answer<Response<Body>> {
-    let select = verbs::selector(&ask)?;
+    let select = list::selector(&ask)?;
     let asked = ask.number("resourceVersion")?;
     let seconds = ask.number("timeoutSeconds")?.unwrap_or(1_800);
     let initial = ask.yes("sendInitialEvents");
