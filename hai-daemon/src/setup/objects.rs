@@ -242,6 +242,8 @@ impl Plan {
                         containers: vec![container],
                         volumes: Some(vec![volume, config, agents_token(), tmp]),
                         service_account_name: Some("hai-daemon".to_owned()),
+                        // A service called hai-data would look like a setting.
+                        enable_service_links: Some(false),
                         image_pull_secrets: self.pull_secrets(),
                         node_selector: node,
                         termination_grace_period_seconds: Some(30),

@@ -46,6 +46,7 @@ impl Plan {
                         containers: vec![container],
                         volumes: Some(vec![token]),
                         service_account_name: Some("hai-agent".to_owned()),
+                        enable_service_links: Some(false),
                         automount_service_account_token: Some(false),
                         image_pull_secrets: self.pull_secrets(),
                         // Whose a process on a device is can be seen from outside of its container only.
