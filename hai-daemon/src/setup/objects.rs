@@ -25,8 +25,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::rights;
 use super::{Data, Plan, ServiceKind};
-use agents::agents_token;
-use parts::{amounts, from_field, nothing_more, quantities, seccomp, variable};
+use parts::{amounts, from_field, from_secret, nothing_more, quantities, seccomp, variable};
 
 /// The port that the daemon listens on.
 pub const PORT: i32 = 8420;
@@ -165,7 +164,7 @@ impl Plan {
             variable("HAI_SERVER_LISTEN", &format!("0.0.0.0:{PORT}")),
             variable("HAI_DATA_DIR", "/var/lib/hai"),
             // Whoever brings this token may report devices, and nothing else.
-            variable("HAI_AGENT_TOKEN_FILE", &format!("/etc/hai/agent/{TOKEN_KEY}")),
+            from_secret("HAI_AGENT_TOKEN", TOKEN, TOKEN_KEY),
             variable("HAI_CLUSTER_KIND", "kubernetes"),
             variable("HAI_KUBERNETES_NAMESPACE", &self.namespace),
             from_field("HAI_POD_NAME", "metadata.name"),
@@ -209,7 +208,6 @@ impl Plan {
             volume_mounts: Some(vec![
                 mount("data", "/var/lib/hai", false),
                 mount("config", "/etc/hai/config", true),
-                mount("token", "/etc/hai/agent", true),
                 mount("tmp", "/tmp", false),
             ]),
             // What it says before it ends is then what is told of it.
@@ -240,7 +238,7 @@ impl Plan {
                     }),
                     spec: Some(PodSpec {
                         containers: vec![container],
-                        volumes: Some(vec![volume, config, agents_token(), tmp]),
+                        volumes: Some(vec![volume, config, tmp]),
                         service_account_name: Some("hai-daemon".to_owned()),
                         // A service called hai-data would look like a setting.
                         enable_service_links: Some(false),

@@ -44,7 +44,7 @@ fn called(object: &Object) -> String {
     format!("{} {}", object.kind.to_lowercase(), object.name)
 }
 
-/// A token that nobody guesses.
+/// A token that nobody guesses, as the daemon takes it.
 ///
 /// # Errors
 /// If the system has no randomness.
@@ -53,7 +53,7 @@ pub fn fresh_token() -> Result<String, Trouble> {
     getrandom::fill(&mut bytes).map_err(|error| {
         Trouble::new(format!("there is no randomness for a token: {error}"), "see the system's log")
     })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(bytes.iter().fold("hai_".to_owned(), |text, byte| format!("{text}{byte:02x}")))
 }
 
 /// The token that is there, or a fresh one.

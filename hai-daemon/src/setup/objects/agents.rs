@@ -72,7 +72,7 @@ impl Plan {
 }
 
 /// The volume with the agents' token in it.
-pub(super) fn agents_token() -> Volume {
+fn agents_token() -> Volume {
     Volume {
         name: "token".to_owned(),
         secret: Some(SecretVolumeSource { secret_name: Some(TOKEN.to_owned()), ..SecretVolumeSource::default() }),
