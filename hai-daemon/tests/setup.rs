@@ -589,3 +589,80 @@ async fn a_probe_says_what_can_not_be_written() {
     assert_eq!(code, Some(1));
     assert!(said.contains("/proc can not be written") && said.contains("/nowhere can not be read"), "{said}");
 }
+
+/// What a daemon that listens says of this path; `None` if it does not answer yet.
+fn asks(data: &std::path::Path, path: &str, body: Option<Value>) -> Option<Value> {
+    tokio::task::block_in_place(|| {
+        let address = std::fs::read_to_string(data.join("address")).ok()?;
+        let token = std::fs::read_to_string(data.join("token")).ok()?;
+        let (url, token) = (format!("http://{}{path}", address.trim()), format!("Bearer {}", token.trim()));
+        let answer = match body {
+            Some(body) => ureq::post(url).header("Authorization", token).send_json(body),
+            None => ureq::get(url).header("Authorization", token).call(),
+        };
+        answer.ok()?.body_mut().read_json().ok()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_runs_a_task_with_the_printed_roles_and_starts_with_nothing_less() {
+    let (plane, kubelet) = lab().await;
+    kubelet.live(|_| Life::Exit { after: std::time::Duration::ZERO, code: 0 });
+    let client = plane.client().await;
+    let groups = ["system:serviceaccounts", "system:serviceaccounts:hai"];
+    let file = plane.kubeconfig_as("system:serviceaccount:hai:hai-daemon", &groups);
+    let operator = Operator::new(&file, "image = \"example.test/train:1\"\n");
+    let data = operator.dir.path().join("data");
+    let serve = || {
+        let mut command = operator.command(&["serve", "--listen", "127.0.0.1:0", "--data"]);
+        command.arg(&data).env("HAI_CLUSTER_KIND", "kubernetes");
+        command
+    };
+    // Not in a loop, and before anything is opened.
+    let output = serve().output().await.expect("it is executed");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("listing the nodes is refused") && said.trim().lines().count() == 1, "{said}");
+    assert!(!data.exists());
+
+    let printed = Operator::new(&plane.kubeconfig(), "").says(&["manifests"]).await;
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&printed.out).expect("YAML");
+    for object in &objects {
+        let name = object["metadata"]["name"].as_str().expect("a name");
+        let taken = api_of(&client, object).patch(name, &PatchParams::apply("kubectl"), &Patch::Apply(object)).await;
+        taken.unwrap_or_else(|error| panic!("{} {name}: {error}", object["kind"]));
+    }
+    eventually("the roles to count", async || (operator.doctor("rights").await[0]["verdict"] == "good").then_some(()))
+        .await;
+    let token = objects.iter().find(|object| object["kind"] == "Secret").expect("a secret")["data"]["token"].clone();
+    let token = serde_json::from_value::<k8s_openapi::ByteString>(token).expect("base64").0;
+    let token = String::from_utf8(token).expect("text");
+    let mut daemon =
+        serve().env("HAI_AGENT_TOKEN", &token).stderr(std::process::Stdio::inherit()).spawn().expect("it is executed");
+    let request = json!({"command": ["true"], "name": "first", "cpu": 1.0, "memory_mib": 64, "devices": 0});
+    let made = eventually("the daemon to take a task", async || asks(&data, "/v1/tasks", Some(request.clone()))).await;
+    let path = format!("/v1/tasks/{}", made["id"]);
+    let task = eventually("the task to end", async || {
+        asks(&data, &path, None)
+            .filter(|task| matches!(task["state"].as_str(), Some("succeeded" | "failed" | "stopped")))
+    })
+    .await;
+    assert_eq!(task["state"], "succeeded", "{task}");
+    // What it made for the run is gone: the roles let it clean up, too.
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "hai");
+    eventually("the pods to go", async || {
+        plane.collect_garbage().await;
+        pods.list(&ListParams::default()).await.ok()?.items.is_empty().then_some(())
+    })
+    .await;
+    // The doctor asks a daemon what its agents see.
+    let address = std::fs::read_to_string(data.join("address")).expect("an address");
+    let server = format!("http://{}/", address.trim());
+    let said = operator.command(&["doctor", "--no-pods", "--server", &server]);
+    let said =
+        { said }.env("HAI_TOKEN", std::fs::read_to_string(data.join("token")).expect("a token").trim()).output().await;
+    let said = String::from_utf8(said.expect("it is executed").stdout).expect("text");
+    assert!(said.contains("warn  GPUs: no agent reports from worker; those of none do"), "{said}");
+    daemon.start_kill().expect("it runs");
+    daemon.wait().await.expect("it ends");
+}

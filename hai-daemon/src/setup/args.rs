@@ -11,8 +11,8 @@ use super::connect::Trouble;
 use super::doctor::{Known, Verdict};
 use super::up::Manner;
 use super::{Data, Ingress, Plan, PlanError, ServiceKind, doctor, objects, probe, up};
-use crate::config::flags::ConfigFlags;
 use crate::api::wire::{Node, NodeList};
+use crate::config::flags::ConfigFlags;
 use crate::config::{Config, Environment};
 
 /// What is to be set up, beyond what the configuration says.

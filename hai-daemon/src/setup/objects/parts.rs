@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceRequirements, SecretKeySelector, SeccompProfile, SecurityContext,
+    Capabilities, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceRequirements, SeccompProfile, SecretKeySelector,
+    SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
