@@ -34,6 +34,7 @@ use crate::gpu::reports::Reports;
 use crate::gpu::strangers::{LocalWorkers, Tolerance};
 use crate::gpu::watching::{self, Options, Watching, look_once};
 use crate::scheduler::{self, wall_clock};
+use crate::setup::{Plan, connect, doctor};
 use crate::store::{Accounts, Patient, SqliteStore, Token};
 
 /// The agent whose token the environment brings.
@@ -52,6 +53,12 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// # Errors
 /// What keeps it from running, with what was being done.
 pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
+    if config.cluster.kind == ClusterKind::Kubernetes {
+        // What can not work is told at once, and before anything is opened.
+        let plan = Plan::of_config(config, "")?;
+        let client = connect::client(&plan).await.map_err(anyhow::Error::msg)?;
+        doctor::fatal(&plan, &client).await.map_err(anyhow::Error::msg)?;
+    }
     let dir = environment.expand(&config.data.dir).map_err(anyhow::Error::msg)?;
     let first = make_private_dir(&dir)?;
     allow_many_files();

@@ -190,8 +190,8 @@ async fn what_is_said_twice_or_of_an_old_version_is_refused() {
     let (code, reason, message) = refusal(maps.replace("a", &PostParams::default(), &new).await);
     assert_eq!((code, reason.as_str()), (409, "Conflict"));
     assert!(message.contains("the object has been modified"), "{message}");
-    let mut stale = DeleteParams::default();
-    stale.preconditions = Some(kube::api::Preconditions { uid: Some("another".to_owned()), resource_version: None });
+    let preconditions = Some(kube::api::Preconditions { uid: Some("another".to_owned()), resource_version: None });
+    let stale = DeleteParams { preconditions, ..DeleteParams::default() };
     assert_eq!(refusal(maps.delete("a", &stale).await.map(|_| ())).0, 409);
     let (code, reason, message) = refusal(maps.get("b").await);
     assert_eq!((code, reason.as_str(), message.as_str()), (404, "NotFound", "configmaps \"b\" not found"));

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 
 use control_plane::kubelet::{Kubelet, Life, Machine};
 use control_plane::{ControlPlane, eventually};
+use hai_daemon::config::Config;
 use hai_daemon::setup::doctor::{self, Check, Known, Verdict};
-use hai_daemon::setup::{Plan, connect};
+use hai_daemon::setup::{Plan, PlanError, connect};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Secret, Service};
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -78,6 +79,10 @@ impl Operator {
         }
         assert!(verdict != "bad" || found[0]["fix"].is_string(), "{found:?}");
     }
+}
+
+fn plan_of(text: &str) -> Result<Plan, PlanError> {
+    Plan::of_config(&Config::parse(text, "hai.toml").expect("a configuration"), text)
 }
 
 /// A cluster with a node in a group.
@@ -161,8 +166,11 @@ async fn what_is_printed_is_taken_and_its_roles_are_enough_and_no_more() {
         taken.unwrap_or_else(|error| panic!("{} {name}: {error}", object["kind"]));
     }
     let config = objects.iter().find(|object| object["kind"] == "ConfigMap").expect("a configuration");
-    let text = std::fs::read_to_string(&operator.file).expect("it is there");
-    assert_eq!(config["data"]["hai.toml"], text, "to the letter");
+    let text = config["data"]["hai.toml"].as_str().expect("text");
+    assert!(
+        text.starts_with("[kubernetes]\n# not within the cluster: kubeconfig") && text.ends_with("\n# yes\n"),
+        "{text}"
+    );
     let daemon =
         &objects.iter().find(|object| object["kind"] == "Deployment").expect("a daemon")["spec"]["template"]["spec"];
     let env = daemon["containers"][0]["env"].as_array().expect("variables");
@@ -236,9 +244,18 @@ async fn up_again_changes_nothing_and_down_leaves_the_data() {
     });
     assert_eq!(said.code, 0, "{said:?}");
 
+    // A worker, as the daemon makes them: what keeps its pod would keep the namespace for ever.
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "hai");
+    let worker = json!({
+        "metadata": {"name": "hai-t1-r1-0", "labels": {"hai/instance": "hai"}, "finalizers": ["hai/exit"]},
+        "spec": {"containers": [{"name": "worker", "image": "example.test/train:1"}]},
+    });
+    pods.create(&PostParams::default(), &serde_json::from_value(worker).expect("a pod")).await.expect("created");
     let said = operator.says(&["down"]).await;
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.contains("persistentvolumeclaim hai-data: stays, with the data"), "{said:?}");
+    assert!(said.out.contains("1 pods of workers: stay, and go on"), "{said:?}");
+    assert_eq!(pods.get("hai-t1-r1-0").await.expect("it is there").finalizers(), ["hai/exit"]);
     assert!(deployments.get_opt("hai").await.expect("an answer").is_none());
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), "hai");
     assert!(claims.get_opt("hai-data").await.expect("an answer").is_some());
@@ -326,7 +343,7 @@ async fn a_way_to_the_server_that_leads_nowhere_is_told() {
     nobody.hears("API server", "bad", &["Unauthorized", "renew the credentials"]).await;
 
     let broken = Operator::new(&here, "external = 'hai'-external\n");
-    broken.hears("configuration", "bad", &["TOML parse error at line 3", "nothing of the file is used"]).await;
+    broken.hears("configuration", "bad", &["hai.toml:3", "nothing of the file is used"]).await;
     let said = broken.says(&["up"]).await;
     assert_eq!(said.code, 2, "{said:?}");
     let address = Operator::new(&here, "");
@@ -362,7 +379,7 @@ async fn an_entry_that_means_no_node_is_named_with_those_that_there_are() {
     group("[\"10.1.0.2\", \"box\"]").hears("groups", "good", &["a: master, worker"]).await;
     group("[\"worker\"]").hears("groups", "good", &["a: worker"]).await;
     let empty = group("[\"\"]").says(&["doctor"]).await;
-    assert!(empty.out.contains("group a lists a node without a name"), "{empty:?}");
+    assert!(empty.out.starts_with("BAD   configuration: ") && empty.out.contains("hai.toml:5"), "{empty:?}");
     group("[]").hears("groups", "bad", &["no node carries the label hai_mars_group=a", "kubectl label node"]).await;
     let none = Operator::new(&here, "");
     none.hears("groups", "bad", &["no node is in any group", "kubectl label node NODE hai_mars_group=default"]).await;
@@ -412,7 +429,7 @@ async fn nodes_that_can_not_do_what_is_asked_of_them_are_told() {
     let text = format!(
         "[kubernetes]\nkubeconfig = {here:?}\n[[kubernetes.group]]\nname = \"a\"\nnodes = [\"worker\"]\ngpus = \"plugin\"\n"
     );
-    let plan = Plan::of_text(&text, std::path::Path::new("hai.toml"));
+    let plan = plan_of(&text);
     let gpus = async |devices: &[(&str, u32)]| -> Vec<Check> {
         let devices: BTreeMap<String, u32> = devices.iter().map(|(node, count)| ((*node).to_owned(), *count)).collect();
         let checks = doctor::examine(&plan, &Known { devices: Some(devices), mounts: None }).await;
@@ -441,7 +458,7 @@ async fn who_may_not_enough_is_told_what_is_missing() {
     let operator = Operator::new(&stranger, "");
     let words = ["it is not allowed to get nodes in everywhere", "to know the nodes", "more", "hai-daemon up"];
     operator.hears("rights", "bad", &words).await;
-    let plan = Plan::of_text(&format!("[kubernetes]\nkubeconfig = {stranger:?}\n"), std::path::Path::new("hai.toml"));
+    let plan = plan_of(&format!("[kubernetes]\nkubeconfig = {stranger:?}\n"));
     let plan = plan.expect("a plan");
     let client = connect::client(&plan).await.expect("a client");
     let trouble = doctor::fatal(&plan, &client).await.expect_err("a daemon does not start");
@@ -470,7 +487,9 @@ async fn mounts_are_tried_on_each_node() {
     let operator = |path: &str| {
         Operator::new(
             &here,
-            &format!("[[kubernetes.mount]]\nname = \"shared\"\npath = \"/shared\"\nhost_path = {path:?}\n"),
+            &format!(
+                "host_paths = [{path:?}]\n[[kubernetes.mount]]\nname = \"shared\"\npath = \"/shared\"\nhost_path = {path:?}\n"
+            ),
         )
     };
     let said = operator(shared.path().to_str().expect("text")).says(&["doctor"]).await;
@@ -569,4 +588,81 @@ async fn a_probe_says_what_can_not_be_written() {
     let (code, said) = probe(&[good, "/proc", "/nowhere"]).await;
     assert_eq!(code, Some(1));
     assert!(said.contains("/proc can not be written") && said.contains("/nowhere can not be read"), "{said}");
+}
+
+/// What a daemon that listens says of this path; `None` if it does not answer yet.
+fn asks(data: &std::path::Path, path: &str, body: Option<Value>) -> Option<Value> {
+    tokio::task::block_in_place(|| {
+        let address = std::fs::read_to_string(data.join("address")).ok()?;
+        let token = std::fs::read_to_string(data.join("token")).ok()?;
+        let (url, token) = (format!("http://{}{path}", address.trim()), format!("Bearer {}", token.trim()));
+        let answer = match body {
+            Some(body) => ureq::post(url).header("Authorization", token).send_json(body),
+            None => ureq::get(url).header("Authorization", token).call(),
+        };
+        answer.ok()?.body_mut().read_json().ok()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_runs_a_task_with_the_printed_roles_and_starts_with_nothing_less() {
+    let (plane, kubelet) = lab().await;
+    kubelet.live(|_| Life::Exit { after: std::time::Duration::ZERO, code: 0 });
+    let client = plane.client().await;
+    let groups = ["system:serviceaccounts", "system:serviceaccounts:hai"];
+    let file = plane.kubeconfig_as("system:serviceaccount:hai:hai-daemon", &groups);
+    let operator = Operator::new(&file, "image = \"example.test/train:1\"\n");
+    let data = operator.dir.path().join("data");
+    let serve = || {
+        let mut command = operator.command(&["serve", "--listen", "127.0.0.1:0", "--data"]);
+        command.arg(&data).env("HAI_CLUSTER_KIND", "kubernetes");
+        command
+    };
+    // Not in a loop, and before anything is opened.
+    let output = serve().output().await.expect("it is executed");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("listing the nodes is refused") && said.trim().lines().count() == 1, "{said}");
+    assert!(!data.exists());
+
+    let printed = Operator::new(&plane.kubeconfig(), "").says(&["manifests"]).await;
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&printed.out).expect("YAML");
+    for object in &objects {
+        let name = object["metadata"]["name"].as_str().expect("a name");
+        let taken = api_of(&client, object).patch(name, &PatchParams::apply("kubectl"), &Patch::Apply(object)).await;
+        taken.unwrap_or_else(|error| panic!("{} {name}: {error}", object["kind"]));
+    }
+    eventually("the roles to count", async || (operator.doctor("rights").await[0]["verdict"] == "good").then_some(()))
+        .await;
+    let token = objects.iter().find(|object| object["kind"] == "Secret").expect("a secret")["data"]["token"].clone();
+    let token = serde_json::from_value::<k8s_openapi::ByteString>(token).expect("base64").0;
+    let token = String::from_utf8(token).expect("text");
+    let mut daemon =
+        serve().env("HAI_AGENT_TOKEN", &token).stderr(std::process::Stdio::inherit()).spawn().expect("it is executed");
+    let request = json!({"command": ["true"], "name": "first", "cpu": 1.0, "memory_mib": 64, "devices": 0});
+    let made = eventually("the daemon to take a task", async || asks(&data, "/v1/tasks", Some(request.clone()))).await;
+    let path = format!("/v1/tasks/{}", made["id"]);
+    let task = eventually("the task to end", async || {
+        asks(&data, &path, None)
+            .filter(|task| matches!(task["state"].as_str(), Some("succeeded" | "failed" | "stopped")))
+    })
+    .await;
+    assert_eq!(task["state"], "succeeded", "{task}");
+    // What it made for the run is gone: the roles let it clean up, too.
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "hai");
+    eventually("the pods to go", async || {
+        plane.collect_garbage().await;
+        pods.list(&ListParams::default()).await.ok()?.items.is_empty().then_some(())
+    })
+    .await;
+    // The doctor asks a daemon what its agents see.
+    let address = std::fs::read_to_string(data.join("address")).expect("an address");
+    let server = format!("http://{}/", address.trim());
+    let said = operator.command(&["doctor", "--no-pods", "--server", &server]);
+    let said =
+        { said }.env("HAI_TOKEN", std::fs::read_to_string(data.join("token")).expect("a token").trim()).output().await;
+    let said = String::from_utf8(said.expect("it is executed").stdout).expect("text");
+    assert!(said.contains("warn  GPUs: no agent reports from worker; those of none do"), "{said}");
+    daemon.start_kill().expect("it runs");
+    daemon.wait().await.expect("it ends");
 }

@@ -36,7 +36,7 @@ impl Environment {
         Environment { vars, root: rustix::process::geteuid().is_root() }
     }
 
-    pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
+    fn path(&self, name: &str) -> Option<PathBuf> {
         self.vars.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
     }
 
@@ -57,7 +57,7 @@ impl Environment {
     }
 
     /// The file that is read, if it exists, when none is named.
-    pub(crate) fn config_file(&self) -> Option<PathBuf> {
+    fn config_file(&self) -> Option<PathBuf> {
         if self.root {
             return Some(PathBuf::from("/etc/hai/hai.toml"));
         }

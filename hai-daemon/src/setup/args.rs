@@ -1,6 +1,7 @@
 //! What `hai-daemon manifests`, `up`, `down`, `doctor` and `probe` are told, and what they exit with.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use super::connect::Trouble;
 use super::doctor::{Known, Verdict};
 use super::up::Manner;
 use super::{Data, Ingress, Plan, PlanError, ServiceKind, doctor, objects, probe, up};
-use crate::config::Environment;
+use crate::api::wire::{Node, NodeList};
 use crate::config::flags::ConfigFlags;
+use crate::config::{Config, Environment};
 
 /// What is to be set up, beyond what the configuration says.
 #[derive(Clone, Debug, Default, Args)]
@@ -97,6 +99,9 @@ pub struct DoctorArgs {
     /// Do not start pods that try the mounts
     #[arg(long)]
     pub no_pods: bool,
+    /// Ask this daemon what its agents see, e.g. `http://10.0.0.2:31000`; its token is HAI_TOKEN
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
     /// How long such a pod may take
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = span)]
     pub mount_timeout: Duration,
@@ -142,22 +147,15 @@ impl PlanArgs {
     /// # Errors
     /// What is wrong with either.
     pub fn plan(&self, flags: &ConfigFlags, environment: &Environment) -> Result<Plan, PlanError> {
-        let named = flags.config.clone().or_else(|| environment.path("HAI_CONFIG"));
-        let (path, text) = match named.clone().or_else(|| environment.config_file()) {
-            None => (PathBuf::from("hai.toml"), String::new()),
-            Some(path) => match std::fs::read_to_string(&path) {
-                Ok(text) => (path, text),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => (path, String::new()),
-                Err(error) => {
-                    return Err(PlanError::Unreadable { path: path.display().to_string(), problem: error.to_string() });
-                }
-            },
+        let config = Config::load(flags, environment).map_err(|errors| PlanError::Wrong(errors.to_string()))?;
+        let text = match config.file() {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path).map_err(|error| PlanError::Unreadable {
+                path: path.display().to_string(),
+                problem: error.to_string(),
+            })?,
         };
-        self.plan_of(&text, &path)
-    }
-
-    fn plan_of(&self, text: &str, path: &Path) -> Result<Plan, PlanError> {
-        let mut plan = Plan::of_text(text, path)?;
+        let mut plan = Plan::of_config(&config, &text)?;
         if let Some(image) = &self.image {
             plan.image.clone_from(image);
         }
@@ -176,6 +174,22 @@ impl PlanArgs {
         plan.check()?;
         Ok(plan)
     }
+}
+
+/// How many devices the agent of each node reported to the daemon at `server`.
+fn reported(server: &str, environment: &Environment) -> Result<BTreeMap<String, u32>, Trouble> {
+    let token = environment.vars.get("HAI_TOKEN").and_then(|token| token.to_str()).unwrap_or_default();
+    let url = format!("{}/v1/nodes", server.trim_end_matches('/'));
+    let failed = |error: ureq::Error| {
+        Trouble::new(
+            format!("{url} can not be read: {error}"),
+            "correct --server, or set HAI_TOKEN to a token of that daemon, or leave --server out",
+        )
+    };
+    let answer = ureq::get(&url).header("Authorization", format!("Bearer {token}")).call();
+    let list: NodeList = answer.and_then(|mut answer| answer.body_mut().read_json()).map_err(failed)?;
+    let count = |node: Node| (node.name.to_string(), u32::try_from(node.devices.len()).unwrap_or(u32::MAX));
+    Ok(list.nodes.into_iter().filter(|node| node.reported_at.is_some()).map(count).collect())
 }
 
 fn refused(error: &PlanError) -> ExitCode {
@@ -217,7 +231,16 @@ pub fn main(command: &Command, flags: &ConfigFlags, environment: &Environment) -
             Err(error) => refused(&error),
         },
         Command::Doctor(args) => {
-            let known = Known { devices: None, mounts: Some(args.mount_timeout).filter(|_| !args.no_pods) };
+            let mounts = Some(args.mount_timeout).filter(|_| !args.no_pods);
+            let devices = args.server.as_deref().map(|server| reported(server, environment)).transpose();
+            let devices = match devices {
+                Ok(devices) => devices,
+                Err(trouble) => {
+                    eprintln!("hai-daemon: {trouble}");
+                    return ExitCode::from(2);
+                }
+            };
+            let known = Known { devices, mounts };
             let checks = runtime.block_on(doctor::examine(&plan(&args.plan), &known));
             if args.json {
                 println!("{}", serde_json::to_string_pretty(&checks).expect("checks are data"));

@@ -1,21 +1,22 @@
 //! The objects that hai is on a Kubernetes cluster.
 
+mod agents;
+mod parts;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, Deployment, DeploymentSpec, DeploymentStrategy};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMap, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, LocalObjectReference,
-    Namespace, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext, PodSpec,
-    PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, Secret, SecurityContext, Service, ServiceAccount,
-    ServicePort, ServiceSpec, Toleration, Volume, VolumeMount, VolumeResourceRequirements,
+    ConfigMap, Container, ContainerPort, HTTPGetAction, LocalObjectReference, Namespace, PersistentVolumeClaim,
+    PersistentVolumeClaimSpec, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, Secret, Service, ServiceAccount,
+    ServicePort, ServiceSpec, Volume, VolumeMount, VolumeResourceRequirements,
 };
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
     IngressTLS, ServiceBackendPort,
 };
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding, RoleRef, Subject};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
@@ -24,6 +25,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::rights;
 use super::{Data, Plan, ServiceKind};
+use parts::{amounts, from_field, from_secret, nothing_more, quantities, seccomp, variable};
 
 /// The port that the daemon listens on.
 pub const PORT: i32 = 8420;
@@ -118,6 +120,12 @@ impl Plan {
         Some(secrets.collect::<Vec<_>>()).filter(|secrets| !secrets.is_empty())
     }
 
+    /// Where agents and workers reach the daemon.
+    #[must_use]
+    pub fn inner_url(&self) -> String {
+        format!("http://{NAME}.{}.svc:{PORT}", self.namespace)
+    }
+
     fn deployment(&self) -> Deployment {
         let volume = match &self.data {
             Data::Claim { .. } => Volume {
@@ -152,11 +160,18 @@ impl Plan {
             ..VolumeMount::default()
         };
         let mut env = vec![
-            variable("HAI_CONFIG", "/etc/hai/hai.toml"),
+            variable("HAI_CONFIG", "/etc/hai/config/hai.toml"),
             variable("HAI_SERVER_LISTEN", &format!("0.0.0.0:{PORT}")),
             variable("HAI_DATA_DIR", "/var/lib/hai"),
+            // Whoever brings this token may report devices, and nothing else.
+            from_secret("HAI_AGENT_TOKEN", TOKEN, TOKEN_KEY),
+            variable("HAI_CLUSTER_KIND", "kubernetes"),
+            variable("HAI_KUBERNETES_NAMESPACE", &self.namespace),
             from_field("HAI_POD_NAME", "metadata.name"),
         ];
+        if self.kubernetes.server.is_none() {
+            env.push(variable("HAI_KUBERNETES_SERVER", &self.inner_url()));
+        }
         env.extend(
             self.settings
                 .iter()
@@ -192,7 +207,7 @@ impl Plan {
             security_context: Some(nothing_more()),
             volume_mounts: Some(vec![
                 mount("data", "/var/lib/hai", false),
-                mount("config", "/etc/hai", true),
+                mount("config", "/etc/hai/config", true),
                 mount("tmp", "/tmp", false),
             ]),
             // What it says before it ends is then what is told of it.
@@ -225,6 +240,8 @@ impl Plan {
                         containers: vec![container],
                         volumes: Some(vec![volume, config, tmp]),
                         service_account_name: Some("hai-daemon".to_owned()),
+                        // A service called hai-data would look like a setting.
+                        enable_service_links: Some(false),
                         image_pull_secrets: self.pull_secrets(),
                         node_selector: node,
                         termination_grace_period_seconds: Some(30),
@@ -242,71 +259,6 @@ impl Plan {
                 ..DeploymentSpec::default()
             }),
             ..Deployment::default()
-        }
-    }
-
-    fn agents(&self) -> DaemonSet {
-        let token = Volume {
-            name: "token".to_owned(),
-            secret: Some(k8s_openapi::api::core::v1::SecretVolumeSource {
-                secret_name: Some(TOKEN.to_owned()),
-                ..Default::default()
-            }),
-            ..Volume::default()
-        };
-        let container = Container {
-            name: "agent".to_owned(),
-            image: Some(self.image.clone()),
-            image_pull_policy: self.pull_policy.clone(),
-            args: Some(vec!["agent".to_owned(), format!("--token-file=/etc/hai/agent/{TOKEN_KEY}")]),
-            env: Some(vec![
-                variable("HAI_SERVER", &format!("http://{NAME}.{}.svc:{PORT}", self.namespace)),
-                from_field("HAI_NODE_NAME", "spec.nodeName"),
-                // NVIDIA's runtime shows every device and its library to a container that says so.
-                variable("NVIDIA_VISIBLE_DEVICES", "all"),
-                variable("NVIDIA_DRIVER_CAPABILITIES", "utility"),
-            ]),
-            resources: Some(amounts(&[("cpu", "10m"), ("memory", "32Mi")], &[("memory", "128Mi")])),
-            security_context: Some(nothing_more()),
-            volume_mounts: Some(vec![VolumeMount {
-                name: "token".to_owned(),
-                mount_path: "/etc/hai/agent".to_owned(),
-                read_only: Some(true),
-                ..VolumeMount::default()
-            }]),
-            termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-            ..Container::default()
-        };
-        DaemonSet {
-            metadata: self.meta(AGENT, "agent"),
-            spec: Some(DaemonSetSpec {
-                selector: LabelSelector { match_labels: Some(selector("agent")), ..LabelSelector::default() },
-                template: PodTemplateSpec {
-                    metadata: Some(ObjectMeta { labels: Some(labels("agent")), ..ObjectMeta::default() }),
-                    spec: Some(PodSpec {
-                        containers: vec![container],
-                        volumes: Some(vec![token]),
-                        service_account_name: Some("hai-agent".to_owned()),
-                        automount_service_account_token: Some(false),
-                        image_pull_secrets: self.pull_secrets(),
-                        // Whose a process on a device is can be seen from outside of its container only.
-                        host_pid: Some(true),
-                        runtime_class_name: self.agent_runtime_class.clone(),
-                        // Devices are seen on nodes that are tainted for their sake, and on cordoned ones.
-                        tolerations: Some(vec![Toleration {
-                            operator: Some("Exists".to_owned()),
-                            ..Toleration::default()
-                        }]),
-                        security_context: Some(PodSecurityContext {
-                            seccomp_profile: Some(seccomp()),
-                            ..PodSecurityContext::default()
-                        }),
-                        ..PodSpec::default()
-                    }),
-                },
-                ..DaemonSetSpec::default()
-            }),
-            ..DaemonSet::default()
         }
     }
 
@@ -377,42 +329,6 @@ impl Plan {
             }),
             ..PersistentVolumeClaim::default()
         }
-    }
-}
-
-fn quantities(list: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
-    list.iter().map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned()))).collect()
-}
-
-fn amounts(requests: &[(&str, &str)], limits: &[(&str, &str)]) -> ResourceRequirements {
-    ResourceRequirements {
-        requests: Some(quantities(requests)),
-        limits: Some(quantities(limits)),
-        ..ResourceRequirements::default()
-    }
-}
-
-fn variable(name: &str, value: &str) -> EnvVar {
-    EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None }
-}
-
-fn from_field(name: &str, path: &str) -> EnvVar {
-    let field = ObjectFieldSelector { field_path: path.to_owned(), ..ObjectFieldSelector::default() };
-    let source = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
-    EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
-}
-
-fn seccomp() -> SeccompProfile {
-    SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }
-}
-
-/// Nothing beyond what every process may.
-fn nothing_more() -> SecurityContext {
-    SecurityContext {
-        allow_privilege_escalation: Some(false),
-        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-        read_only_root_filesystem: Some(true),
-        ..SecurityContext::default()
     }
 }
 

@@ -1,11 +1,11 @@
 //! What an operator wants to have on a Kubernetes cluster: the file's `[kubernetes]`, and what only setting up needs.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde::Deserialize;
-
-use crate::cluster::kubernetes::{GpuMode, MountSource};
+use crate::cluster::kubernetes::{GpuMode, KubernetesConfig, MountSource};
+use crate::compose::kubernetes_config;
+use crate::config::Config;
 
 /// How people outside of the cluster reach the daemon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -126,6 +126,8 @@ pub struct Plan {
     pub ingress: Option<Ingress>,
     /// Where its data lie.
     pub data: Data,
+    /// All that the configuration says of the cluster.
+    pub kubernetes: KubernetesConfig,
     /// The runtime class of the agents.
     pub agent_runtime_class: Option<String>,
 }
@@ -142,140 +144,12 @@ pub enum PlanError {
         /// Why not.
         problem: String,
     },
-    /// The file says something wrong.
-    #[error("{path}: {problem}")]
-    Wrong {
-        /// Its path.
-        path: String,
-        /// What is wrong, and where.
-        problem: String,
-    },
+    /// The configuration says something wrong; each mistake has its line.
+    #[error("{0}")]
+    Wrong(String),
     /// A value can not be.
     #[error("{0}")]
     Value(String),
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct File {
-    kubernetes: Table,
-}
-
-/// `[kubernetes]`. What is not needed here is known, so that what nobody knows is told.
-#[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[allow(dead_code, reason = "the daemon reads the others")]
-struct Table {
-    namespace: String,
-    instance: Option<String>,
-    kubeconfig: Option<PathBuf>,
-    context: Option<String>,
-    server: Option<String>,
-    group_label: String,
-    leaf_label: Option<String>,
-    spine_label: Option<String>,
-    zone_label: Option<String>,
-    image: Option<String>,
-    image_pull_policy: Option<String>,
-    image_pull_secrets: Vec<String>,
-    service_account: Option<String>,
-    tolerates: Vec<String>,
-    lost_after: Option<toml::Value>,
-    image_patience: Option<toml::Value>,
-    host_paths: Vec<String>,
-    run_as: Option<toml::Value>,
-    users: BTreeMap<String, toml::Value>,
-    group: Vec<GroupTable>,
-    mount: Vec<MountTable>,
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        Table {
-            namespace: "hai".to_owned(),
-            instance: None,
-            kubeconfig: None,
-            context: None,
-            server: None,
-            group_label: "hai_mars_group".to_owned(),
-            leaf_label: None,
-            spine_label: None,
-            zone_label: None,
-            image: None,
-            image_pull_policy: None,
-            image_pull_secrets: Vec::new(),
-            service_account: None,
-            tolerates: Vec::new(),
-            lost_after: None,
-            image_patience: None,
-            host_paths: Vec::new(),
-            run_as: None,
-            users: BTreeMap::new(),
-            group: Vec::new(),
-            mount: Vec::new(),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GroupTable {
-    name: String,
-    #[serde(default)]
-    nodes: Vec<String>,
-    #[serde(default)]
-    gpus: Gpus,
-    runtime_class: Option<String>,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Gpus {
-    #[default]
-    Visible,
-    Plugin,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "the daemon reads the others")]
-struct MountTable {
-    name: String,
-    path: String,
-    host_path: Option<String>,
-    nfs: Option<String>,
-    claim: Option<String>,
-    sub_path: Option<String>,
-    #[serde(default)]
-    read_only: bool,
-    #[serde(default)]
-    users: Vec<String>,
-}
-
-impl MountTable {
-    fn source(&self) -> Result<MountSource, String> {
-        let name = &self.name;
-        match (&self.host_path, &self.nfs, &self.claim) {
-            (Some(path), None, None) => Ok(MountSource::HostPath(path.clone())),
-            (None, Some(export), None) => export
-                .split_once(':')
-                .map(|(server, path)| MountSource::Nfs { server: server.to_owned(), path: path.to_owned() })
-                .ok_or_else(|| format!("mount {name}: nfs is \"server:/path\", not {export:?}")),
-            (None, None, Some(claim)) => Ok(MountSource::Claim(claim.clone())),
-            _ => Err(format!("mount {name} needs one of host_path, nfs and claim")),
-        }
-    }
-}
-
-fn numbers(value: &toml::Value) -> Option<(i64, i64)> {
-    match value {
-        toml::Value::Integer(id) => Some((*id, *id)),
-        toml::Value::String(text) => {
-            let (user, group) = text.split_once(':').unwrap_or((text, text));
-            Some((user.parse().ok()?, group.parse().ok()?))
-        }
-        _ => None,
-    }
 }
 
 /// Whether `text` can be a label of a DNS name.
@@ -284,51 +158,77 @@ fn dns_label(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.bytes().all(good) && !text.starts_with('-') && !text.ends_with('-')
 }
 
+/// How the API server is reached is another thing for a pod than for an operator: the same file without that.
+fn within_the_cluster(text: &str) -> Result<String, PlanError> {
+    let wrong = |error: toml::de::Error| PlanError::Wrong(error.to_string());
+    let mut wanted: toml::Table = toml::from_str(text).map_err(wrong)?;
+    if let Some(table) = wanted.get_mut("kubernetes").and_then(toml::Value::as_table_mut) {
+        table.remove("kubeconfig");
+        table.remove("context");
+    }
+    let mut section = String::new();
+    let lines = text.lines().map(|line| {
+        let plain = line.trim();
+        if plain.starts_with('[') {
+            plain.clone_into(&mut section);
+        }
+        let key = plain.split('=').next().unwrap_or_default().trim();
+        let outer = section.starts_with("[kubernetes]") && matches!(key, "kubeconfig" | "context");
+        if outer { format!("# not within the cluster: {plain}\n") } else { format!("{line}\n") }
+    });
+    let inner: String = lines.collect();
+    let same = toml::from_str::<toml::Table>(&inner).is_ok_and(|table| table == wanted);
+    if same {
+        return Ok(inner);
+    }
+    Err(PlanError::Value(
+        "kubernetes.kubeconfig and context do not hold within the cluster, and can not be taken out: write each on a line \
+         of its own below [kubernetes]"
+            .to_owned(),
+    ))
+}
+
 impl Plan {
-    /// Everything as usual, with what a configuration says of Kubernetes.
+    /// Everything as usual, with what a configuration says of Kubernetes. `text` is the file that it was read from.
     ///
     /// # Errors
-    /// [`PlanError::Wrong`] if that can not be understood; `path` is how the text is called then.
-    pub fn of_text(text: &str, path: &Path) -> Result<Self, PlanError> {
-        let wrong = |problem: String| PlanError::Wrong { path: path.display().to_string(), problem };
-        let file: File = toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
-        let table = file.kubernetes;
-        let mut mounts = Vec::new();
-        for mount in &table.mount {
-            let source = mount.source().map_err(wrong)?;
-            let (name, path) = (mount.name.clone(), mount.path.clone());
-            mounts.push(Mount { name, path, source, read_only: mount.read_only });
-        }
-        let group = |group: GroupTable| Group {
-            name: group.name,
-            nodes: group.nodes,
-            gpus: match group.gpus {
-                Gpus::Visible => GpuMode::Visible,
-                Gpus::Plugin => GpuMode::Plugin,
-            },
-            runtime_class: group.runtime_class,
+    /// [`PlanError::Value`] if the text can not be made one that holds within the cluster.
+    pub fn of_config(config: &Config, text: &str) -> Result<Self, PlanError> {
+        let kubernetes = kubernetes_config(config, PathBuf::new());
+        let group = |group: &crate::cluster::kubernetes::GroupConfig| Group {
+            name: group.name.to_string(),
+            nodes: group.nodes.clone(),
+            gpus: group.gpus,
+            runtime_class: group.runtime_class.clone(),
         };
-        let groups: Vec<Group> = table.group.into_iter().map(group).collect();
+        let mount = |mount: &crate::cluster::kubernetes::Mount| Mount {
+            name: mount.name.clone(),
+            path: mount.path.clone(),
+            source: mount.source.clone(),
+            read_only: mount.read_only,
+        };
+        let groups: Vec<Group> = kubernetes.groups.iter().map(group).collect();
         Ok(Plan {
-            namespace: table.namespace,
-            kubeconfig: table.kubeconfig,
-            context: table.context,
-            group_label: table.group_label,
+            namespace: kubernetes.namespace.clone(),
+            kubeconfig: config.kubernetes.kubeconfig.clone(),
+            context: config.kubernetes.context.as_ref().map(|context| context.as_str().to_owned()),
+            group_label: kubernetes.group_label.clone(),
             agent_runtime_class: groups.iter().find_map(|group| group.runtime_class.clone()),
             groups,
-            mounts,
-            tolerates: table.tolerates,
-            run_as: table.run_as.as_ref().and_then(numbers),
-            config: text.to_owned(),
+            mounts: kubernetes.mounts.iter().map(mount).collect(),
+            tolerates: kubernetes.tolerates.iter().cloned().collect(),
+            run_as: kubernetes.run_as.map(|numbers| (numbers.uid, numbers.gid)),
+            config: within_the_cluster(text)?,
             settings: BTreeMap::new(),
             image: format!("hai-daemon:{}", env!("CARGO_PKG_VERSION")),
-            pull_policy: table.image_pull_policy,
-            pull_secrets: table.image_pull_secrets,
+            pull_policy: kubernetes.image_pull_policy.clone(),
+            pull_secrets: kubernetes.image_pull_secrets.clone(),
             replicas: 1,
             service: ServiceKind::default(),
             node_port: None,
             ingress: None,
             data: Data::Claim { size: "10Gi".to_owned(), class: None },
+            kubernetes,
         })
     }
 
@@ -364,11 +264,6 @@ impl Plan {
         if self.replicas > 1 && matches!(self.data, Data::Host { .. }) {
             return refuse("several replicas can not share a directory of one node; give them a database".to_owned());
         }
-        for group in &self.groups {
-            if group.nodes.iter().any(|entry| entry.trim().is_empty()) {
-                return refuse(format!("group {} lists a node without a name; take the empty entry out", group.name));
-            }
-        }
         for setting in self.settings.keys() {
             if setting.split('.').count() < 2 {
                 return refuse(format!("--set {setting} names no setting; write it as section.key=value"));
@@ -382,8 +277,9 @@ impl Plan {
 mod tests {
     use super::*;
 
-    fn plan(text: &str) -> Result<Plan, PlanError> {
-        Plan::of_text(text, Path::new("hai.toml"))
+    fn plan(text: &str) -> Plan {
+        let config = Config::parse(text, "hai.toml").expect("a configuration");
+        Plan::of_config(&config, text).expect("a plan")
     }
 
     #[test]
@@ -391,8 +287,7 @@ mod tests {
         let plan = plan(
             "[kubernetes]\nnamespace = \"lab\"\nrun_as = \"1001:100\"\n[[kubernetes.group]]\nname = \"a\"\nnodes = \
              [\"n1\"]\ngpus = \"plugin\"\n[[kubernetes.mount]]\nname = \"s\"\npath = \"/s\"\nnfs = \"nas:/s\"\n",
-        )
-        .expect("a plan");
+        );
         assert_eq!((plan.namespace.as_str(), plan.run_as), ("lab", Some((1001, 100))));
         assert_eq!(plan.groups[0].gpus, GpuMode::Plugin);
         let nas = MountSource::Nfs { server: "nas".to_owned(), path: "/s".to_owned() };
@@ -401,36 +296,37 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_can_not_be_understood_is_never_skipped() {
-        // What upstream's own installer wrote, and then ignored.
-        let error = plan("[kubernetes]\nexternal = 'hai-platform'-external\n").expect_err("no TOML").to_string();
-        assert!(error.starts_with("hai.toml: TOML parse error at line 2"), "{error}");
-        let error = plan("[kubernetes]\nnamespaces = \"x\"\n").expect_err("nobody knows it").to_string();
-        assert!(error.contains("unknown field `namespaces`"), "{error}");
-        let error = plan("[[kubernetes.mount]]\nname = \"s\"\npath = \"/s\"\n").expect_err("of what").to_string();
-        assert!(error.contains("mount s needs one of host_path, nfs and claim"), "{error}");
+    fn the_way_to_the_server_is_not_taken_into_the_cluster() {
+        let text =
+            "[kubernetes]\n# here\n kubeconfig = \"/home/ada/.kube/config\"\ncontext=\"lab\"\nnamespace = \"lab\"\n";
+        let inner = plan(text).config;
+        assert_eq!(
+            inner,
+            "[kubernetes]\n# here\n# not within the cluster: kubeconfig = \"/home/ada/.kube/config\"\n\
+             # not within the cluster: context=\"lab\"\nnamespace = \"lab\"\n"
+        );
+        assert_eq!(plan(&inner).kubeconfig, None);
+        let dotted = "kubernetes.kubeconfig = \"/home/ada/.kube/config\"\n";
+        let error = within_the_cluster(dotted).expect_err("it would be lost, or would not hold");
+        assert!(error.to_string().contains("on a line of its own"), "{error}");
     }
 
     #[test]
     fn what_can_not_be_is_told_before_anything_is_done() {
         let refused = |change: fn(&mut Plan)| {
-            let mut plan = plan("").expect("a plan");
+            let mut plan = plan("");
             change(&mut plan);
             plan.check().expect_err("it is refused").to_string()
         };
         let ingress = |host: &str| Some(Ingress { host: host.to_owned(), class: None, tls: None });
         assert!(refused(|plan| plan.namespace = "Hai_1".to_owned()).contains("small letters"));
         assert!(refused(|plan| plan.node_port = Some(8420)).contains("30000 to 32767"));
-        let mut by_address = plan("").expect("a plan");
+        let mut by_address = plan("");
         by_address.ingress = ingress("10.0.0.1");
         assert!(by_address.check().expect_err("an address").to_string().contains("has to be a DNS name"));
         by_address.ingress = ingress("hai.lab");
         assert_eq!(by_address.check(), Ok(()));
-        let empty = |plan: &mut Plan| {
-            let nodes = vec![String::new()];
-            let name = "a".to_owned();
-            plan.groups.push(Group { name, nodes, gpus: GpuMode::Visible, runtime_class: None });
-        };
-        assert!(refused(empty).contains("group a lists a node without a name"));
+        let unnamed = |plan: &mut Plan| drop(plan.settings.insert("borrow".to_owned(), "false".to_owned()));
+        assert!(refused(unnamed).contains("section.key=value"));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
-use k8s_openapi::api::core::v1::{Namespace, Node, Secret, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, Service};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PropagationPolicy};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, Error, ResourceExt as _};
@@ -44,7 +44,7 @@ fn called(object: &Object) -> String {
     format!("{} {}", object.kind.to_lowercase(), object.name)
 }
 
-/// A token that nobody guesses.
+/// A token that nobody guesses, as the daemon takes it.
 ///
 /// # Errors
 /// If the system has no randomness.
@@ -53,7 +53,7 @@ pub fn fresh_token() -> Result<String, Trouble> {
     getrandom::fill(&mut bytes).map_err(|error| {
         Trouble::new(format!("there is no randomness for a token: {error}"), "see the system's log")
     })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(bytes.iter().fold("hai_".to_owned(), |text, byte| format!("{text}{byte:02x}")))
 }
 
 /// The token that is there, or a fresh one.
@@ -264,7 +264,11 @@ async fn address(client: &Client, plan: &Plan, deadline: Instant, progress: &mut
 pub async fn down(plan: &Plan, manner: Manner) -> Result<(), Trouble> {
     let client = client(plan).await?;
     let progress = Progress::new();
+    let ours = is_ours(&client, plan).await?;
     for object in objects::all(plan, "").iter().rev() {
+        if object.kind == "Namespace" && !manner.dry_run {
+            workers(&client, plan, manner.delete_data && ours, &progress).await?;
+        }
         let is_data = object.kind == "PersistentVolumeClaim" || object.kind == "Namespace";
         if is_data && !manner.delete_data {
             if object.kind == "PersistentVolumeClaim"
@@ -274,7 +278,7 @@ pub async fn down(plan: &Plan, manner: Manner) -> Result<(), Trouble> {
             }
             continue;
         }
-        if object.kind == "Namespace" && !is_ours(&client, plan).await? {
+        if object.kind == "Namespace" && !ours {
             progress.says(&format!("{}: stays, since hai did not make it", called(object)));
             continue;
         }
@@ -288,6 +292,37 @@ pub async fn down(plan: &Plan, manner: Manner) -> Result<(), Trouble> {
             Err(error) => return Err(explain(&format!("taking away {}", called(object)), &error)),
         };
         progress.says(&format!("{}: {done}", called(object)));
+    }
+    Ok(())
+}
+
+/// What becomes of workers when the daemon goes: they go on, or they go with the namespace. In that case nobody is left to
+/// take off what keeps their pods, and the namespace would not end.
+async fn workers(client: &Client, plan: &Plan, end: bool, progress: &Progress) -> Result<(), Trouble> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &plan.namespace);
+    let ours = ListParams::default().labels(&format!("hai/instance={}", plan.kubernetes.instance));
+    let failed = |error| explain("listing the workers", &error);
+    let found = pods.list(&ours).await.map_err(failed)?;
+    if found.items.is_empty() {
+        return Ok(());
+    }
+    if !end {
+        progress.says(&format!(
+            "{} pods of workers: stay, and go on; `kubectl -n {} delete pods -l hai/instance={}` ends them",
+            found.items.len(),
+            plan.namespace,
+            plan.kubernetes.instance
+        ));
+        return Ok(());
+    }
+    for pod in found {
+        let kept: Vec<String> = pod.finalizers().iter().filter(|name| !name.starts_with("hai/")).cloned().collect();
+        let patch = Patch::Merge(serde_json::json!({"metadata": {"finalizers": kept}}));
+        match pods.patch(&pod.name_any(), &PatchParams::default(), &patch).await {
+            Ok(_) => {}
+            Err(Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(explain("letting workers go", &error)),
+        }
     }
     Ok(())
 }

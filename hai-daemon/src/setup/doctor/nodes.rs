@@ -9,6 +9,7 @@ use super::super::{Group, Plan};
 use super::Check;
 use super::server::list;
 use crate::cluster::kubernetes::GpuMode;
+use crate::cluster::kubernetes::group::check;
 
 const HOSTNAME: &str = "kubernetes.io/hostname";
 /// What a device plugin calls a GPU.
@@ -81,6 +82,11 @@ pub(super) fn groups(plan: &Plan, nodes: &[Node]) -> Vec<Check> {
                 ));
             }
         }
+    }
+    if checks.is_empty()
+        && let Err(error) = check(nodes, &plan.kubernetes)
+    {
+        checks.push(Check::fatal(WHAT, error.to_string(), "take it out of one of them"));
     }
     if !checks.is_empty() {
         return checks;

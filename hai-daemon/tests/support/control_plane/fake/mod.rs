@@ -1,6 +1,8 @@
 //! A control plane within this process: an API server over a store of its own, for where there is no real one.
 
 mod defaults;
+mod delete;
+mod list;
 mod logs;
 mod merge;
 mod owners;
@@ -12,6 +14,7 @@ mod select;
 mod status;
 mod store;
 mod validate;
+mod validate_pod;
 mod verbs;
 mod watch;
 
@@ -247,13 +250,13 @@ async fn answer(server: &Arc<Server>, request: Request) -> Answer<Response<Body>
         let mut store = server.store();
         let store = &mut *store;
         let answer = match ask.verb {
-            "list" => verbs::list(store, &ask).map(|body| (200, body)),
+            "list" => list::list(store, &ask).map(|body| (200, body)),
             "get" => verbs::get(store, &ask).map(|body| (200, body)),
             "create" => verbs::create(store, &ask, carried),
             "update" => verbs::update(store, &ask, carried),
             "patch" => verbs::patch(store, &ask, carried),
-            "delete" => verbs::delete(store, &ask, &carried.body).map(|body| (200, body)),
-            _ => verbs::delete_all(store, &ask, &carried.body).map(|body| (200, body)),
+            "delete" => delete::delete(store, &ask, &carried.body).map(|body| (200, body)),
+            _ => delete::delete_all(store, &ask, &carried.body).map(|body| (200, body)),
         };
         (answer, store.rv())
     };

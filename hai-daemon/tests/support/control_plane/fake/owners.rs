@@ -159,10 +159,10 @@ fn remove(value: &mut Value, path: &[String]) {
         } else {
             remove(&mut list[at], rest);
         }
-    } else if let Some(item) = step.strip_prefix("v:")
+    } else if let Some(Ok(item)) = step.strip_prefix("v:").map(serde_json::from_str::<Value>)
         && let Some(list) = value.as_array_mut()
     {
-        list.retain(|had| had.to_string() != item);
+        list.retain(|had| *had != item);
     }
 }
 

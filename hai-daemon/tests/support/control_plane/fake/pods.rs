@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::now;
 use super::request::Ask;
 use super::resources::Resource;
 use super::select::Selector;
 use super::status::{Answer, Refused};
 use super::store::Store;
 use super::verbs;
+use super::{delete, now};
 
 /// Seconds that an object gets before it is gone.
 pub(crate) fn grace(resource: &Resource, object: &Value, asked: Option<u64>) -> u64 {
@@ -103,6 +103,6 @@ fn evict(store: &mut Store, ask: &Ask, body: &Value) -> Answer<Value> {
             return Err(Refused::new(429, "TooManyRequests", message, details));
         }
     }
-    verbs::delete(store, ask, &body["deleteOptions"])?;
+    delete::delete(store, ask, &body["deleteOptions"])?;
     Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
 }

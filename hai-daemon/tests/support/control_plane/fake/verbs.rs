@@ -1,12 +1,11 @@
-//! Create, read, change and delete, as an API server does them.
+//! Create, read and change, as an API server does them.
 
 use serde_json::{Value, json};
 
 use super::request::Ask;
 use super::resources::Resource;
-use super::select::Selector;
-use super::status::{Answer, Refused, success};
-use super::store::{Key, Store};
+use super::status::{Answer, Refused};
+use super::store::Store;
 use super::{defaults, merge, now, owners, validate};
 
 /// What a request carries besides its path.
@@ -142,73 +141,6 @@ fn put_new(store: &mut Store, ask: &Ask, mut object: Value, owned: impl FnOnce(&
 
 pub(crate) fn get(store: &Store, ask: &Ask) -> Answer<Value> {
     store.get(ask.resource, &ask.key()).cloned().ok_or_else(|| Refused::not_found(ask.resource, &ask.name))
-}
-
-pub(crate) fn selector(ask: &Ask) -> Answer<Selector> {
-    Selector::read(ask.resource, ask.text("labelSelector"), ask.text("fieldSelector"))
-}
-
-pub(crate) fn list(store: &Store, ask: &Ask) -> Answer<Value> {
-    let select = selector(ask)?;
-    let limit = ask.number("limit")?.filter(|limit| *limit > 0);
-    let asked = ask.number("resourceVersion")?.unwrap_or(0);
-    if asked > store.rv() {
-        let message = format!("Timeout: Too large resource version: {asked}, current: {}", store.rv());
-        return Err(Refused::new(504, "Timeout", message, Value::Null));
-    }
-    // A page after the first shows what was when the first was asked for.
-    let (rv, after) = match ask.text("continue") {
-        Some(token) => {
-            let bad = || Refused::bad("continue key is not valid: it can not be read");
-            let (rv, after) = token.split_once('.').ok_or_else(bad)?;
-            let bytes: Option<Vec<u8>> =
-                (0..after.len() / 2).map(|at| u8::from_str_radix(&after[2 * at..2 * at + 2], 16).ok()).collect();
-            let after = String::from_utf8(bytes.ok_or_else(bad)?).map_err(|_| bad())?;
-            let (namespace, name) = after.split_once('/').ok_or_else(bad)?;
-            (rv.parse().map_err(|_| bad())?, Some((namespace.to_owned(), name.to_owned())))
-        }
-        None if ask.text("resourceVersionMatch") == Some("Exact") => (asked, None),
-        None => (store.rv(), None),
-    };
-    let then = store.at(ask.resource, rv).ok_or_else(|| {
-        Refused::expired(
-            "The provided continue parameter is too old to display a consistent list result. You can start a new list \
-             without the continue parameter, or use the continue token in this response to retrieve the remainder of \
-             the results.",
-        )
-    })?;
-    let mut items = Vec::new();
-    let mut last: Option<&Key> = None;
-    let mut left = 0;
-    for (key, object) in &then {
-        let here = ask.namespace.is_empty() || key.0 == ask.namespace;
-        if !here || after.as_ref().is_some_and(|after| key <= after) || !select.takes(object) {
-            continue;
-        }
-        if limit.is_some_and(|limit| items.len() as u64 == limit) {
-            left += 1;
-            continue;
-        }
-        let mut object = object.clone();
-        if let Some(map) = object.as_object_mut() {
-            map.remove("apiVersion");
-            map.remove("kind");
-        }
-        items.push(object);
-        last = Some(key);
-    }
-    let mut meta = json!({"resourceVersion": rv.to_string()});
-    if let (true, Some(key)) = (left > 0, last) {
-        let hex: String = format!("{}/{}", key.0, key.1).bytes().map(|byte| format!("{byte:02x}")).collect();
-        meta["continue"] = json!(format!("{rv}.{hex}"));
-        if ask.text("labelSelector").is_none() && ask.text("fieldSelector").is_none() {
-            meta["remainingItemCount"] = json!(left);
-        }
-    }
-    Ok(json!({
-        "kind": format!("{}List", ask.resource.kind), "apiVersion": ask.resource.api_version(),
-        "metadata": meta, "items": items,
-    }))
 }
 
 /// Stores what became of an object, whoever changed it and how.
@@ -419,93 +351,4 @@ fn apply(store: &mut Store, ask: &Ask, old: Option<Value>, body: &Value) -> Answ
     };
     let new = owners::applied(ask.resource, manager, &ask.sub, ask.yes("force"), &old, &wanted)?;
     put_changed(store, ask, &old, new, None).map(|object| (200, object))
-}
-
-pub(crate) fn delete(store: &mut Store, ask: &Ask, options: &Value) -> Answer<Value> {
-    let old = get(store, ask)?;
-    let meta = &old["metadata"];
-    for (field, of) in [("uid", "UID"), ("resourceVersion", "ResourceVersion")] {
-        if let Some(wanted) = options["preconditions"][field].as_str()
-            && Some(wanted) != meta[field].as_str()
-        {
-            let why = format!(
-                "Precondition failed: {of} in precondition: {wanted}, {of} in object meta: {}",
-                meta[field].as_str().unwrap_or("")
-            );
-            return Err(Refused::conflict(ask.resource, &ask.name, &why));
-        }
-    }
-    let asked = match options["gracePeriodSeconds"].as_u64() {
-        Some(grace) => Some(grace),
-        None => ask.number("gracePeriodSeconds")?,
-    };
-    let grace = super::pods::grace(ask.resource, &old, asked);
-    let mut new = old.clone();
-    let policy = options["propagationPolicy"].as_str().or_else(|| ask.text("propagationPolicy"));
-    if let Some(finalizer) = match policy {
-        Some("Foreground") => Some("foregroundDeletion"),
-        Some("Orphan") => Some("orphan"),
-        _ => None,
-    } {
-        let list = &mut new["metadata"]["finalizers"];
-        if list.is_null() {
-            *list = json!([]);
-        }
-        let list = list.as_array_mut().expect("a list");
-        if !list.iter().any(|had| had == finalizer) {
-            list.push(json!(finalizer));
-        }
-    }
-    let held = new["metadata"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
-    let held = held
-        || (ask.resource.plural == "namespaces"
-            && new["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty()));
-    if ask.dry_run() {
-        return Ok(success(ask.resource, &old));
-    }
-    if grace == 0 && !held {
-        let gone = store.put(ask.resource, &ask.key(), None);
-        let shows = matches!(
-            ask.resource.plural,
-            "pods" | "services" | "serviceaccounts" | "persistentvolumeclaims" | "persistentvolumes"
-        );
-        return Ok(if shows { gone } else { success(ask.resource, &gone) });
-    }
-    let leaving = meta["deletionGracePeriodSeconds"].as_u64();
-    if meta["deletionTimestamp"].is_string() && leaving.is_some_and(|had| had <= grace) && new == old {
-        return Ok(old);
-    }
-    // A second deletion can only shorten the time.
-    let grace = leaving.map_or(grace, |had| had.min(grace));
-    new["metadata"]["deletionTimestamp"] = json!(super::at(i64::try_from(grace).unwrap_or(i64::MAX)));
-    new["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
-    if ask.resource.plural == "namespaces" {
-        new["status"]["phase"] = json!("Terminating");
-    }
-    Ok(store.put(ask.resource, &ask.key(), Some(new)))
-}
-
-pub(crate) fn delete_all(store: &mut Store, ask: &Ask, options: &Value) -> Answer<Value> {
-    let select = selector(ask)?;
-    let keys: Vec<Key> = store
-        .all(ask.resource)
-        .filter(|(key, object)| (ask.namespace.is_empty() || key.0 == ask.namespace) && select.takes(object))
-        .map(|(key, _)| key.clone())
-        .collect();
-    let mut items = Vec::new();
-    for (namespace, name) in keys {
-        let one = Ask {
-            verb: "delete",
-            resource: ask.resource,
-            namespace,
-            name,
-            sub: String::new(),
-            query: ask.query.clone(),
-        };
-        items.push(delete(store, &one, options)?);
-    }
-    Ok(json!({
-        "kind": format!("{}List", ask.resource.kind), "apiVersion": ask.resource.api_version(),
-        "metadata": {"resourceVersion": store.rv().to_string()}, "items": items,
-    }))
 }

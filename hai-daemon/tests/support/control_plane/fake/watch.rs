@@ -1,6 +1,5 @@
 //! Watches: what was, what changes, bookmarks, and the word that it was asked too late.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +11,10 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::Server;
+use super::list;
 use super::request::Ask;
 use super::select::Selector;
 use super::status::{Answer, Refused};
-use super::verbs;
 
 /// How long a watch may be silent before it says how far it is.
 const BOOKMARK_AFTER: Duration = Duration::from_secs(1);
@@ -58,7 +57,7 @@ impl Watch {
             _ => {
                 let (rv, all) = {
                     let store = self.server.store();
-                    (store.rv(), store.at(self.ask.resource, store.rv()).unwrap_or_else(BTreeMap::new))
+                    (store.rv(), store.at(self.ask.resource, store.rv()).unwrap_or_default())
                 };
                 for ((namespace, _), object) in &all {
                     if self.takes(namespace, Some(object)) {
@@ -116,7 +115,7 @@ impl Watch {
 }
 
 pub(crate) fn start(server: &Arc<Server>, ask: Ask) -> Answer<Response<Body>> {
-    let select = verbs::selector(&ask)?;
+    let select = list::selector(&ask)?;
     let asked = ask.number("resourceVersion")?;
     let seconds = ask.number("timeoutSeconds")?.unwrap_or(1_800);
     let initial = ask.yes("sendInitialEvents");
