@@ -46,16 +46,19 @@ impl Engine {
         let Some(after) = self.config.reserve_after else { return };
         self.look_at_reservations();
         let mut due: Vec<TaskId> = Vec::new();
-        let groups: SmallVec<[&GroupName; 16]> = self.queue.groups().collect();
-        let mut known: SmallVec<[usize; 16]> = groups.iter().map(|_| 0).collect();
-        for &task in self.reservations.keys() {
-            if let Ok(at) = groups.binary_search(&&self.task_ref(task).spec.group) {
-                known[at] += 1;
+        // By group; there are few, and most groups have none.
+        let mut kept: SmallVec<[&GroupName; 16]> =
+            self.reservations.keys().map(|&task| &self.task_ref(task).spec.group).collect();
+        kept.sort_unstable();
+        for (group, waiting) in self.queue.longest_waiting(self.now - after) {
+            let mut waiting = waiting.peekable();
+            if waiting.peek().is_none() {
+                continue;
             }
-        }
-        for (group, known) in groups.into_iter().zip(known) {
+            let first = kept.partition_point(|kept| *kept < group);
+            let known = kept[first..].iter().take_while(|kept| **kept == group).count();
             let mut free = (self.config.reservations as usize).saturating_sub(known);
-            for (claim, since, task) in self.queue.longest_waiting(group, self.now - after) {
+            for (claim, since, task) in waiting {
                 if free == 0 {
                     break;
                 }
@@ -65,6 +68,7 @@ impl Engine {
                 }
             }
         }
+        drop(kept);
         for task in due {
             self.reserve(task);
         }
@@ -85,7 +89,7 @@ impl Engine {
     /// When the next reservation is due.
     pub(super) fn next_reservation(&self) -> Option<Time> {
         let after = self.config.reserve_after?;
-        let waiting = self.queue.groups().flat_map(|group| self.queue.longest_waiting(group, Time::MAX));
+        let waiting = self.queue.longest_waiting(Time::MAX).flat_map(|(_, waiting)| waiting);
         // Most have waited for longer already; only of the others need more be known.
         let due = |(claim, since, task): (Claim, Time, TaskId)| {
             (since + after > self.now && claim.entitled && self.can_starve(task)).then_some(since + after)

@@ -576,17 +576,18 @@ impl Queue {
             .flat_map(|(&claim, waiting)| waiting.iter().map(move |&(_, task, class)| (claim, task, class)))
     }
 
-    /// Groups in which somebody waits, or waited.
-    pub fn groups(&self) -> impl Iterator<Item = &GroupName> {
-        self.groups.keys()
-    }
-
-    /// The same as [`Queue::by_wait`], with the time, at most a few of each claim, and only who waits since `until` or longer.
-    pub fn longest_waiting(&self, group: &GroupName, until: Time) -> impl Iterator<Item = (Claim, Time, TaskId)> + '_ {
-        let groups = self.groups.get(group).into_iter();
-        groups.flat_map(|group| group.by_wait.iter().rev()).flat_map(move |(&claim, waiting)| {
-            let longest = waiting.iter().take(LONGEST_MAX).take_while(move |&&(since, ..)| since <= until);
-            longest.map(move |&(since, task, _)| (claim, since, task))
+    /// The same as [`Queue::by_wait`] of every group in which somebody waits, or waited, with the time; at most a few of each
+    /// claim, and only who waits since `until` or longer.
+    pub fn longest_waiting(
+        &self,
+        until: Time,
+    ) -> impl Iterator<Item = (&GroupName, impl Iterator<Item = (Claim, Time, TaskId)> + '_)> + '_ {
+        self.groups.iter().map(move |(name, group)| {
+            let longest = group.by_wait.iter().rev().flat_map(move |(&claim, waiting)| {
+                let longest = waiting.iter().take(LONGEST_MAX).take_while(move |&&(since, ..)| since <= until);
+                longest.map(move |&(since, task, _)| (claim, since, task))
+            });
+            (name, longest)
         })
     }
 
