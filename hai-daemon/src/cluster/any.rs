@@ -10,7 +10,6 @@ use super::local::{LocalCluster, LocalError};
 
 /// A cluster of whatever kind.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum AnyCluster {
     /// This machine.
     Local(LocalCluster),
