@@ -16,6 +16,7 @@
 Without hai nothing of this does anything, so a program that uses it still runs by hand.
 """
 
+import http.client
 import json
 import os
 import signal
@@ -39,11 +40,11 @@ class Task:
         self._state_file = os.environ.get("HAI_STATE_FILE")
         self._done_file = os.environ.get("HAI_DONE_FILE")
         # Where workers share no files with the daemon, they speak HTTP.
-        self._server = os.environ.get("HAI_SERVER")
         self._token = os.environ.get("HAI_WORKER_TOKEN")
+        self._server = os.environ.get("HAI_SERVER") if self._token else None
         self._told = False
         signal.signal(signal.SIGTERM, self._on_signal)
-        if self._server and self._token:
+        if self._server:
             threading.Thread(target=self._listen, daemon=True).start()
 
     def must_leave(self):
@@ -84,28 +85,31 @@ class Task:
         self._told = True
         if self._answer_file:
             _touch(self._answer_file)
-        elif self._server and self._token:
-            # Not from within a signal handler, which must not wait for the network.
-            threading.Thread(target=self._ask_until_answered, args=("POST", "heard"), daemon=True).start()
+        elif self._server:
+            # Not from within a signal handler, which must not wait for the network. For as long as the worker lives.
+            forever = {"patience": float("inf")}
+            threading.Thread(target=self._ask_until_answered, args=("POST", "heard"), kwargs=forever, daemon=True).start()
 
     def _listen(self):
         while not self._told:
+            asked_at = time.monotonic()
             try:
                 if self._ask("GET", "leave?wait=20")["leave"]:
                     self._hear()
-            except (OSError, ValueError, KeyError):
+            except (OSError, ValueError, KeyError, http.client.HTTPException):
                 # The daemon is away, or starts anew; SIGTERM comes without it.
+                pass
+            if time.monotonic() < asked_at + 1:
                 time.sleep(1)
 
-    def _ask_until_answered(self, method, what, body=None):
+    def _ask_until_answered(self, method, what, body=None, patience=20):
         """Asks for up to 20 seconds; a report that can not be delivered is one checkpoint lost, not the work."""
-        give_up_at = time.monotonic() + 20
+        give_up_at = time.monotonic() + patience
         while True:
             try:
                 return self._ask(method, what, body)
-            except OSError as error:
-                code = getattr(error, "code", 500)
-                if code < 500 or time.monotonic() > give_up_at:
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                if getattr(error, "code", 500) < 500 or time.monotonic() > give_up_at:
                     print(f"hai_task: {what} was not taken: {error}", flush=True)
                     return None
                 time.sleep(0.2)

@@ -188,8 +188,9 @@ impl Workers for PodWorkers {
         Box::pin(async move { door.must_leave(run, patience).await })
     }
 
-    fn heard(&self, run: RunId, rank: u32) {
-        self.0.heard(run, rank);
+    fn heard(&self, run: RunId, rank: u32) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+        let door = self.0.clone();
+        Box::pin(async move { door.heard(run, rank).await.map_err(|error| error.to_string()) })
     }
 
     fn done(&self, run: RunId, rank: u32) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {

@@ -28,8 +28,8 @@ pub trait Workers: std::fmt::Debug + Send + Sync + 'static {
     /// Waits at most for `patience` until the run must leave; then its grace.
     fn must_leave(&self, run: RunId, patience: Duration) -> Pin<Box<dyn Future<Output = Option<Grace>> + Send>>;
 
-    /// The worker heard that it must leave.
-    fn heard(&self, run: RunId, rank: u32);
+    /// The worker heard that it must leave; an error says why that could not be written down.
+    fn heard(&self, run: RunId, rank: u32) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
     /// The worker says that the task's work is complete; an error says why that could not be written down.
     fn done(&self, run: RunId, rank: u32) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
@@ -89,9 +89,10 @@ pub(super) async fn leave(
 /// It then has the second part of its grace too.
 #[utoipa::path(post, path = "/v1/worker/heard", tag = "workers", operation_id = "worker_heard",
     responses((status = 204, description = "It is known.")))]
-pub(super) async fn heard(worker: Worker) -> StatusCode {
-    worker.workers.heard(worker.run, worker.rank);
-    StatusCode::NO_CONTENT
+pub(super) async fn heard(worker: Worker) -> Result<StatusCode, ApiError> {
+    let written = worker.workers.heard(worker.run, worker.rank).await;
+    written.map_err(|problem| ApiError::new(Kind::Unavailable, problem))?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Report that all work until now is saved

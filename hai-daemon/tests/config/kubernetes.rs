@@ -427,3 +427,10 @@ fn a_wrong_setting_is_told_with_what_would_be_right() {
     let lines: Vec<_> = problems(&text).iter().filter_map(|text| text.split(':').nth(1).map(str::to_owned)).collect();
     assert_eq!(lines, ["2", "3", "6", "6", "7", "10"]);
 }
+
+#[test]
+fn the_example_in_the_readme_is_good() {
+    let config = parse(include_str!("../../../examples/kubernetes.toml"));
+    let made = kubernetes_config(&config, PathBuf::from("/logs"));
+    assert_eq!((made.groups.len(), made.mounts.len()), (1, 1));
+}

@@ -104,6 +104,13 @@ impl Lab {
         (self.scheduler, self.door, self.running) = (scheduler, door, Some(running));
     }
 
+    /// What opening the same cluster with another secret is answered.
+    pub(crate) async fn open_as(&self, secret: [u8; 32]) -> Result<(), String> {
+        let opened =
+            KubernetesCluster::open(self.client.clone(), self.config.clone(), secret, self.devices.subscribe()).await;
+        opened.map(drop).map_err(|error| error.to_string())
+    }
+
     pub(crate) async fn submit(&self, spec: TaskSpec) -> TaskId {
         let program = Program { command: vec!["train".to_owned()], ..Program::default() };
         self.submit_program(spec, program).await
@@ -223,5 +230,6 @@ pub(crate) async fn lab() -> (Lab, [Kubelet; 2]) {
     let plane = ControlPlane::start().await;
     let [master, worker] = machines();
     let kubelets = [Kubelet::start(&plane, master).await, Kubelet::start(&plane, worker).await];
-    (Lab::over(plane, cards(), |_| ()).await, kubelets)
+    let server = Some("http://hai.test:8420".to_owned());
+    (Lab::over(plane, cards(), |config| config.server = server).await, kubelets)
 }

@@ -84,7 +84,7 @@ async fn who_says_nothing_is_killed_when_its_time_to_answer_is_over_and_who_answ
 
     let heard = lab.submit(spec).await;
     let run = lab.until(heard, TaskState::Running).await.run.expect("a run");
-    lab.door.heard(run, 0);
+    lab.door.heard(run, 0).await.expect("written down");
     lab.tell(Fact::Held { task: heard }).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(lab.task(heard).state, TaskState::Suspending, "it said that it heard, so it has its hour");

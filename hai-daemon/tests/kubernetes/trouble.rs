@@ -166,3 +166,86 @@ async fn what_strangers_take_is_not_given_out() {
     lab.of::<Pod>().delete("stranger", &DeleteParams::default().grace_period(0)).await.expect("deleted");
     eventually("it to count no more", async || (free().await.expect("nodes") == [2000]).then_some(())).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_node_under_a_gang_suspends_all_of_it() {
+    let (lab, kubelets) = lab().await;
+    kubelets[0].cordon(false).await;
+    lab.until_of_use("master").await;
+    let mut spec = task("gang", WorkerRequest::devices(1));
+    spec.workers = 2;
+    let id = lab.submit(spec).await;
+    lab.until(id, TaskState::Running).await;
+    kubelets[1].drain().await;
+    let waiting = lab.until(id, TaskState::Suspended).await;
+    assert_eq!((waiting.runs, waiting.outcome), (1, None), "that an operator drains a node is no failure");
+    kubelets[1].cordon(false).await;
+    lab.until(id, TaskState::Running).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_is_one_even_if_its_pod_is_deleted_before_anybody_looked() {
+    let (mut lab, kubelets) = lab().await;
+    let id = lab.submit(task("train", WorkerRequest::devices(1))).await;
+    let run = lab.until(id, TaskState::Running).await.run.expect("a run");
+    let name = format!("hai-t{id}-r{run}-0");
+    lab.crash().await;
+    kubelets[1].end("hai", &name, 0);
+    let pods = lab.of::<Pod>();
+    eventually("its end", async || (!alive(&pods.get(&name).await.expect("a pod"))).then_some(())).await;
+    // Times are told in whole seconds.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    pods.delete(&name, &DeleteParams::default()).await.expect("deleted");
+    lab.resume().await;
+    assert_eq!(lab.outcome(id).await, Outcome::Succeeded);
+    assert_eq!(lab.task(id).runs, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_said_that_it_heard_keeps_its_time_over_a_crash() {
+    let (mut lab, kubelets) = lab().await;
+    kubelets[1].live(|_| crate::control_plane::kubelet::Life::Stubborn);
+    let mut spec = task("saving", WorkerRequest::devices(1));
+    spec.grace.finish = hai_core::model::Span::from_secs(3600);
+    let id = lab.submit(spec).await;
+    let run = lab.until(id, TaskState::Running).await.run.expect("a run");
+    lab.tell(Fact::Held { task: id }).await;
+    assert!(lab.door.must_leave(run, Duration::from_secs(60)).await.is_some());
+    lab.door.heard(run, 0).await.expect("written down");
+    lab.crash().await;
+    lab.resume().await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(lab.task(id).state, TaskState::Suspending, "it is still saving");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_hai_with_the_same_name_is_refused() {
+    let (lab, _kubelets) = lab().await;
+    let id = lab.submit(task("train", WorkerRequest::devices(1))).await;
+    lab.until(id, TaskState::Running).await;
+    let error = lab.open_as([8; 32]).await.expect_err("another's secret");
+    assert!(error.contains("another hai") && error.contains("instance"), "{error}");
+    assert_eq!(lab.task(id).state, TaskState::Running);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_leaves_its_group_keeps_what_runs_there_until_it_ends() {
+    let (lab, kubelets) = lab().await;
+    let id = lab.submit(task("train", WorkerRequest::devices(1))).await;
+    let run = lab.until(id, TaskState::Running).await.run.expect("a run");
+    let patch = kube::api::Patch::Merge(serde_json::json!({"metadata": {"labels": {"hai_mars_group": null}}}));
+    let nodes: kube::Api<k8s_openapi::api::core::v1::Node> = kube::Api::all(lab.client.clone());
+    nodes.patch("worker", &Default::default(), &patch).await.expect("patched");
+    let gone = || lab.scheduler.inspect(|engine| engine.node(&crate::lab::node("worker")).is_none());
+    eventually("nothing new to go there", async || {
+        let cordoned = |engine: &hai_core::engine::Engine| {
+            engine.node(&crate::lab::node("worker")).is_some_and(|node| node.cordoned)
+        };
+        lab.scheduler.inspect(cordoned).await.expect("a look").then_some(())
+    })
+    .await;
+    assert_eq!(lab.task(id).state, TaskState::Running);
+    kubelets[1].end("hai", &format!("hai-t{id}-r{run}-0"), 0);
+    assert_eq!(lab.outcome(id).await, Outcome::Succeeded);
+    eventually("the node to be gone", async || gone().await.expect("a look").then_some(())).await;
+}

@@ -18,7 +18,7 @@ use super::config::KubernetesError;
 use super::names::{BEGUN, pod_name, run_name};
 use super::pod::{owner, pod, service};
 use super::remove::remove;
-use super::retry::{ask, code, failure};
+use super::retry::{self, ask, code, failure, insist, is_there};
 use super::standing::SIGTERM;
 use super::state::{Shared, Stage};
 
@@ -28,40 +28,49 @@ const AT_A_TIME: usize = 16;
 /// Starts a run that is listed as [`Stage::Making`], on nodes of `group`. What becomes of it is told as facts.
 pub(crate) async fn begin(shared: Arc<Shared>, order: StartOrder, group: GroupName) {
     let run = order.run;
-    let refused = match make(&shared, &order, &group).await {
-        Ok(()) if commit(&shared, run) => None,
-        Ok(()) => Some(never_executed()),
-        Err(Failed::CalledOff) => Some(never_executed()),
-        Err(Failed::Wrong(error)) => {
-            let cause = RefusalCause::Task;
-            Some(WorkerExit::of(WorkerFate::Refused { reason: error.to_string(), cause }))
-        }
+    let exit = match make(&shared, &order, &group).await {
+        Ok(()) if commit(&shared, run) => match mark_begun(&shared, &order).await {
+            Ok(()) => return bind(&shared, &order).await,
+            Err(error) => of_fault(failure("marking a run as begun", &error), &error),
+        },
+        Ok(()) | Err(Failed::CalledOff) => never_executed(),
+        Err(Failed::Wrong(exit)) => exit,
     };
-    if let Some(exit) = refused {
-        if let Some(known) = shared.runs().get_mut(&run) {
-            known.stage = Stage::CalledOff;
-        }
-        // Its end is told once nothing of it is left: until then the room is not free.
-        remove(&shared, order.task, run, order.placement.workers.len()).await;
-        shared.end_all(run, &exit);
-        return;
+    if let Some(known) = shared.runs().get_mut(&run) {
+        known.stage = Stage::CalledOff;
     }
-    mark_begun(&shared, &order).await;
-    bind(&shared, &order).await;
+    // Its end is told once nothing of it is left: until then the room is not free.
+    remove(&shared, order.task, run, order.placement.workers.len()).await;
+    shared.end_all(run, &exit);
 }
 
 /// Goes on with a run whose owner says that it has begun: binds what is not bound.
 pub(crate) async fn go_on(shared: Arc<Shared>, order: StartOrder) {
+    for (rank, place) in (0_u32..).zip(&order.placement.workers) {
+        if shared.group_of(&place.node).is_none() {
+            let reason = format!("node {} is no longer in the cluster", place.node);
+            shared.ended_if_unbound(order.run, rank, WorkerExit::of(WorkerFate::Lost { reason }));
+        }
+    }
     bind(&shared, &order).await;
 }
 
 enum Failed {
     CalledOff,
-    Wrong(KubernetesError),
+    Wrong(WorkerExit),
+}
+
+/// What a worker comes to that can not be made: what the API server does not take it never will, all else may pass.
+fn of_fault(error: KubernetesError, cause: &Error) -> WorkerExit {
+    let reason = error.to_string();
+    WorkerExit::of(match code(cause) {
+        Some(400 | 422) => WorkerFate::NotExecuted { reason },
+        _ => WorkerFate::Refused { reason, cause: RefusalCause::Task },
+    })
 }
 
 /// A worker that was told to leave before it was begun.
-fn never_executed() -> WorkerExit {
+pub(crate) fn never_executed() -> WorkerExit {
     WorkerExit::of(WorkerFate::Killed { signal: SIGTERM }).after_signal()
 }
 
@@ -84,34 +93,40 @@ async fn make(shared: &Arc<Shared>, order: &StartOrder, group: &GroupName) -> Re
     let enough = || called_off(shared, order.run);
     let wrong = |what: &str, error: Error| match enough() {
         true => Failed::CalledOff,
-        false => Failed::Wrong(failure(what, &error)),
+        false => Failed::Wrong(of_fault(failure(what, &error), &error)),
     };
     let owners = shared.of_run::<ConfigMap>();
     let config = &shared.config;
     let name = run_name(&config.instance, order.task, order.run);
-    let wanted = owner(config, order);
-    let made = ask(|| owners.create(&POST, &wanted), enough).await;
+    let wanted = owner(config, order, &shared.store);
+    let made = retry::make(|| owners.create(&POST, &wanted), enough).await;
     let owner = match made {
-        Err(error) if code(&error) == Some(409) => ask(|| owners.get(&name), enough).await,
+        Err(error) if is_there(&error) => ask(|| owners.get(&name), enough).await,
         made => made,
     };
     let owner = owner.map_err(|error| wrong("making the object that a run's pods belong to", error))?;
     if order.placement.workers.len() > 1 {
         let services = shared.of_run::<Service>();
         let wanted = service(config, order, &owner);
-        let made = ask(|| services.create(&POST, &wanted), enough).await;
+        let made = retry::make(|| services.create(&POST, &wanted), enough).await;
         fine_if_there(made).map_err(|error| wrong("making the service of a run", error))?;
     }
     let pods = shared.pods();
     let tokens = config.server.is_some().then_some(&shared.tokens);
     let wanted = (0_u32..).take(order.placement.workers.len()).map(|rank| {
         let token = tokens.map(|tokens| tokens.token(order.run, rank));
-        pod(config, order, rank, group, &owner, token.as_deref())
+        let evicting = shared.evicting(&order.placement.workers[rank as usize].node);
+        pod(config, order, rank, group, &owner, token.as_deref(), &evicting)
     });
-    let wanted = wanted.collect::<Result<Vec<Pod>, _>>().map_err(Failed::Wrong)?;
+    let wanted = wanted.collect::<Result<Vec<Pod>, _>>();
+    let impossible = |error: KubernetesError| {
+        let fate = WorkerFate::Refused { reason: error.to_string(), cause: RefusalCause::Task };
+        Failed::Wrong(WorkerExit::of(fate))
+    };
+    let wanted = wanted.map_err(impossible)?;
     let made = wanted.into_iter().map(|wanted| {
         let pods = pods.clone();
-        async move { fine_if_there(ask(|| pods.create(&POST, &wanted), enough).await) }
+        async move { fine_if_there(retry::make(|| pods.create(&POST, &wanted), enough).await) }
     });
     let mut made = futures::stream::iter(made).buffer_unordered(AT_A_TIME);
     while let Some(made) = made.next().await {
@@ -124,20 +139,18 @@ const POST: PostParams = PostParams { dry_run: false, field_manager: None };
 
 fn fine_if_there<T>(made: Result<T, Error>) -> Result<(), Error> {
     match made {
-        Err(error) if code(&error) == Some(409) => Ok(()),
+        Err(error) if is_there(&error) => Ok(()),
         made => made.map(drop),
     }
 }
 
 /// Writes down that workers may execute from now on. Asked until it is so.
-async fn mark_begun(shared: &Arc<Shared>, order: &StartOrder) {
+async fn mark_begun(shared: &Arc<Shared>, order: &StartOrder) -> Result<(), Error> {
     let owners = shared.of_run::<ConfigMap>();
     let name = run_name(&shared.config.instance, order.task, order.run);
     let parameters = PatchParams::default();
     let patch = Patch::Merge(json!({"metadata": {"annotations": {BEGUN: "true"}}}));
-    if let Err(error) = ask(|| owners.patch(&name, &parameters, &patch), || false).await {
-        tracing::warn!(run = %order.run, %error, "a run's owner object can not be changed");
-    }
+    insist(|| owners.patch(&name, &parameters, &patch), || false).await.map(drop)
 }
 
 async fn bind(shared: &Arc<Shared>, order: &StartOrder) {
@@ -158,7 +171,7 @@ async fn bind(shared: &Arc<Shared>, order: &StartOrder) {
             };
             let pods = shared.pods();
             let request = || pods.create_subresource::<_, Status>("binding", &name, &POST, &binding);
-            match ask(request, || false).await {
+            match insist(request, || false).await {
                 Ok(_) => {}
                 // Bound before, or being deleted: what it is now, its pod tells.
                 Err(error) if code(&error) == Some(409) => {}
@@ -173,7 +186,7 @@ async fn bind(shared: &Arc<Shared>, order: &StartOrder) {
     });
     let mut bound = futures::stream::iter(bound).buffer_unordered(AT_A_TIME);
     while bound.next().await.is_some() {}
-    if let Some(known) = shared.runs().get_mut(&order.run) {
+    if let Some(known) = shared.runs().get_mut(&order.run).filter(|known| known.stage == Stage::Binding) {
         known.stage = Stage::Bound;
     }
     // What happened to a pod between its making and now was not taken in.

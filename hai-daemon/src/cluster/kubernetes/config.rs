@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hai_core::model::{GroupName, NodeName, RunId, UserName};
+use hai_core::model::{GroupName, NodeName, RunId, TaskId, UserName};
 
 use super::group::GroupError;
 
@@ -218,6 +218,28 @@ pub enum KubernetesError {
     NoParts {
         /// The group.
         group: GroupName,
+    },
+    /// Another hai's runs are there.
+    #[error(
+        "`{object}` in namespace {namespace} is a run of another hai, whose data are elsewhere; give this one another \
+         `instance` in [kubernetes], or, if that hai is no more, remove what is left of it: `hai-daemon down --delete-data`, \
+         and `hai-daemon up`"
+    )]
+    Foreign {
+        /// What both are called.
+        instance: String,
+        /// Where.
+        namespace: String,
+        /// One of the other's runs.
+        object: String,
+    },
+    /// A run of that number is there, and is not the one that is ordered.
+    #[error("run {run} of task {task} is still there; it is tried again once that has left")]
+    Taken {
+        /// The run.
+        run: RunId,
+        /// Whose run it is.
+        task: TaskId,
     },
     /// A worker is still there.
     #[error("run {run} still has workers")]

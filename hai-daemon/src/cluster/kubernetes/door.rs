@@ -45,6 +45,11 @@ impl WorkerTokens {
         same.then_some((run, rank))
     }
 
+    /// What tells the one who holds the secret from others, without telling the secret.
+    pub(crate) fn mark(&self) -> String {
+        self.seal(RunId(u64::MAX), u32::MAX).split_off(48)
+    }
+
     /// All that is sealed has the same length, so that nothing can be appended to it.
     fn seal(&self, run: RunId, rank: u32) -> String {
         let mut hash = Sha256::new();

@@ -70,7 +70,9 @@ pub(crate) fn environment(
                 set("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT", &format!("0={}M", part.memory_mib));
             }
         }
-        GpuMode::Plugin => {}
+        // The plugin says what is visible, to those who were given something.
+        GpuMode::Plugin if devices.is_empty() => drop(set("NVIDIA_VISIBLE_DEVICES", "void")),
+        GpuMode::Plugin => drop(all.remove("NVIDIA_VISIBLE_DEVICES")),
     }
     let plain =
         |(name, value): (String, String)| EnvVar { name, value: Some(value.replace('$', "$$")), ..EnvVar::default() };

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::names::pod_name;
 use super::pod::seconds;
-use super::retry::{ask, code};
+use super::retry::{code, insist};
 use super::state::{Leaving, Shared, Stage};
 
 /// How often a worker that should be gone is looked at again.
@@ -27,11 +27,15 @@ pub(crate) async fn see_off(shared: Arc<Shared>, run: RunId, leaving: Leaving) {
     if let Some(known) = shared.runs().get(&run) {
         known.flag.send_replace(Some(leaving.grace));
     }
-    let answered_by = leaving.since + leaving.grace.answer.to_std();
-    sleep_until(answered_by).await;
-    for rank in unheard(&shared, run) {
-        // Less than before; Kubernetes never takes a longer one.
-        delete(&shared, task, run, rank, 1).await;
+    // From when it was told, not from when that was wanted: the API server may have been away.
+    let answered_by = Instant::now() + leaving.grace.answer.to_std();
+    // Where nobody can answer, nobody is held to it.
+    if shared.config.server.is_some() {
+        sleep_until(answered_by).await;
+        for rank in unheard(&shared, run) {
+            // Less than before; Kubernetes never takes a longer one.
+            delete(&shared, task, run, rank, 1).await;
+        }
     }
     let over_by = answered_by + leaving.grace.finish.to_std() + SLACK;
     sleep_until(over_by).await;
@@ -49,6 +53,21 @@ pub(crate) async fn see_off(shared: Arc<Shared>, run: RunId, leaving: Leaving) {
             }
         }
         sleep_until(Instant::now() + AGAIN).await;
+    }
+}
+
+/// Takes a worker off its node that will never execute.
+pub(crate) async fn take_off(shared: Arc<Shared>, task: TaskId, run: RunId, rank: u32) {
+    loop {
+        delete(&shared, task, run, rank, 1).await;
+        sleep_until(Instant::now() + AGAIN).await;
+        let worker = |known: &super::state::Run| known.workers.get(rank as usize).cloned();
+        let Some(worker) = shared.runs().get(&run).and_then(worker).filter(|worker| worker.exit.is_none()) else {
+            return;
+        };
+        if let Some(exit) = worker.condemned.filter(|_| worker.node.is_none_or(|node| shared.is_lost(&node))) {
+            shared.ended(run, rank, exit);
+        }
     }
 }
 
@@ -95,7 +114,7 @@ async fn delete(shared: &Arc<Shared>, task: TaskId, run: RunId, rank: u32, grace
     let name = pod_name(&shared.config.instance, task, run, rank);
     let parameters = DeleteParams::default().grace_period(u32::try_from(grace).unwrap_or(u32::MAX));
     let pods = shared.pods();
-    match ask(|| pods.delete(&name, &parameters), || ended(shared)).await {
+    match insist(|| pods.delete(&name, &parameters), || ended(shared)).await {
         Err(error) if code(&error) == Some(404) => shared.pod_is_gone(run, rank),
         Err(error) => tracing::warn!(pod = name, %error, "a worker can not be told to leave; it is tried again"),
         Ok(_) => {}

@@ -24,7 +24,8 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 /// Copies a worker's output until all of it is there. What is returned says when it is.
 pub(crate) fn follow(shared: Arc<Shared>, task: TaskId, run: RunId, rank: u32) -> watch::Receiver<bool> {
     let (done, waiting) = watch::channel(false);
-    tokio::spawn(async move {
+    let beside = shared.clone();
+    beside.spawn(async move {
         let dir = log_dir_of(&shared.config.log_dir, task, run, rank);
         let bound = LogBound { bytes_max: shared.config.log_bytes_max, segments_max: shared.config.log_segments };
         copy(&shared, task, run, rank, dir.clone(), bound).await;
@@ -50,7 +51,7 @@ async fn copy(shared: &Arc<Shared>, task: TaskId, run: RunId, rank: u32, dir: Pa
     loop {
         let parameters = LogParams { container: Some(CONTAINER.to_owned()), follow: true, ..LogParams::default() };
         let pods = shared.pods();
-        let mut whole = false;
+        let (mut whole, mut fresh_came) = (false, false);
         match pods.log_stream(&name, &parameters).await {
             Ok(stream) => {
                 let mut stream = std::pin::pin!(stream);
@@ -68,6 +69,7 @@ async fn copy(shared: &Arc<Shared>, task: TaskId, run: RunId, rank: u32, dir: Pa
                             skip -= known as u64;
                             let fresh = piece[known..count].to_vec();
                             written += fresh.len() as u64;
+                            let grew = !fresh.is_empty();
                             let moved = tokio::task::spawn_blocking(move || {
                                 writer.write(&fresh);
                                 writer
@@ -76,7 +78,7 @@ async fn copy(shared: &Arc<Shared>, task: TaskId, run: RunId, rank: u32, dir: Pa
                                 Ok(back) => writer = back,
                                 Err(_) => return,
                             }
-                            back_off = BackOff::new();
+                            fresh_came |= grew;
                         }
                         Err(error) => {
                             tracing::debug!(pod = name, %error, "a worker's output broke off; it is read on");
@@ -98,6 +100,9 @@ async fn copy(shared: &Arc<Shared>, task: TaskId, run: RunId, rank: u32, dir: Pa
                 }
             }
             Some(false) => {}
+        }
+        if fresh_came {
+            back_off = BackOff::new();
         }
         back_off.pause().await;
     }

@@ -23,10 +23,11 @@ mod strangers;
 mod watch;
 mod workers;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hai_core::backend::{Cluster, Listing, StartOrder, WorkerReport};
-use hai_core::model::{Fact, Grace, RunId};
+use hai_core::model::{Fact, Grace, RunId, Span, WORKERS_MAX};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client};
@@ -37,11 +38,11 @@ use tokio::time::Instant;
 pub use config::{GpuMode, GroupConfig, KubernetesConfig, KubernetesError, LocationLabels, Mount, MountSource, RunAs};
 pub use connect::client;
 use door::WorkerTokens;
-use names::{BEGUN, WORKERS, of_instance, rank_of, run_of};
+use names::{BEGUN, GRACE, STORE, WORKERS, of_instance, rank_of, run_of};
 pub use node::NodeDevices;
 use retry::failure;
 pub use state::{Devices, Pods};
-use state::{Leaving, Run, Shared, Stage, Worker};
+use state::{Run, Shared, Stage, Worker};
 pub use workers::WorkerDoor;
 
 /// How long a run that was found half made may wait to be ordered again.
@@ -115,37 +116,68 @@ impl KubernetesCluster {
         for owner in owners {
             let Some((task, run)) = run_of(&owner.metadata, &config.instance) else { continue };
             let notes = owner.metadata.annotations.unwrap_or_default();
+            if notes.get(STORE).is_some_and(|store| *store != shared.store) {
+                return Err(KubernetesError::Foreign {
+                    instance: config.instance.clone(),
+                    namespace: config.namespace.clone(),
+                    object: owner.metadata.name.unwrap_or_default(),
+                });
+            }
             let workers = notes.get(WORKERS).and_then(|count| count.parse().ok()).unwrap_or(0);
             let stage = match notes.contains_key(BEGUN) {
                 true => Stage::Bound,
                 false => Stage::Found(Instant::now()),
             };
-            shared.runs().insert(run, Run::new(task, stage, workers));
+            shared.runs().insert(run, Run::new(task, stage, workers, grace_of(&notes)));
         }
-        let mut present = std::collections::BTreeSet::new();
-        for pod in &pods {
-            if !shared.pod_is(pod) {
-                shared.stranger_is(pod, true);
-            } else if let (Some((_, run)), Some(rank)) =
-                (run_of(&pod.metadata, &config.instance), rank_of(&pod.metadata))
-            {
-                present.insert((run, rank));
+        self.take_pods(&pods);
+        Ok(())
+    }
+
+    /// Takes in the pods that are there, before anybody listens.
+    fn take_pods(&self, pods: &[Pod]) {
+        let shared = &self.shared;
+        let instance = &shared.config.instance;
+        let mut present = BTreeSet::new();
+        for pod in pods.iter().filter(|pod| pod.metadata.namespace.as_deref() == Some(&shared.config.namespace)) {
+            let (Some((task, run)), Some(rank)) = (run_of(&pod.metadata, instance), rank_of(&pod.metadata)) else {
+                continue;
+            };
+            present.insert((run, rank));
+            let mut runs = shared.runs();
+            // One whose owner is gone runs all the same; or is a stray, which will be ended.
+            let known = runs.entry(run).or_insert_with(|| Run::new(task, Stage::Bound, 0, Grace::default()));
+            while known.workers.len() <= rank as usize && rank < WORKERS_MAX {
+                known.workers.push(Worker::default());
+            }
+            if let Some(worker) = known.workers.get_mut(rank as usize) {
+                worker.note(pod);
             }
         }
-        shared.only_these(&present);
-        Ok(())
+        // Marked as begun, but on no node yet: it can still be begun as if it were not.
+        for (run, known) in shared.runs().iter_mut().filter(|(_, known)| known.stage == Stage::Bound) {
+            let all = (0_u32..).take(known.workers.len()).all(|rank| present.contains(&(*run, rank)));
+            if all && !known.workers.iter().any(|worker| worker.bound) {
+                known.stage = Stage::Found(Instant::now());
+            }
+        }
+        for pod in pods {
+            if !shared.pod_is(pod) {
+                shared.stranger_is(pod, true);
+            }
+        }
+        shared.only_these(&shared.alive(), &present);
     }
 
     fn leave(&mut self, run: RunId, grace: Grace) {
         while self.listeners.try_join_next().is_some() {}
-        let leaving = Leaving { since: Instant::now(), grace };
         let mut runs = self.shared.runs();
         let Some(known) = runs.get_mut(&run) else { return };
         // Told again: what was begun goes on.
         if known.leaving.is_some() {
             return;
         }
-        known.leaving = Some(leaving);
+        let leaving = known.leave(grace);
         drop(runs);
         self.listeners.spawn(leave::see_off(self.shared.clone(), run, leaving));
     }
@@ -162,13 +194,32 @@ async fn clear_half_made(shared: Arc<Shared>) {
             .map(|(run, known)| (known.task, *run, known.workers.len()))
             .collect();
         for (task, run, workers) in stale {
-            if let Some(known) = shared.runs().get_mut(&run) {
-                known.stage = Stage::CalledOff;
+            match shared.runs().get_mut(&run) {
+                Some(known) if matches!(known.stage, Stage::Found(_)) => known.stage = Stage::CalledOff,
+                // It was ordered meanwhile.
+                _ => continue,
             }
             remove::remove(&shared, task, run, workers).await;
+            // Somebody may have ordered it while it was being removed, and waits.
+            shared.end_all(run, &begin::never_executed());
             shared.runs().remove(&run);
         }
     }
+}
+
+impl Drop for KubernetesCluster {
+    fn drop(&mut self) {
+        self.shared.over.cancel();
+    }
+}
+
+/// How long a run has to leave, as its owner object says.
+fn grace_of(notes: &BTreeMap<String, String>) -> Grace {
+    let read = || {
+        let (answer, finish) = notes.get(GRACE)?.split_once(',')?;
+        Some(Grace { answer: Span::from_ms(answer.parse().ok()?), finish: Span::from_ms(finish.parse().ok()?) })
+    };
+    read().unwrap_or_default()
 }
 
 impl Cluster for KubernetesCluster {
@@ -176,6 +227,8 @@ impl Cluster for KubernetesCluster {
 
     /// Workers that are on no node yet are left out: their run's start must be ordered again.
     async fn list(&mut self) -> Result<Listing, KubernetesError> {
+        // What is told from now on may repeat what is in the listing, and none of it is missed.
+        while self.facts.try_recv().is_ok() {}
         let nodes = self.shared.specs();
         let mut workers = Vec::new();
         for (run, known) in self.shared.runs().iter() {
@@ -187,27 +240,31 @@ impl Cluster for KubernetesCluster {
                 workers.push(WorkerReport { run: *run, rank, whole_life_state: None, exit: worker.exit.clone() });
             }
         }
-        // All of it is in the listing.
-        while self.facts.try_recv().is_ok() {}
         Ok(Listing { nodes, workers })
     }
 
     async fn start(&mut self, order: &StartOrder) -> Result<(), KubernetesError> {
         while self.listeners.try_join_next().is_some() {}
         let run = order.run;
-        let mut group = None;
-        for place in &order.placement.workers {
-            let unknown = || KubernetesError::UnknownNode { run, node: place.node.clone() };
-            group = Some(self.shared.group_of(&place.node).ok_or_else(unknown)?);
-        }
-        let Some(group) = group else { return Ok(()) };
         let mut runs = self.shared.runs();
-        let stage = runs.get(&run).map(|known| known.stage);
+        let stage = match runs.get(&run) {
+            Some(known) if known.task != order.task || known.leaving.is_some() => {
+                return Err(KubernetesError::Taken { run, task: known.task });
+            }
+            known => known.map(|known| known.stage),
+        };
         match stage {
             None | Some(Stage::Found(_)) => {
-                let mut fresh = Run::new(order.task, Stage::Making, order.placement.workers.len());
+                let mut group = None;
+                for place in &order.placement.workers {
+                    let unknown = || KubernetesError::UnknownNode { run, node: place.node.clone() };
+                    group = Some(self.shared.group_of(&place.node).ok_or_else(unknown)?);
+                }
+                let Some(group) = group else { return Ok(()) };
+                let mut fresh = Run::new(order.task, Stage::Making, order.placement.workers.len(), order.grace);
                 for (worker, place) in fresh.workers.iter_mut().zip(&order.placement.workers) {
                     worker.node = Some(place.node.clone());
+                    worker.devices = place.devices.to_vec();
                 }
                 runs.insert(run, fresh);
                 drop(runs);

@@ -17,6 +17,14 @@ pub(crate) const WORKERS: &str = "hai/workers";
 pub(crate) const BEGUN: &str = "hai/begun";
 /// Of a pod: its worker said that the task's work is complete.
 pub(crate) const DONE: &str = "hai/done";
+/// Of a pod: its worker heard that it must leave.
+pub(crate) const HEARD: &str = "hai/heard";
+/// Of a pod: the devices that its worker was given.
+pub(crate) const DEVICES: &str = "hai/devices";
+/// Of a run's owner object: how long it has to leave, in milliseconds to answer and to finish.
+pub(crate) const GRACE: &str = "hai/grace";
+/// Of a run's owner object: which store knows the run.
+pub(crate) const STORE: &str = "hai/store";
 /// Of a pod: for people.
 pub(crate) const USER: &str = "hai/user";
 /// Of a pod: for people.

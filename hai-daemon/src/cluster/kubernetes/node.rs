@@ -47,15 +47,27 @@ pub(crate) fn says_ready(node: &Node) -> bool {
     conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// What hai may give out on a node of `group`, and in what state it is. `used` is what others' pods take.
+/// What is known of a node besides what it says itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'a> {
+    /// Its devices, as somebody on it reports them.
+    pub(crate) reported: Option<&'a NodeDevices>,
+    /// What others' pods take.
+    pub(crate) used: Used,
+    /// Whether it answers.
+    pub(crate) pulse: Pulse,
+    /// The devices that hai's own workers have.
+    pub(crate) held: &'a BTreeSet<DeviceId>,
+}
+
+/// What hai may give out on a node of `group`, and in what state it is.
 pub(crate) fn describe(
     node: &Node,
     (name, group): (NodeName, GroupName),
     config: &KubernetesConfig,
-    reported: Option<&NodeDevices>,
-    used: Used,
-    pulse: Pulse,
+    seen: &Seen<'_>,
 ) -> NodeSpec {
+    let Seen { reported, used, pulse, held } = *seen;
     let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
     let amount = |key: &str| allocatable.and_then(|amounts| amounts.get(key));
     let cpu = amount("cpu").and_then(|cpu| milli(cpu, Round::Down)).unwrap_or(0).saturating_sub(used.cpu_milli);
@@ -64,7 +76,7 @@ pub(crate) fn describe(
     let labels = node.metadata.labels.clone().unwrap_or_default();
     let (devices, links) = match config.gpus(&group) {
         GpuMode::Visible => visible(reported),
-        GpuMode::Plugin => plugin(&name, &labels, plugged, used.gpus, reported),
+        GpuMode::Plugin => (plugin(&name, &labels, plugged, used.gpus, reported, held), Vec::new()),
     };
     let spec = node.spec.clone().unwrap_or_default();
     let mut taints: BTreeSet<String> =
@@ -107,33 +119,40 @@ fn visible(reported: Option<&NodeDevices>) -> (Vec<DeviceSpec>, Vec<DeviceLink>)
     reported.map(|reported| (reported.devices.clone(), reported.links.clone())).unwrap_or_default()
 }
 
-/// As many devices as the plugin has, less those that others' pods got. Which ones these are only the plugin knows; so the
-/// last ones stand for them.
+/// As many devices as the plugin has, by names of their own that stay the same. Which of them others' pods got, and which are
+/// not well though the plugin gives them out, only the plugin knows; so ones that no worker of hai's has stand for them.
 fn plugin(
     node: &NodeName,
     labels: &BTreeMap<String, String>,
     plugged: u64,
     taken: u64,
     reported: Option<&NodeDevices>,
-) -> (Vec<DeviceSpec>, Vec<DeviceLink>) {
+    held: &BTreeSet<DeviceId>,
+) -> Vec<DeviceSpec> {
     let count = usize::try_from(plugged).unwrap_or(usize::MAX).min(DEVICES_PER_NODE_MAX);
-    let taken = usize::try_from(taken).unwrap_or(usize::MAX).min(count);
-    // The plugin leaves sick ones out of its count, so what is well is counted.
-    let well = reported.map(|reported| reported.devices.iter().filter(|device| device.health.is_healthy()));
-    let mut devices: Vec<DeviceSpec> = well.into_iter().flatten().take(count).cloned().collect();
+    let reports = reported.map_or(&[][..], |reported| &reported.devices);
     let model = labels.get(PRODUCT).map_or("GPU", |product| product.as_str());
     let model = model.strip_prefix("NVIDIA-").unwrap_or(model).replace('-', " ");
     let model = ModelName::new(model.strip_prefix("GeForce ").unwrap_or(&model));
     let memory = labels.get(MEMORY).and_then(|memory| memory.parse().ok()).unwrap_or(0);
-    if let Ok(model) = model {
-        let missing = (devices.len()..count).filter_map(|index| DeviceId::new(format!("{node}/gpu{index}")).ok());
-        devices.extend(missing.map(|id| DeviceSpec::new(id, model.clone(), memory)));
-    }
-    let free = devices.len().saturating_sub(taken);
-    for device in &mut devices[free..] {
-        device.health = DeviceHealth::Stranger { process: "another's pod, through the device plugin".to_owned() };
-    }
-    (devices, Vec::new())
+    let mut devices: Vec<DeviceSpec> = (0..count)
+        .filter_map(|index| {
+            let id = DeviceId::new(format!("{node}/gpu{index}")).ok()?;
+            let like = reports.get(index).or(reports.first());
+            Some(match like {
+                Some(like) => DeviceSpec { id, health: DeviceHealth::Healthy, ..like.clone() },
+                None => DeviceSpec::new(id, model.clone().ok()?, memory),
+            })
+        })
+        .collect();
+    let stranger = || DeviceHealth::Stranger { process: "another's pod, through the device plugin".to_owned() };
+    let mut marks: Vec<DeviceHealth> = (0..taken.min(plugged)).map(|_| stranger()).collect();
+    // Those that the plugin itself finds sick it does not count.
+    let unwell = reports.iter().filter(|device| !device.health.is_healthy()).map(|device| device.health.clone());
+    marks.extend(unwell.skip(reports.len().saturating_sub(count)));
+    let free = devices.iter_mut().rev().filter(|device| !held.contains(&device.id));
+    free.zip(marks).for_each(|(device, health)| device.health = health);
+    devices
 }
 
 #[cfg(test)]
@@ -168,7 +187,8 @@ mod tests {
         pulse: Pulse,
     ) -> NodeSpec {
         let name = NodeName::new("worker").expect("a name");
-        describe(node, (name, GroupName::new("train").expect("a name")), config, reported, used, pulse)
+        let seen = Seen { reported, used, pulse, held: &BTreeSet::new() };
+        describe(node, (name, GroupName::new("train").expect("a name")), config, &seen)
     }
 
     fn config(gpus: GpuMode) -> KubernetesConfig {
@@ -204,7 +224,8 @@ mod tests {
         assert_eq!(spec.devices, reported.devices);
         let plugin = seen(&node(), &config(GpuMode::Plugin), Some(&reported), Used::default(), Pulse::Ready);
         assert_eq!(plugin.devices.len(), 2, "as many as the plugin has");
-        assert_eq!(plugin.devices[0], reported.devices[0]);
+        assert_eq!(plugin.devices[0].id.as_str(), "worker/gpu0", "a name that stays, whoever reports");
+        assert_eq!(plugin.devices[1].model, reported.devices[0].model);
     }
 
     #[test]

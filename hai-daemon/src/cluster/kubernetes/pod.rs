@@ -7,14 +7,17 @@ use hai_core::model::{GroupName, UserName};
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container, EmptyDirVolumeSource, HostPathVolumeSource, LocalObjectReference, NFSVolumeSource,
     PersistentVolumeClaimVolumeSource, Pod, PodSecurityContext, PodSpec, ResourceRequirements, SecurityContext,
-    Service, ServiceSpec, Toleration, Volume, VolumeMount,
+    Service, ServiceSpec, Taint, Toleration, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::config::{GpuMode, KubernetesConfig, KubernetesError, Mount, MountSource, RunAs};
 use super::environment::environment;
-use super::names::{CONTAINER, INSTANCE, KEEP, NAME, RANK, RUN, SCHEDULER, TASK, USER, WORKERS, pod_name, run_name};
+use super::names::{
+    CONTAINER, DEVICES, GRACE, INSTANCE, KEEP, NAME, RANK, RUN, SCHEDULER, STORE, TASK, USER, WORKERS, pod_name,
+    run_name,
+};
 use super::strangers::GPU;
 
 /// Taints that Kubernetes puts on silent nodes to evict pods: hai decides about that itself.
@@ -38,9 +41,11 @@ fn annotations(order: &StartOrder) -> BTreeMap<String, String> {
 }
 
 /// What everything else of the run belongs to, so that nothing is left when it is gone.
-pub(crate) fn owner(config: &KubernetesConfig, order: &StartOrder) -> ConfigMap {
+pub(crate) fn owner(config: &KubernetesConfig, order: &StartOrder, store: &str) -> ConfigMap {
     let mut annotations = annotations(order);
     annotations.insert(WORKERS.to_owned(), order.placement.workers.len().to_string());
+    annotations.insert(GRACE.to_owned(), format!("{},{}", order.grace.answer.as_ms(), order.grace.finish.as_ms()));
+    annotations.insert(STORE.to_owned(), store.to_owned());
     ConfigMap {
         metadata: ObjectMeta {
             name: Some(run_name(&config.instance, order.task, order.run)),
@@ -84,7 +89,7 @@ pub(crate) fn service(config: &KubernetesConfig, order: &StartOrder, owner: &Con
     }
 }
 
-/// The pod of one worker, on no node yet.
+/// The pod of one worker, on no node yet; `evicting` are the taints of its node that would put it out.
 ///
 /// # Errors
 /// [`KubernetesError::NoImage`], [`KubernetesError::NoParts`].
@@ -95,6 +100,7 @@ pub(crate) fn pod(
     group: &GroupName,
     owner: &ConfigMap,
     token: Option<&str>,
+    evicting: &[Taint],
 ) -> Result<Pod, KubernetesError> {
     let place = &order.placement.workers[rank as usize];
     let gpus = config.gpus(group);
@@ -144,18 +150,28 @@ pub(crate) fn pod(
         operator: Some("Exists".to_owned()),
         ..Toleration::default()
     };
-    // Which taints a task minds was decided when its nodes were chosen; one that evicts would ask again.
-    let everything = Toleration {
+    // Which taints a task minds was decided when its nodes were chosen; what would evict it now has been let through.
+    let unbound = Toleration {
         operator: Some("Exists".to_owned()),
         effect: Some("NoSchedule".to_owned()),
         ..Toleration::default()
     };
+    let of_node = evicting.iter().map(|taint| Toleration {
+        key: Some(taint.key.clone()),
+        operator: Some("Equal".to_owned()),
+        value: taint.value.clone(),
+        effect: Some(taint.effect.clone()),
+        ..Toleration::default()
+    });
+    let devices: Vec<&str> = place.devices.iter().map(|device| device.as_str()).collect();
+    let mut notes = annotations(order);
+    notes.insert(DEVICES.to_owned(), devices.join(","));
     let pull_secrets = config.image_pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() });
     Ok(Pod {
         metadata: ObjectMeta {
             name: Some(pod_name(&config.instance, order.task, order.run, rank)),
             labels: Some(labels),
-            annotations: Some(annotations(order)),
+            annotations: Some(notes),
             finalizers: Some(vec![KEEP.to_owned()]),
             owner_references: Some(belongs_to(owner)),
             ..ObjectMeta::default()
@@ -176,7 +192,7 @@ pub(crate) fn pod(
                 ..PodSecurityContext::default()
             }),
             termination_grace_period_seconds: Some(seconds(order.grace.total())),
-            tolerations: Some(tolerated.into_iter().map(toleration).chain([everything]).collect()),
+            tolerations: Some(tolerated.into_iter().map(toleration).chain([unbound]).chain(of_node).collect()),
             ..PodSpec::default()
         }),
         ..Pod::default()

@@ -31,7 +31,7 @@ pub(crate) fn code(error: &Error) -> Option<u16> {
 /// `what` and why it failed, with what helps if that is known.
 pub(crate) fn failure(what: impl Into<String>, error: &Error) -> KubernetesError {
     let problem = match error {
-        Error::Api(status) if status.code == 403 => {
+        Error::Api(status) if status.code == 403 && status.message.contains("cannot") => {
             format!("{}; hai's role does not allow it: `hai-daemon manifests` prints one that does", status.message)
         }
         Error::Api(status) if status.code == 401 => {
@@ -82,7 +82,32 @@ impl BackOff {
 ///
 /// # Errors
 /// What will not pass; or, once it is enough, what went wrong last.
-pub(crate) async fn ask<T, F>(mut request: impl FnMut() -> F, enough: impl Fn() -> bool) -> Result<T, Error>
+pub(crate) async fn ask<T, F>(request: impl FnMut() -> F, enough: impl Fn() -> bool) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    ask_while(request, enough, may_pass).await
+}
+
+/// The same, for what must be done once it was begun: that hai may not, or is not known, is taken for something that passes
+/// too, as it does while an API server starts.
+///
+/// # Errors
+/// As from [`ask`].
+pub(crate) async fn insist<T, F>(request: impl FnMut() -> F, enough: impl Fn() -> bool) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let passes =
+        |error: &Error| may_pass(error) || matches!(code(error), Some(401 | 403)) || matches!(error, Error::Auth(_));
+    ask_while(request, enough, passes).await
+}
+
+async fn ask_while<T, F>(
+    mut request: impl FnMut() -> F,
+    enough: impl Fn() -> bool,
+    passes: impl Fn(&Error) -> bool,
+) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
@@ -91,11 +116,36 @@ where
         let answer = tokio::time::timeout(ANSWER_MAX, request()).await;
         let silent = || Err(Error::Service(format!("no answer within {} s", ANSWER_MAX.as_secs()).into()));
         match answer.unwrap_or_else(|_| silent()) {
-            Err(error) if may_pass(&error) && !enough() => {
-                tracing::debug!(%error, "the API server is asked again");
+            Err(error) if passes(&error) && !enough() => {
+                if matches!(code(&error), Some(401 | 403)) {
+                    tracing::warn!(%error, "the API server refuses what hai must do; it is asked again");
+                } else {
+                    tracing::debug!(%error, "the API server is asked again");
+                }
                 back_off.pause().await;
             }
             answer => return answer,
         }
     }
+}
+
+/// Whether what was to be made is there already.
+pub(crate) fn is_there(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists")
+}
+
+/// A conflict with somebody who changed the same thing, e.g. a quota: it is asked again.
+fn conflicts(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 409 && status.reason == "Conflict")
+}
+
+/// As [`ask`], to make something: a conflict over a quota is no answer.
+///
+/// # Errors
+/// As from [`ask`].
+pub(crate) async fn make<T, F>(request: impl FnMut() -> F, enough: impl Fn() -> bool) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    ask_while(request, enough, |error| may_pass(error) || conflicts(error)).await
 }

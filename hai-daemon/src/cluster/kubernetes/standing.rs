@@ -15,6 +15,8 @@ pub(crate) enum Standing {
         /// What Kubernetes says.
         problem: String,
     },
+    /// It will never execute, but has to be taken off its node first.
+    Condemned(WorkerExit),
     /// It executes.
     Executing,
     /// It is no more, or never will be.
@@ -24,8 +26,14 @@ pub(crate) enum Standing {
 /// The longest reason that is passed on, in characters.
 const REASON_CHARS_MAX: usize = 500;
 /// Why the kubelet does not take a pod: the node has less than was thought.
-const NO_ROOM: [&str; 5] =
-    ["OutOf", "UnexpectedAdmissionError", "NodeAffinity", "TopologyAffinityError", "InvalidNodeInfo"];
+const NO_ROOM: [&str; 6] = [
+    "OutOf",
+    "TaintToleration",
+    "UnexpectedAdmissionError",
+    "NodeAffinity",
+    "TopologyAffinityError",
+    "InvalidNodeInfo",
+];
 /// Why the kubelet ends a pod that did nothing wrong.
 const NODE_ENDS_IT: [&str; 6] = ["Evicted", "Preempting", "NodeShutdown", "Terminated", "Shutdown", "NodeLost"];
 /// What registries say of an image that they do not have; all else may pass.
@@ -63,16 +71,36 @@ impl Standing {
             _ => match state(&status) {
                 State::Terminated(terminated) => terminated_fate(&terminated),
                 State::Running => return Standing::Executing,
-                State::Waiting(waiting) if !deleted => return held(waiting),
+                State::Waiting(waiting) if !deleted => return held(waiting, &status),
                 State::Waiting(_) => return Standing::Coming,
             },
         };
         let done = pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(DONE));
+        let told = deleted && ended_after_it_was_told(pod, &status);
+        // What was called off while it was being started is no failure of its own.
+        let fate = match fate {
+            WorkerFate::NotExecuted { .. } if told => WorkerFate::Killed { signal: SIGTERM },
+            WorkerFate::Lost { reason } if told && reason == UNKNOWN_END => WorkerFate::Killed { signal: SIGTERM },
+            fate => fate,
+        };
         let mut exit = WorkerExit::of(fate);
-        (exit.signalled, exit.declared_done) = (deleted, done);
+        (exit.signalled, exit.declared_done) = (told, done);
         Standing::Ended(exit)
     }
 }
+
+/// Whether a container of a pod that is being deleted ended after that was ordered: a pod can be deleted long after its end.
+fn ended_after_it_was_told(pod: &Pod, status: &PodStatus) -> bool {
+    let State::Terminated(terminated) = state(status) else { return true };
+    let (Some(at), Some(ended)) = (&pod.metadata.deletion_timestamp, &terminated.finished_at) else { return true };
+    let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
+    ended.0.as_second() >= at.0.as_second().saturating_sub(grace)
+}
+
+/// What is told of a worker whose node forgot how it ended.
+const UNKNOWN_END: &str = "its node no longer knows how it ended";
+/// The condition that tells whether a pod's volumes and network are there.
+const SET_UP: &str = "PodReadyToStartContainers";
 
 /// SIGTERM, as a number.
 pub(crate) const SIGTERM: i32 = 15;
@@ -97,7 +125,7 @@ fn state(status: &PodStatus) -> State {
 }
 
 /// A container that waits: for its image, say.
-fn held(waiting: Option<ContainerStateWaiting>) -> Standing {
+fn held(waiting: Option<ContainerStateWaiting>, status: &PodStatus) -> Standing {
     let Some(waiting) = waiting else { return Standing::Coming };
     let reason = waiting.reason.unwrap_or_default();
     let said = waiting.message.unwrap_or_default();
@@ -105,7 +133,13 @@ fn held(waiting: Option<ContainerStateWaiting>) -> Standing {
     let fetching = matches!(reason.as_str(), "ErrImagePull" | "ImagePullBackOff" | "ImageInspectError");
     let absent = fetching && NO_SUCH_IMAGE.iter().any(|word| said.to_ascii_lowercase().contains(word));
     if absent || NEVER.contains(&reason.as_str()) {
-        return Standing::Ended(WorkerExit::of(WorkerFate::NotExecuted { reason: problem }));
+        return Standing::Condemned(WorkerExit::of(WorkerFate::NotExecuted { reason: problem }));
+    }
+    let conditions = status.conditions.as_ref();
+    let set_up = conditions.and_then(|all| all.iter().find(|condition| condition.type_ == SET_UP));
+    if !fetching && set_up.is_some_and(|condition| condition.status == "False") {
+        let problem = "its volumes or its network can not be set up; `kubectl describe pod` says more".to_owned();
+        return Standing::Held { problem };
     }
     match fetching || !matches!(reason.as_str(), "" | "ContainerCreating" | "PodInitializing") {
         true => Standing::Held { problem },
@@ -141,9 +175,7 @@ fn terminated_fate(terminated: &ContainerStateTerminated) -> WorkerFate {
             WorkerFate::OutOfMemory { reason: "it used more memory than it had asked for, and was killed".to_owned() }
         }
         ("StartError" | "ContainerCannotRun", _) => WorkerFate::NotExecuted { reason: said() },
-        ("ContainerStatusUnknown", _) => {
-            WorkerFate::Lost { reason: "its node no longer knows how it ended".to_owned() }
-        }
+        ("ContainerStatusUnknown", _) => WorkerFate::Lost { reason: UNKNOWN_END.to_owned() },
         (_, code) => match terminated.signal.filter(|signal| *signal > 0) {
             Some(signal) => WorkerFate::Killed { signal },
             // As a shell tells it, and container runtimes too.
@@ -228,7 +260,7 @@ mod tests {
         ];
         for (reason, said) in absent {
             match pull(reason, said) {
-                Standing::Ended(WorkerExit { fate: WorkerFate::NotExecuted { reason: told }, .. }) => {
+                Standing::Condemned(WorkerExit { fate: WorkerFate::NotExecuted { reason: told }, .. }) => {
                     assert!(told.contains(said), "{told}");
                 }
                 other => panic!("{reason} {said}: {other:?}"),

@@ -1,28 +1,33 @@
 //! What is known of runs and nodes, and the facts that follow from what the API server tells.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hai_core::model::{Fact, Grace, GroupName, NodeName, NodeSpec, RunId, TaskId, WorkerExit, WorkerFate};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use hai_core::model::{DeviceId, Fact, Grace, GroupName, NodeName, NodeSpec, RunId, TaskId, WorkerExit, WorkerFate};
+use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::config::KubernetesConfig;
 use super::door::WorkerTokens;
-use super::names::{rank_of, run_of};
-use super::node::{NodeDevices, Pulse, describe, says_ready};
+use super::names::{DEVICES, HEARD, rank_of, run_of};
+use super::node::{NodeDevices, Pulse, Seen, describe, says_ready};
 use super::standing::{SIGTERM, Standing};
 use super::strangers::{PodKey, Strangers, use_of};
-use super::{group, logs};
+use super::{group, leave, logs};
 
 /// What all parts of the cluster share.
 pub(crate) struct Shared {
     pub(crate) config: KubernetesConfig,
     pub(crate) client: Client,
     pub(crate) tokens: WorkerTokens,
+    /// Which store knows the runs: a mark that no other hai's has.
+    pub(crate) store: String,
     runs: Mutex<BTreeMap<RunId, Run>>,
     nodes: Mutex<BTreeMap<NodeName, KnownNode>>,
     /// What others' pods take.
@@ -30,6 +35,8 @@ pub(crate) struct Shared {
     devices: watch::Receiver<Devices>,
     facts: mpsc::UnboundedSender<Fact>,
     pods: watch::Sender<Pods>,
+    /// Cancelled when the cluster is dropped: then nobody acts in its name any more.
+    pub(crate) over: CancellationToken,
 }
 
 /// The UIDs of the pods that hai has on each node.
@@ -45,7 +52,7 @@ impl std::fmt::Debug for Shared {
 }
 
 /// The devices of all nodes that were heard of.
-pub type Devices = std::sync::Arc<BTreeMap<NodeName, NodeDevices>>;
+pub type Devices = Arc<BTreeMap<NodeName, NodeDevices>>;
 
 /// A run that was ordered, or found.
 #[derive(Debug)]
@@ -53,6 +60,8 @@ pub(crate) struct Run {
     pub(crate) task: TaskId,
     pub(crate) stage: Stage,
     pub(crate) workers: Vec<Worker>,
+    /// How long it has to leave, if it is not told otherwise.
+    pub(crate) grace: Grace,
     /// It was told to leave.
     pub(crate) leaving: Option<Leaving>,
     /// What its workers are told when they ask: the grace, once their pods are being deleted.
@@ -97,6 +106,10 @@ pub(crate) struct Worker {
     /// Since when it has not come, and why.
     pub(crate) held: Option<(Instant, String)>,
     pub(crate) exit: Option<WorkerExit>,
+    /// It will never execute, and ends so once its pod is off its node.
+    pub(crate) condemned: Option<WorkerExit>,
+    /// What it was given.
+    pub(crate) devices: Vec<DeviceId>,
     /// Its output is being copied.
     pub(crate) followed: Option<watch::Receiver<bool>>,
 }
@@ -106,6 +119,8 @@ struct KnownNode {
     node: Node,
     group: GroupName,
     silent_since: Option<Instant>,
+    /// It is no longer one of hai's, and is kept for what still runs there.
+    leaving: bool,
     told: Option<NodeSpec>,
 }
 
@@ -124,6 +139,7 @@ impl Shared {
         Shared {
             config,
             client,
+            store: tokens.mark(),
             tokens,
             runs: Mutex::default(),
             nodes: Mutex::default(),
@@ -131,6 +147,7 @@ impl Shared {
             devices,
             facts,
             pods: watch::Sender::new(Pods::new()),
+            over: CancellationToken::new(),
         }
     }
 
@@ -202,6 +219,33 @@ impl Shared {
         self.tell(Fact::WorkerEnded { run, rank, exit });
     }
 
+    /// Does something beside, for as long as the cluster is there.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let over = self.over.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = over.cancelled() => {}
+                () = work => {}
+            }
+        });
+    }
+
+    /// The taints of a node that put out who does not tolerate them.
+    pub(crate) fn evicting(&self, node: &NodeName) -> Vec<Taint> {
+        let nodes = lock(&self.nodes);
+        let taints = nodes.get(node).and_then(|known| known.node.spec.as_ref()?.taints.clone()).unwrap_or_default();
+        taints.into_iter().filter(|taint| taint.effect == "NoExecute").collect()
+    }
+
+    /// The same, unless its pod is on a node.
+    pub(crate) fn ended_if_unbound(&self, run: RunId, rank: u32, exit: WorkerExit) {
+        let bound =
+            self.runs().get(&run).and_then(|run| run.workers.get(rank as usize)).is_some_and(|worker| worker.bound);
+        if !bound {
+            self.ended(run, rank, exit);
+        }
+    }
+
     /// All workers of a run that have not ended, ended by `fate`.
     pub(crate) fn end_all(&self, run: RunId, exit: &WorkerExit) {
         let count = self.runs().get(&run).map_or(0, |run| run.workers.len());
@@ -209,7 +253,7 @@ impl Shared {
     }
 
     /// Takes in what a pod says; `true` if it is a worker of ours.
-    pub(crate) fn pod_is(self: &std::sync::Arc<Self>, pod: &Pod) -> bool {
+    pub(crate) fn pod_is(self: &Arc<Self>, pod: &Pod) -> bool {
         let Some((_, run)) = run_of(&pod.metadata, &self.config.instance) else { return false };
         if pod.metadata.namespace.as_deref() != Some(&self.config.namespace) {
             return false;
@@ -217,18 +261,15 @@ impl Shared {
         let Some(rank) = rank_of(&pod.metadata) else { return true };
         let standing = Standing::of(pod);
         let mut runs = self.runs();
-        let Some(known) = runs.get_mut(&run) else { return true };
+        // One whose run is not known takes its room all the same.
+        let Some(known) = runs.get_mut(&run) else { return false };
         // Before it is bound nothing that is said of it counts: it may have to be called off.
         if matches!(known.stage, Stage::Making | Stage::CalledOff | Stage::Found(_)) {
             return true;
         }
         let task = known.task;
         let Some(worker) = known.workers.get_mut(rank as usize) else { return true };
-        if let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
-            worker.node = NodeName::new(node).ok().or(worker.node.take());
-            worker.bound = true;
-            worker.uid = pod.metadata.uid.clone().or(worker.uid.take());
-        }
+        worker.note(pod);
         let executed = match &standing {
             Standing::Executing => true,
             Standing::Ended(exit) => matches!(
@@ -242,16 +283,36 @@ impl Shared {
             (Standing::Held { problem }, None) => Some((Instant::now(), problem.clone())),
             _ => None,
         };
-        let tell_start = executed && !worker.started && worker.exit.is_none();
+        let alive = worker.exit.is_none();
+        let tell_start = executed && !worker.started && alive;
         worker.started |= executed;
         if executed && worker.followed.is_none() {
             worker.followed = Some(logs::follow(self.clone(), task, run, rank));
         }
+        let exit = match standing {
+            Standing::Ended(exit) => match worker.condemned.take() {
+                Some(condemned) if exit.fate != (WorkerFate::Exited { code: 0 }) => Some(condemned),
+                _ => Some(exit),
+            },
+            Standing::Condemned(exit) if worker.condemned.is_none() && alive => {
+                worker.condemned = Some(exit);
+                self.spawn(leave::take_off(self.clone(), task, run, rank));
+                None
+            }
+            _ => None,
+        };
+        // Somebody else deletes it, as who drains a node does: all of its run leave together, and are told.
+        let deleted = pod.metadata.deletion_timestamp.is_some() && alive && exit.is_none();
+        let told = (deleted && known.leaving.is_none() && known.workers[rank as usize].condemned.is_none())
+            .then(|| known.leave(known.grace));
         drop(runs);
+        if let Some(leaving) = told {
+            self.spawn(leave::see_off(self.clone(), run, leaving));
+        }
         if tell_start {
             self.tell(Fact::WorkerStarted { run, rank });
         }
-        if let Standing::Ended(exit) = standing {
+        if let Some(exit) = exit {
             self.ended(run, rank, exit);
         }
         true
@@ -259,21 +320,29 @@ impl Shared {
 
     /// Takes in that a pod is no more: somebody took even the mark away that keeps it.
     pub(crate) fn pod_is_gone(&self, run: RunId, rank: u32) {
-        let leaving = match self.runs().get(&run) {
-            Some(known) if matches!(known.stage, Stage::Binding | Stage::Bound) => known.leaving.is_some(),
+        let exit = match self.runs().get_mut(&run) {
+            Some(known) if matches!(known.stage, Stage::Binding | Stage::Bound) => {
+                let condemned = known.workers.get_mut(rank as usize).and_then(|worker| worker.condemned.take());
+                condemned.unwrap_or_else(|| gone(known.leaving.is_some()))
+            }
             _ => return,
         };
-        self.ended(run, rank, gone(leaving));
+        self.ended(run, rank, exit);
     }
 
-    /// After all pods were listed: what should be there and is not, is gone.
-    pub(crate) fn only_these(&self, present: &BTreeSet<(RunId, u32)>) {
-        let mut missing = Vec::new();
+    /// The workers that must be found by whoever lists all pods from now on.
+    pub(crate) fn alive(&self) -> BTreeSet<(RunId, u32)> {
+        let mut alive = BTreeSet::new();
         for (run, known) in self.runs().iter().filter(|(_, known)| known.stage == Stage::Bound) {
-            let alive = (0_u32..).zip(&known.workers).filter(|(_, worker)| worker.exit.is_none());
-            missing.extend(alive.map(|(rank, _)| (*run, rank)).filter(|worker| !present.contains(worker)));
+            let workers = (0_u32..).zip(&known.workers).filter(|(_, worker)| worker.exit.is_none());
+            alive.extend(workers.map(|(rank, _)| (*run, rank)));
         }
-        missing.into_iter().for_each(|(run, rank)| self.pod_is_gone(run, rank));
+        alive
+    }
+
+    /// After all pods were listed: of those that should have been among them, the others are gone.
+    pub(crate) fn only_these(&self, expected: &BTreeSet<(RunId, u32)>, present: &BTreeSet<(RunId, u32)>) {
+        expected.difference(present).for_each(|(run, rank)| self.pod_is_gone(*run, *rank));
     }
 
     /// Takes in what another's pod takes, or that it takes nothing any more.
@@ -295,32 +364,59 @@ impl Shared {
     /// Takes in what a node says.
     pub(crate) fn node_is(&self, node: &Node, tell: bool) {
         let Some(name) = group::name_of(node) else { return };
-        let Some(group) = group::group_of(node, &self.config) else { return self.node_is_gone(&name) };
+        let group = group::group_of(node, &self.config);
         let mut nodes = lock(&self.nodes);
-        let known = nodes.entry(name.clone()).or_insert_with(|| KnownNode {
-            node: node.clone(),
-            group: group.clone(),
-            silent_since: None,
-            told: None,
-        });
+        let known = match (nodes.entry(name.clone()), &group) {
+            (Entry::Occupied(known), _) => known.into_mut(),
+            (Entry::Vacant(free), Some(group)) => free.insert(KnownNode {
+                node: node.clone(),
+                group: group.clone(),
+                silent_since: None,
+                leaving: false,
+                told: None,
+            }),
+            (Entry::Vacant(_), None) => return,
+        };
         known.silent_since = match (says_ready(node), known.silent_since) {
             (true, _) => None,
             (false, since) => since.or_else(|| Some(Instant::now())),
         };
-        (known.node, known.group) = (node.clone(), group);
+        known.node = node.clone();
+        // Who is no longer hai's gets nothing new; what runs there ends in its own time.
+        known.leaving = group.is_none();
+        known.group = group.unwrap_or_else(|| known.group.clone());
         drop(nodes);
         self.refresh(&name, tell);
     }
 
-    /// Takes in that a node is no more, or no longer hai's. What ran there is lost.
+    /// Takes in that a node is no more. What ran there is lost.
     pub(crate) fn node_is_gone(&self, name: &NodeName) {
-        if lock(&self.nodes).remove(name).is_none() {
+        let mut nodes = lock(&self.nodes);
+        if nodes.remove(name).is_none() {
             return;
         }
+        // Within the lock, so that nobody tells of it as it was before.
         self.tell(Fact::NodeRemoved { node: name.clone() });
+        drop(nodes);
         for (run, rank) in self.workers_on(name) {
             let reason = format!("node {name} is no longer in the cluster");
             self.ended(run, rank, WorkerExit::of(WorkerFate::Lost { reason }));
+        }
+    }
+
+    /// Nodes that are no longer hai's, and on which nothing of hai's is left, are no more.
+    fn part_with_nodes(&self) {
+        let leaving: Vec<NodeName> =
+            lock(&self.nodes).iter().filter(|(_, known)| known.leaving).map(|(name, _)| name.clone()).collect();
+        for name in leaving {
+            let busy = |(run, rank): &(RunId, u32)| {
+                let runs = self.runs();
+                let worker = runs.get(run).and_then(|known| known.workers.get(*rank as usize));
+                worker.is_some_and(|worker| worker.exit.is_none())
+            };
+            if !self.workers_on(&name).iter().any(busy) {
+                self.node_is_gone(&name);
+            }
         }
     }
 
@@ -356,29 +452,40 @@ impl Shared {
 
     /// Works out anew what a node has, and tells it if that changed.
     fn refresh(&self, name: &NodeName, tell: bool) {
+        let held: BTreeSet<DeviceId> = self.held_on(name);
+        let mut nodes = lock(&self.nodes);
+        // Within the lock, so that what is told last is what was true last.
         let used = lock(&self.strangers).on(name.as_str());
         let reported = self.devices.borrow().get(name).cloned();
-        let mut nodes = lock(&self.nodes);
         let Some(known) = nodes.get_mut(name) else { return };
         let pulse = self.pulse(known);
         let whose = (name.clone(), known.group.clone());
-        let spec = describe(&known.node, whose, &self.config, reported.as_ref(), used, pulse);
+        let seen = Seen { reported: reported.as_ref(), used, pulse, held: &held };
+        let mut spec = describe(&known.node, whose, &self.config, &seen);
+        spec.cordoned |= known.leaving;
         if let Err(error) = spec.check() {
-            tracing::warn!(node = %name, %error, "a node can not be used as it is described; its devices are left out");
+            tracing::warn!(node = %name, %error, "a node can not be used as it is described; it stays as it was");
             return;
         }
         if known.told.as_ref() == Some(&spec) {
             return;
         }
         known.told = Some(spec.clone());
-        drop(nodes);
         if tell {
             self.tell(Fact::NodeSet { node: spec });
         }
     }
 
+    /// The devices that hai's workers have on a node.
+    fn held_on(&self, name: &NodeName) -> BTreeSet<DeviceId> {
+        let runs = self.runs();
+        let workers = runs.values().flat_map(|run| &run.workers);
+        let here = workers.filter(|worker| worker.node.as_ref() == Some(name) && worker.exit.is_none());
+        here.flat_map(|worker| worker.devices.iter().cloned()).collect()
+    }
+
     /// What time alone changes: silent nodes are given up, and so is what does not come. Returns when to look again.
-    pub(crate) fn look(&self) -> Duration {
+    pub(crate) fn look(self: &Arc<Self>) -> Duration {
         self.say_pods();
         let silent: Vec<NodeName> = lock(&self.nodes)
             .iter()
@@ -386,21 +493,17 @@ impl Shared {
             .map(|(name, _)| name.clone())
             .collect();
         silent.iter().for_each(|name| self.refresh(name, true));
-        let mut given_up = Vec::new();
-        for (run, known) in self.runs().iter() {
-            for (rank, worker) in (0_u32..).zip(&known.workers) {
-                match &worker.held {
-                    Some((since, problem)) if since.elapsed() >= self.config.image_patience => {
-                        given_up.push((*run, rank, problem.clone()));
-                    }
-                    _ => {}
-                }
+        self.part_with_nodes();
+        let patience = self.config.image_patience;
+        for (run, known) in self.runs().iter_mut() {
+            for (rank, worker) in (0_u32..).zip(&mut known.workers) {
+                let late = worker.held.as_ref().filter(|(since, _)| since.elapsed() >= patience);
+                let Some((_, problem)) = late.filter(|_| worker.condemned.is_none()) else { continue };
+                let reason = format!("{problem} (for {})", words(patience));
+                let fate = WorkerFate::Refused { reason, cause: hai_core::model::RefusalCause::Task };
+                worker.condemned = Some(WorkerExit::of(fate));
+                self.spawn(leave::take_off(self.clone(), known.task, *run, rank));
             }
-        }
-        for (run, rank, problem) in given_up {
-            let reason = format!("{problem} (for {})", words(self.config.image_patience));
-            let fate = WorkerFate::Refused { reason, cause: hai_core::model::RefusalCause::Task };
-            self.ended(run, rank, WorkerExit::of(fate));
         }
         LOOK_EVERY
     }
@@ -434,12 +537,40 @@ fn gone(leaving: bool) -> WorkerExit {
 }
 
 impl Run {
-    pub(crate) fn new(task: TaskId, stage: Stage, workers: usize) -> Self {
-        Run { task, stage, workers: vec![Worker::default(); workers], leaving: None, flag: watch::Sender::new(None) }
+    pub(crate) fn new(task: TaskId, stage: Stage, workers: usize, grace: Grace) -> Self {
+        Run {
+            task,
+            stage,
+            workers: vec![Worker::default(); workers],
+            grace,
+            leaving: None,
+            flag: watch::Sender::new(None),
+        }
+    }
+
+    /// Takes in that it must leave from now on.
+    pub(crate) fn leave(&mut self, grace: Grace) -> Leaving {
+        *self.leaving.insert(Leaving { since: Instant::now(), grace })
     }
 
     /// Whether something of it may execute.
     pub(crate) fn executes(&self) -> bool {
         self.workers.iter().any(|worker| worker.bound && worker.exit.is_none())
+    }
+}
+
+impl Worker {
+    /// Takes in what a pod says of itself, whatever its state.
+    pub(crate) fn note(&mut self, pod: &Pod) {
+        if let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
+            self.node = NodeName::new(node).ok().or(self.node.take());
+            self.bound = true;
+            self.uid = pod.metadata.uid.clone().or(self.uid.take());
+        }
+        let notes = pod.metadata.annotations.as_ref();
+        self.heard |= notes.is_some_and(|notes| notes.contains_key(HEARD));
+        if let Some(devices) = notes.and_then(|notes| notes.get(DEVICES)).filter(|_| self.devices.is_empty()) {
+            self.devices = devices.split(',').filter_map(|id| DeviceId::new(id).ok()).collect();
+        }
     }
 }

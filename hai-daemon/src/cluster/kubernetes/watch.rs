@@ -46,32 +46,34 @@ pub(crate) async fn pods(shared: Arc<Shared>) {
     let stream = watcher(Api::<Pod>::all(shared.client.clone()), Config::default().page_size(PAGE)).default_backoff();
     let mut stream = std::pin::pin!(stream);
     let (mut workers, mut strangers) = (BTreeSet::new(), BTreeSet::new());
+    let mut expected = BTreeSet::new();
     while let Some(event) = stream.next().await {
         match event {
             Ok(Event::Init) => {
+                // Before it is asked what there is: what comes while it is answered may be missing from it.
+                expected = shared.alive();
                 workers.clear();
                 strangers.clear();
             }
             Ok(Event::InitApply(pod)) => {
-                take(&shared, &pod);
-                match worker_of(&shared, &pod) {
-                    Some(worker) => drop(workers.insert(worker)),
-                    None => drop(strangers.insert((pod.namespace().unwrap_or_default(), pod.name_any()))),
+                if take(&shared, &pod) {
+                    strangers.insert((pod.namespace().unwrap_or_default(), pod.name_any()));
                 }
+                workers.extend(worker_of(&shared, &pod));
             }
             Ok(Event::InitDone) => {
-                shared.only_these(&std::mem::take(&mut workers));
+                shared.only_these(&std::mem::take(&mut expected), &std::mem::take(&mut workers));
                 shared.only_these_strangers(&std::mem::take(&mut strangers));
             }
-            Ok(Event::Apply(pod)) => take(&shared, &pod),
-            Ok(Event::Delete(pod)) => match worker_of(&shared, &pod) {
-                Some((run, rank)) => {
+            Ok(Event::Apply(pod)) => drop(take(&shared, &pod)),
+            Ok(Event::Delete(pod)) => {
+                if let Some((run, rank)) = worker_of(&shared, &pod) {
                     // Its last state may say how it ended.
                     shared.pod_is(&pod);
                     shared.pod_is_gone(run, rank);
                 }
-                None => shared.stranger_is(&pod, false),
-            },
+                shared.stranger_is(&pod, false);
+            }
             Err(error) => tracing::warn!(%error, "pods can not be watched; it is tried again"),
         }
     }
@@ -100,15 +102,18 @@ pub(crate) async fn look_at_run(shared: &Arc<Shared>, run: RunId) {
     let parameters = kube::api::ListParams::default().labels(&selector);
     let pods = shared.pods();
     match ask(|| pods.list(&parameters), || false).await {
-        Ok(found) => found.items.iter().for_each(|pod| take(shared, pod)),
+        Ok(found) => found.items.iter().for_each(|pod| drop(take(shared, pod))),
         Err(error) => tracing::warn!(%run, %error, "a run's pods can not be listed"),
     }
 }
 
-fn take(shared: &Arc<Shared>, pod: &Pod) {
-    if !shared.pod_is(pod) {
+/// Takes in what a pod says; true if it is none of hai's, or of a run that nobody knows: then it takes its room as others do.
+fn take(shared: &Arc<Shared>, pod: &Pod) -> bool {
+    let strange = !shared.pod_is(pod);
+    if strange {
         shared.stranger_is(pod, true);
     }
+    strange
 }
 
 fn worker_of(shared: &Shared, pod: &Pod) -> Option<(RunId, u32)> {

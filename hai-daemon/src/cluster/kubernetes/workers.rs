@@ -8,7 +8,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use super::config::KubernetesError;
-use super::names::{DONE, pod_name};
+use super::names::{DONE, HEARD, pod_name};
 use super::retry::{ask, failure};
 use super::state::Shared;
 
@@ -29,16 +29,22 @@ impl WorkerDoor {
         self.shared.tokens.worker(token)
     }
 
-    /// Waits until the run must leave, at most for `patience`: then its grace. `None` if it may stay, or is not known.
+    /// Waits until the run must leave, at most for `patience`: then its grace. `None` if it may stay.
     pub async fn must_leave(&self, run: RunId, patience: Duration) -> Option<Grace> {
-        let mut flag = self.shared.runs().get(&run)?.flag.subscribe();
+        // A worker that nobody knows any more should be gone.
+        let flag = self.shared.runs().get(&run).map(|known| known.flag.subscribe());
+        let Some(mut flag) = flag else { return Some(Grace::default()) };
         let told = tokio::time::timeout(patience, flag.wait_for(Option::is_some)).await;
         *told.ok()?.ok()?
     }
 
-    /// The worker heard that it must leave, and gets the second part of its grace.
-    pub fn heard(&self, run: RunId, rank: u32) {
+    /// The worker heard that it must leave, and gets the second part of its grace. Once this returns no crash forgets it.
+    ///
+    /// # Errors
+    /// [`KubernetesError::Api`] if that can not be written down.
+    pub async fn heard(&self, run: RunId, rank: u32) -> Result<(), KubernetesError> {
         self.shared.heard(run, rank);
+        self.note(run, rank, HEARD, "writing down that a worker heard that it must leave").await
     }
 
     /// The worker says that the task's work is complete. Once this returns no crash forgets it.
@@ -46,13 +52,17 @@ impl WorkerDoor {
     /// # Errors
     /// [`KubernetesError::Api`] if that can not be written down.
     pub async fn done(&self, run: RunId, rank: u32) -> Result<(), KubernetesError> {
+        self.note(run, rank, DONE, "writing down that a task is done").await
+    }
+
+    async fn note(&self, run: RunId, rank: u32, note: &str, what: &str) -> Result<(), KubernetesError> {
         let Some(task) = self.shared.runs().get(&run).map(|known| known.task) else { return Ok(()) };
         let name = pod_name(&self.shared.config.instance, task, run, rank);
         let parameters = PatchParams::default();
-        let patch = Patch::Merge(json!({"metadata": {"annotations": {DONE: "true"}}}));
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {note: "true"}}}));
         let pods = self.shared.pods();
         let gone = || !self.shared.runs().contains_key(&run);
         let patched = ask(|| pods.patch(&name, &parameters, &patch), gone).await;
-        patched.map(drop).map_err(|error| failure("writing down that a task is done", &error))
+        patched.map(drop).map_err(|error| failure(what, &error))
     }
 }

@@ -38,6 +38,14 @@ fn refused(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_daemon_takes_what_is_made() {
+    let made = convert(LAB).expect("it is taken");
+    let config = crate::config::Config::parse(&made, "hai.toml").unwrap_or_else(|error| panic!("{error}\n{made}"));
+    assert_eq!(config.kubernetes.groups.len(), 2);
+    assert_eq!(config.kubernetes.mounts.len(), 1);
+}
+
+#[test]
 fn a_lab_becomes_a_configuration() {
     let config = table(LAB);
     assert_eq!(config["cluster"]["kind"].as_str(), Some("kubernetes"));
