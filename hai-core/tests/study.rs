@@ -349,11 +349,11 @@ fn what_is_drained_is_no_capacity() {
     let load = load("a,0,100,u,2,1,,\nb,100,1,u,2,1,,\n");
     let figures = run(&cluster(json), &load, &all()).figures;
     assert!((figures.occupancy - 100.0 * 200.0 / 300.0).abs() < 1e-9, "{}", figures.occupancy);
-    // What does not leave a drained node at once still counts as long as it is there: four until 70, then two.
-    let json = json.replace("n-2", "n-1").replace("}]}", r#"}], "conduct": {"leave": "20s"}}"#);
+    // What does not leave a drained node at once still counts as long as it is there: four until 58, then two.
+    let json = json.replace("n-2", "n-1").replace("}]}", r#"}], "conduct": {"leave": "8s"}}"#);
     let load = self::load("a,0,100,u,2,2,,\nb,100,1,u,2,1,,\n");
     let figures = run(&cluster(&json), &load, &all()).figures;
-    assert!((figures.allocation - 100.0 * 280.0 / 340.0).abs() < 1e-9, "{}", figures.allocation);
+    assert!((figures.allocation - 100.0 * 232.0 / 316.0).abs() < 1e-9, "{}", figures.allocation);
 }
 
 #[test]
