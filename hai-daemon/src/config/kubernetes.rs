@@ -360,6 +360,16 @@ pub(super) fn problems(kubernetes: &Kubernetes) -> Vec<(String, String)> {
     }
     for (index, mount) in kubernetes.mounts.iter().enumerate() {
         let KubernetesSource::HostPath(path) = &mount.source else { continue };
+        if path.as_str().trim_end_matches("/{user}").contains("{user}") {
+            let name = mount.name.as_str();
+            // Below it the user could put a link to anywhere in the directory's place, and the node would follow it.
+            let message = format!(
+                "mount `{name}`: {{user}} must be the last part of host_path; what lies deeper is for sub_path, which Kubernetes \
+                 opens without following links"
+            );
+            problems.push((format!("kubernetes.mount.{index}.source"), message));
+            continue;
+        }
         let allowed = &kubernetes.host_paths;
         // Both are in their shortest form, so that below means below.
         if allowed.iter().any(|allowed| Path::new(path.as_str()).starts_with(allowed.as_str())) {

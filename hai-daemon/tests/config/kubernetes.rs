@@ -254,6 +254,8 @@ fn a_host_path_has_to_be_allowed() {
         "hai.toml:6:13: mount `m`: host_path /nfs is not allowed: host_paths in [kubernetes] allows no directory; \
          list it, or one above it, there"
     );
+    let told = problem(&mount("[\"/nfs\"]", "/nfs/{user}/work"));
+    assert!(told.contains("{user} must be the last part of host_path"), "{told}");
     let told = problem(&mount("[\"/nfs\"]", "/nfs/../etc"));
     assert_eq!(told, "hai.toml:6:13: host_path: `/nfs/../etc` has `..` in it; write where that leads");
 }

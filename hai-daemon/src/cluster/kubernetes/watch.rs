@@ -65,7 +65,9 @@ pub(crate) async fn pods(shared: Arc<Shared>) {
                 shared.only_these(&std::mem::take(&mut expected), &std::mem::take(&mut workers));
                 shared.only_these_strangers(&std::mem::take(&mut strangers));
             }
-            Ok(Event::Apply(pod)) => drop(take(&shared, &pod)),
+            Ok(Event::Apply(pod)) => {
+                take(&shared, &pod);
+            }
             Ok(Event::Delete(pod)) => {
                 if let Some((run, rank)) = worker_of(&shared, &pod) {
                     // Its last state may say how it ended.
@@ -102,7 +104,11 @@ pub(crate) async fn look_at_run(shared: &Arc<Shared>, run: RunId) {
     let parameters = kube::api::ListParams::default().labels(&selector);
     let pods = shared.pods();
     match ask(|| pods.list(&parameters), || false).await {
-        Ok(found) => found.items.iter().for_each(|pod| drop(take(shared, pod))),
+        Ok(found) => {
+            for pod in &found.items {
+                take(shared, pod);
+            }
+        }
         Err(error) => tracing::warn!(%run, %error, "a run's pods can not be listed"),
     }
 }
