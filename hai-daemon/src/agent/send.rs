@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hai_core::model::NodeName;
+use hai_core::model::{DeviceHealth, NodeName};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use ureq::http::Method;
@@ -17,12 +17,14 @@ use crate::cli::client::{Client, encoded};
 use crate::config::Environment;
 use crate::gpu::health::Limits;
 use crate::gpu::observer::Rules;
-use crate::gpu::report::NodeReport;
+use crate::gpu::report::{NodeReport, Usage};
 use crate::gpu::strangers::{AnyOf, LocalWorkers, PodWorkers};
 use crate::gpu::watching::{Options, start};
 
 /// The first wait after a report that was not taken; it doubles each time.
 const WAIT_FIRST: Duration = Duration::from_secs(1);
+/// What was seen last counts no longer than this.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// The longest such wait.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The longest token file that is read, in bytes.
@@ -89,11 +91,27 @@ fn daemon(args: &AgentArgs, environment: &Environment) -> Result<Daemon, String>
     Ok(Daemon { server, server_origin: server_origin.to_owned(), token, node })
 }
 
+/// What is reported while nobody has looked for `time`: a library that hangs, as on a dying GPU, says nothing of anything.
+fn stuck(seen: &NodeReport, time: Duration) -> NodeReport {
+    let mut report = seen.clone();
+    let reason = format!("nobody could look at it for {} s; NVIDIA's library does not answer", time.as_secs());
+    for device in report.devices.iter_mut().filter(|device| device.spec.health.is_healthy()) {
+        device.spec.health = DeviceHealth::Suspect { reason: reason.clone() };
+        device.usage = Usage::default();
+    }
+    report
+}
+
 /// Reports for ever. What is not sent is not kept: the next report tells all there is.
 async fn report(daemon: &Daemon, mut reports: watch::Receiver<Arc<NodeReport>>, pods: &PodWorkers, every: Duration) {
     let (mut failures, mut trouble) = (0, None);
+    let mut looked = Instant::now();
     loop {
-        let report = reports.borrow_and_update().clone();
+        if reports.has_changed().unwrap_or(false) {
+            looked = Instant::now();
+        }
+        let seen = reports.borrow_and_update().clone();
+        let report = if looked.elapsed() < STUCK_AFTER { seen } else { Arc::new(stuck(&seen, looked.elapsed())) };
         let (to, sent) = (daemon.clone(), report.clone());
         let answer = tokio::task::spawn_blocking(move || to.send(&sent)).await;
         match answer.unwrap_or_else(|error| Err(error.to_string())) {
@@ -107,6 +125,7 @@ async fn report(daemon: &Daemon, mut reports: watch::Receiver<Arc<NodeReport>>, 
                 failures = 0;
                 let changed = async {
                     while reports.changed().await.is_ok() {
+                        looked = Instant::now();
                         if !reports.borrow_and_update().decides_like(&report) {
                             return;
                         }
@@ -190,5 +209,31 @@ mod tests {
         for failures in [7, 16, 40, u32::MAX] {
             assert_eq!(wait(failures, u8::MAX), WAIT_MAX);
         }
+    }
+}
+
+#[cfg(test)]
+mod stuck_tests {
+    use hai_core::model::{DeviceId, DeviceSpec, ModelName};
+
+    use super::*;
+    use crate::gpu::report::DeviceReport;
+
+    #[test]
+    fn what_nobody_can_look_at_gets_nothing_new_and_keeps_what_is_known_against_it() {
+        let device = |id: &str, health: DeviceHealth| {
+            let (id, model) = (DeviceId::new(id).expect("an id"), ModelName::new("RTX 3070").expect("a name"));
+            let spec = DeviceSpec { health, ..DeviceSpec::new(id, model, 8192) };
+            let report = serde_json::json!({"spec": spec});
+            serde_json::from_value::<DeviceReport>(report).expect("a report")
+        };
+        let sick = DeviceHealth::Sick { reason: "XID 79".to_owned() };
+        let seen = NodeReport {
+            devices: vec![device("GPU-1", DeviceHealth::Healthy), device("GPU-2", sick.clone())],
+            ..NodeReport::default()
+        };
+        let told = stuck(&seen, Duration::from_secs(61));
+        assert!(matches!(&told.devices[0].spec.health, DeviceHealth::Suspect { reason } if reason.contains("61 s")));
+        assert_eq!(told.devices[1].spec.health, sick);
     }
 }

@@ -173,15 +173,17 @@ pub(super) fn run(
     if let Some(files) = &args.compare {
         return compare::run(files, args, printer);
     }
+    write::check(args)?;
     let inputs = inputs::read(args, client, printer)?;
     let study = study::play(args, &inputs, printer)?;
-    write::files(args, &inputs, &study)?;
     if printer.json {
         let text = serde_json::to_string_pretty(&study).map_err(|error| CliError::Usage(error.to_string()))?;
         printer.line(text)?;
     } else {
         tables::print(&study, printer)?;
     }
+    // Last, so that a file that can not be written costs no more than itself.
+    write::files(args, &inputs, &study)?;
     Ok(if study.broken_off { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -189,6 +191,10 @@ fn example(dir: &Path, printer: &Printer) -> Result<ExitCode, CliError> {
     fs::create_dir_all(dir).map_err(|source| CliError::File { what: dir.display().to_string(), source })?;
     for (name, text) in EXAMPLE {
         let path = dir.join(name);
+        if fs::read_to_string(&path).is_ok_and(|there| there != text) {
+            let path = path.display();
+            return Err(CliError::Usage(format!("{path} is there and is not the example; name another directory")));
+        }
         fs::write(&path, text).map_err(|source| CliError::File { what: path.display().to_string(), source })?;
     }
     let at = dir.display();

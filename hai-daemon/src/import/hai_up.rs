@@ -70,6 +70,9 @@ pub(super) fn convert(text: &str) -> Result<String, Vec<Problem>> {
     Err(input.problems)
 }
 
+/// Where the shared file system is if nothing else is said.
+const SHARED_FS_ROOT: &str = "/nfs-shared";
+
 struct Input {
     known: BTreeMap<String, Assigned>,
     problems: Vec<Problem>,
@@ -117,6 +120,9 @@ impl Input {
         let prefix = self.get("MARS_PREFIX");
         let label = format!("{}_mars_group", prefix.as_deref().unwrap_or("hai"));
         line(&mut out, "group_label", &label, from(&prefix, "MARS_PREFIX"));
+        // Before the tables: what is mounted below must be allowed.
+        let shared = self.get("SHARED_FS_ROOT").unwrap_or_else(|| SHARED_FS_ROOT.to_owned());
+        let _ = writeln!(out, "# Directories of nodes that may be mounted, or what lies below them.\nhost_paths = [{}]", quoted(&shared));
         let groups = self.groups();
         for group in &groups {
             group_to(&mut out, group);
@@ -163,7 +169,7 @@ impl Input {
 
     fn mounts(&mut self, out: &mut String) {
         let shared = self.get("SHARED_FS_ROOT");
-        let path = shared.clone().unwrap_or_else(|| "/nfs-shared".to_owned());
+        let path = shared.clone().unwrap_or_else(|| SHARED_FS_ROOT.to_owned());
         if !path.starts_with('/') {
             self.problem("SHARED_FS_ROOT", "SHARED_FS_ROOT is not a path that begins with /");
         }

@@ -16,6 +16,16 @@ fn failed(path: &Path) -> impl Fn(std::io::Error) -> CliError + '_ {
     |source| CliError::File { what: path.display().to_string(), source }
 }
 
+/// Whether the page could be written, before anything is played for it.
+pub(super) fn check(args: &SimulateArgs) -> Result<(), CliError> {
+    let Some(path) = &args.report else { return Ok(()) };
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match path.is_dir() {
+        true => Err(CliError::Usage(format!("--report: {} is a directory; name a file", path.display()))),
+        false => fs::metadata(dir).map(drop).map_err(failed(dir)),
+    }
+}
+
 /// All files that the arguments name.
 pub(super) fn files(args: &SimulateArgs, inputs: &Inputs, study: &Study) -> Result<(), CliError> {
     if let Some(dir) = &args.csv {
