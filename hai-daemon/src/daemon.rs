@@ -82,7 +82,7 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
             AnyCluster::Kubernetes(cluster)
         }
     };
-    let mut driver = Driver::open(config.engine(), Patient(store), cluster, wall_clock()).await?;
+    let mut driver = Driver::open(config.engine(), Patient(store.into()), cluster, wall_clock()).await?;
     set_first_rights(&mut driver, config).await?;
     let (nodes, devices) =
         driver.engine().nodes().fold((0, 0), |(nodes, devices), node| (nodes + 1, devices + node.spec.devices.len()));

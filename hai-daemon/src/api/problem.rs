@@ -10,7 +10,7 @@ use hai_core::rights::{RightError, TeamError};
 
 use super::wire::Problem;
 use crate::scheduler::RequestError;
-use crate::store::{AccountError, SqliteError};
+use crate::store::{AccountError, StoreError};
 
 /// A kind of problem: what clients may tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,8 +294,8 @@ impl From<SpecError> for ApiError {
     }
 }
 
-impl From<SqliteError> for ApiError {
-    fn from(error: SqliteError) -> Self {
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
         ApiError::internal("the store could not be read or written", &error)
     }
 }

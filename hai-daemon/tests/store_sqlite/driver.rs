@@ -9,7 +9,7 @@ use hai_core::model::{
     Allowance, DeviceId, DeviceSpec, Fact, ModelName, NodeName, NodeSpec, Priority, Program, RightKey, RightRow,
     TaskId, TaskSpec, Time, WorkerExit, WorkerRequest,
 };
-use hai_daemon::store::{Reader, SqliteError, SqliteStore};
+use hai_daemon::store::{Reader, StoreError, SqliteStore};
 use tempfile::TempDir;
 
 use super::{block_on, group, user};
@@ -28,22 +28,22 @@ struct Both {
 }
 
 impl Store for Both {
-    type Error = SqliteError;
+    type Error = StoreError;
 
-    async fn open(&mut self) -> Result<Saved, SqliteError> {
+    async fn open(&mut self) -> Result<Saved, StoreError> {
         let saved = Store::open(&mut self.sqlite).await?;
         let reference = self.memory.open().await.expect("memory does not fail");
         assert_eq!(told(&saved), told(&reference));
         Ok(saved)
     }
 
-    async fn commit(&mut self, batch: &Batch) -> Result<Committed, SqliteError> {
+    async fn commit(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
         let committed = self.sqlite.commit(batch).await?;
         assert_eq!(self.memory.commit(batch).await.expect("memory does not fail"), committed);
         Ok(committed)
     }
 
-    async fn program(&mut self, task: TaskId) -> Result<Option<Program>, SqliteError> {
+    async fn program(&mut self, task: TaskId) -> Result<Option<Program>, StoreError> {
         let program = Store::program(&mut self.sqlite, task).await?;
         assert_eq!(self.memory.program(task).await.expect("memory does not fail"), program);
         Ok(program)

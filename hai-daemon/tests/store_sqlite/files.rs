@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hai_core::backend::Store;
 use hai_core::model::TaskId;
-use hai_daemon::store::{SqliteError, SqliteStore};
+use hai_daemon::store::{StoreError, SqliteStore};
 use tempfile::TempDir;
 
 use super::{block_on, commit, everything, full_batch, meddle, opened};
@@ -41,7 +41,7 @@ fn a_file_that_can_not_be_ours_is_refused_and_left_alone() {
         drop(opened(&path).await);
         meddle(&path, "UPDATE _sqlx_migrations SET version = version + 1000").await;
         let error = SqliteStore::open(&path).await.expect_err("a newer file");
-        assert!(matches!(error, SqliteError::NewerSchema { found: 1003, known: 3, .. }), "{error}");
+        assert!(matches!(error, StoreError::NewerSchema { found: 1003, known: 3, .. }), "{error}");
         assert!(error.to_string().contains("1003") && error.to_string().contains("hai.sqlite"), "{error}");
         meddle(&path, "UPDATE _sqlx_migrations SET version = version - 1000").await;
         drop(opened(&path).await);
@@ -49,11 +49,11 @@ fn a_file_that_can_not_be_ours_is_refused_and_left_alone() {
         let text = dir.path().join("text");
         std::fs::write(&text, "not a database, but long enough to have a header of one".repeat(20)).expect("writing");
         let before = std::fs::read(&text).expect("reading");
-        assert!(matches!(SqliteStore::open(&text).await.expect_err("a text"), SqliteError::Open { .. }));
+        assert!(matches!(SqliteStore::open(&text).await.expect_err("a text"), StoreError::Open { .. }));
         assert_eq!(std::fs::read(&text).expect("reading"), before);
 
         let error = SqliteStore::open(text.join("below/hai.sqlite")).await.expect_err("a file is no directory");
-        assert!(matches!(error, SqliteError::Create { .. }), "{error}");
+        assert!(matches!(error, StoreError::Create { .. }), "{error}");
     });
 }
 
