@@ -118,8 +118,12 @@ fn passes(error: &sqlx::Error) -> bool {
                 ["08", "40", "53", "57", "58"].iter().any(|class| error.code().starts_with(class))
                     || error.code() == "25006"
             }
-            // Whatever SQLite itself can not do, e.g. for want of room.
-            None => true,
+            // SQLite: busy, locked, no memory, read-only, the disk's fault, no room, can not open.
+            None => {
+                // The lowest byte of a code is the kind of error, the rest says which.
+                let kind = error.code().and_then(|code| Some(code.parse::<u32>().ok()? & 0xff));
+                kind.is_some_and(|kind| [5, 6, 7, 8, 10, 13, 14].contains(&kind))
+            }
         },
         _ => false,
     }

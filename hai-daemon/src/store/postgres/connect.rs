@@ -122,7 +122,9 @@ async fn check(connection: &mut PgConnection, store: &str) -> Result<(), StoreEr
         return unsuitable(format!("its encoding is {encoding}; create the database with ENCODING 'UTF8'"));
     }
     if fsync == "off" {
-        tracing::warn!("the Postgres server runs with fsync = off: what it acknowledges may be gone after a power loss");
+        tracing::warn!(
+            "the Postgres server runs with fsync = off: what it acknowledges may be gone after a power loss"
+        );
     }
     Ok(())
 }

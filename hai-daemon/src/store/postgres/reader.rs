@@ -28,7 +28,8 @@ const LAST_RECORD: &str = "SELECT coalesce(max(seq), 0) FROM log";
 const SNAPSHOT_AT: &str = "SELECT seq, digest, state FROM snapshots WHERE seq < $1 \
     AND (SELECT at FROM log WHERE log.seq = snapshots.seq) <= $2 ORDER BY seq DESC LIMIT 1";
 const EVENTS: &str = "SELECT id, at, user_name, body FROM events WHERE id > $1 ORDER BY id LIMIT $2";
-const EVENTS_OF: &str = "SELECT id, at, user_name, body FROM events WHERE user_name = $1 AND id > $2 ORDER BY id LIMIT $3";
+const EVENTS_OF: &str =
+    "SELECT id, at, user_name, body FROM events WHERE user_name = $1 AND id > $2 ORDER BY id LIMIT $3";
 const RIGHTS: &str = "SELECT position, body FROM rights ORDER BY position";
 const COUNTS: &str = "SELECT state, outcome, count(*) FROM tasks GROUP BY state, outcome";
 
@@ -69,7 +70,12 @@ impl Reader {
         self.one(RUN, id).await?.map(|row| rows::run(&row)).transpose()
     }
 
-    pub(in crate::store) async fn events_after(&self, id: u64, user: Option<&UserName>, limit: u32) -> Result<Vec<Event>, StoreError> {
+    pub(in crate::store) async fn events_after(
+        &self,
+        id: u64,
+        user: Option<&UserName>,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
         let query = match user {
             Some(user) => sqlx::query(EVENTS_OF).bind(user.as_str().to_owned()),
             None => sqlx::query(EVENTS),

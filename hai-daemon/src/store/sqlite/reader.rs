@@ -67,7 +67,12 @@ impl Reader {
         self.one(RUN, id).await?.map(|row| rows::run(&row)).transpose()
     }
 
-    pub(in crate::store) async fn events_after(&self, id: u64, user: Option<&UserName>, limit: u32) -> Result<Vec<Event>, StoreError> {
+    pub(in crate::store) async fn events_after(
+        &self,
+        id: u64,
+        user: Option<&UserName>,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
         let query = match user {
             Some(user) => sqlx::query(EVENTS_OF).bind(user.as_str().to_owned()),
             None => sqlx::query(EVENTS),

@@ -3,16 +3,16 @@
 use std::future::{Future as _, poll_fn};
 use std::task::Poll;
 
+use crate::place::Place;
 use hai_core::backend::{Batch, Command, Committed, Driver, MemoryCluster, MemoryStore, Saved, Store, Submitted};
 use hai_core::engine::EngineConfig;
 use hai_core::model::{
     Allowance, DeviceId, DeviceSpec, Fact, ModelName, NodeName, NodeSpec, Priority, Program, RightKey, RightRow,
     TaskId, TaskSpec, Time, WorkerExit, WorkerRequest,
 };
-use hai_daemon::store::{Reader, StoreError, SqliteStore};
-use tempfile::TempDir;
+use hai_daemon::store::{AnyStore, Reader, StoreError};
 
-use super::{block_on, group, user};
+use crate::{group, user};
 
 /// All of it as text. Of a state only what is written counts: the rest is worked out anew from that.
 fn told(saved: &Saved) -> String {
@@ -23,7 +23,7 @@ fn told(saved: &Saved) -> String {
 
 /// Writes to both and answers only if both answer the same.
 struct Both {
-    sqlite: SqliteStore,
+    database: AnyStore,
     memory: MemoryStore,
 }
 
@@ -31,20 +31,20 @@ impl Store for Both {
     type Error = StoreError;
 
     async fn open(&mut self) -> Result<Saved, StoreError> {
-        let saved = Store::open(&mut self.sqlite).await?;
+        let saved = Store::open(&mut self.database).await?;
         let reference = self.memory.open().await.expect("memory does not fail");
         assert_eq!(told(&saved), told(&reference));
         Ok(saved)
     }
 
     async fn commit(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
-        let committed = self.sqlite.commit(batch).await?;
+        let committed = self.database.commit(batch).await?;
         assert_eq!(self.memory.commit(batch).await.expect("memory does not fail"), committed);
         Ok(committed)
     }
 
     async fn program(&mut self, task: TaskId) -> Result<Option<Program>, StoreError> {
-        let program = Store::program(&mut self.sqlite, task).await?;
+        let program = Store::program(&mut self.database, task).await?;
         assert_eq!(self.memory.program(task).await.expect("memory does not fail"), program);
         Ok(program)
     }
@@ -102,44 +102,38 @@ async fn compare(reader: &Reader, memory: &MemoryStore) {
     assert_eq!(counted, kept.tasks.len() as u64);
 }
 
-#[test]
-fn the_driver_finds_here_what_it_would_find_in_memory_however_it_was_left() {
-    block_on(async {
-        let dir = TempDir::new().expect("a directory");
-        let path = dir.path().join("hai.sqlite");
-        let (memory, cluster) = (MemoryStore::default(), MemoryCluster::new([node()]));
-        let both =
-            async || Both { sqlite: SqliteStore::open(&path).await.expect("the store opens"), memory: memory.clone() };
-        let mut suspended = false;
-        for round in 0..6_usize {
-            let now = |second: usize| Time::from_ms((round * 1000 + second) as i64 * 1000);
-            let mut driver =
-                Driver::open(EngineConfig::default(), both().await, cluster.clone(), now(0)).await.expect("a driver");
-            if round == 0 {
-                let right = RightRow::new(RightKey::default(), Allowance::UNLIMITED);
-                let set = Command::Tell(Fact::RightSet { right });
-                assert!(driver.step(now(1), vec![set]).await.expect("a step")[0].is_ok());
-            }
-            for number in 0..5 {
-                let reply = driver.step(now(2 + number), vec![submit(7 * round + number)]).await.expect("a step");
-                assert!(matches!(reply[0], Ok(Some(_))), "{reply:?}");
-                settle(&mut driver, now(2 + number)).await;
-            }
-            for (order, _) in cluster.executing() {
-                let said: i64 = order.program.command[1].parse().expect("a number");
-                cluster.checkpoint(order.run, said);
-                settle(&mut driver, now(10)).await;
-                cluster.end(order.run, 0, WorkerExit::exited(round as i32 % 2));
-                settle(&mut driver, now(11)).await;
-            }
-            suspended |= memory.kept().tasks.values().any(|task| task.yielded.is_some());
-            // Left by a kill or in good order, with a snapshot: the next round opens what is there.
-            if round % 3 == 2 { driver.close().await.expect("closing") } else { drop(driver) }
+pub(super) async fn the_driver_finds_here_what_it_would_find_in_memory_however_it_was_left(place: &mut Place) {
+    let (memory, cluster) = (MemoryStore::default(), MemoryCluster::new([node()]));
+    let both = async || Both { database: place.open().await, memory: memory.clone() };
+    let mut suspended = false;
+    for round in 0..6_usize {
+        let now = |second: usize| Time::from_ms((round * 1000 + second) as i64 * 1000);
+        let mut driver =
+            Driver::open(EngineConfig::default(), both().await, cluster.clone(), now(0)).await.expect("a driver");
+        if round == 0 {
+            let right = RightRow::new(RightKey::default(), Allowance::UNLIMITED);
+            let set = Command::Tell(Fact::RightSet { right });
+            assert!(driver.step(now(1), vec![set]).await.expect("a step")[0].is_ok());
         }
-        let store = both().await;
-        compare(&store.sqlite.reader(), &memory).await;
-        let kept = memory.kept();
-        assert!(suspended && kept.snapshot.is_some() && kept.tasks.len() == 30, "too little happened");
-        assert!(kept.tasks.values().any(|task| task.outcome.is_some()), "too little happened");
-    });
+        for number in 0..5 {
+            let reply = driver.step(now(2 + number), vec![submit(7 * round + number)]).await.expect("a step");
+            assert!(matches!(reply[0], Ok(Some(_))), "{reply:?}");
+            settle(&mut driver, now(2 + number)).await;
+        }
+        for (order, _) in cluster.executing() {
+            let said: i64 = order.program.command[1].parse().expect("a number");
+            cluster.checkpoint(order.run, said);
+            settle(&mut driver, now(10)).await;
+            cluster.end(order.run, 0, WorkerExit::exited(round as i32 % 2));
+            settle(&mut driver, now(11)).await;
+        }
+        suspended |= memory.kept().tasks.values().any(|task| task.yielded.is_some());
+        // Left by a kill or in good order, with a snapshot: the next round opens what is there.
+        if round % 3 == 2 { driver.close().await.expect("closing") } else { drop(driver) }
+    }
+    let store = both().await;
+    compare(&store.database.reader(), &memory).await;
+    let kept = memory.kept();
+    assert!(suspended && kept.snapshot.is_some() && kept.tasks.len() == 30, "too little happened");
+    assert!(kept.tasks.values().any(|task| task.outcome.is_some()), "too little happened");
 }
