@@ -34,7 +34,7 @@ use crate::gpu::reports::Reports;
 use crate::gpu::strangers::{LocalWorkers, Tolerance};
 use crate::gpu::watching::{self, Options, Watching, look_once};
 use crate::scheduler::{self, wall_clock};
-use crate::store::{Accounts, Patient, SqliteStore, Token};
+use crate::store::{Accounts, AnyStore, Patience, Patient, PostgresStore, SqliteStore, StoreError, StoreHealth, Token};
 
 /// The agent whose token the environment brings.
 const AGENT: &str = "agent";
@@ -57,7 +57,8 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
     allow_many_files();
     let _lock = DirLock::take(&dir)?;
 
-    let store = SqliteStore::open(dir.join("hai.sqlite")).await.context("the database can not be opened")?;
+    let health = StoreHealth::default();
+    let store = open_store(config, &dir, &health).await.context("the database can not be opened")?;
     let (reader, accounts) = (store.reader(), store.accounts());
     let operator = UserName::new(OPERATOR).context("the operator's name")?;
     keep_operator(&dir, &accounts, &operator).await?;
@@ -82,7 +83,7 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
             AnyCluster::Kubernetes(cluster)
         }
     };
-    let mut driver = Driver::open(config.engine(), Patient(store.into()), cluster, wall_clock()).await?;
+    let mut driver = Driver::open(config.engine(), Patient::new(store, health.clone()), cluster, wall_clock()).await?;
     set_first_rights(&mut driver, config).await?;
     let (nodes, devices) =
         driver.engine().nodes().fold((0, 0), |(nodes, devices), node| (nodes + 1, devices + node.spec.devices.len()));
@@ -94,7 +95,8 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
 
     let (handle, inbox) = scheduler::channel();
     let logs = Arc::new(LocalLogs { dir: log_dir });
-    let mut state = ApiState::new(handle, reader, accounts, logs, defaults(config)).with_reports(reports);
+    let mut state =
+        ApiState::new(handle, reader, accounts, logs, defaults(config)).with_reports(reports).with_store(health);
     if let Some(workers) = workers {
         state = state.with_workers(workers);
     }
@@ -123,6 +125,21 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
     served.context("the server panicked")?.context("the server failed")?;
     tracing::info!("stopped; what runs goes on, and the next daemon takes it over");
     Ok(())
+}
+
+/// A server that is not there yet is waited for; a file is not.
+async fn open_store(config: &Config, dir: &Path, health: &StoreHealth) -> Result<AnyStore, StoreError> {
+    match &config.data.database {
+        Some(url) => {
+            let mut patience = Patience::new(health);
+            loop {
+                if let Some(store) = patience.last(PostgresStore::open(url.secret()).await).await {
+                    return Ok(store?.into());
+                }
+            }
+        }
+        None => Ok(SqliteStore::open(dir.join("hai.sqlite")).await?.into()),
+    }
 }
 
 fn defaults(config: &Config) -> Defaults {
@@ -242,7 +259,7 @@ async fn told_to_stop() {
 
 /// Makes the directory for this user alone. True if it was not there.
 fn make_private_dir(dir: &Path) -> Result<bool> {
-    let missing = !dir.join("hai.sqlite").exists();
+    let missing = !dir.join("token").exists();
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -49,6 +49,9 @@ pub enum Kind {
     Internal,
 }
 
+/// About as long as a database takes to start, as a header's value.
+const RETRY_AFTER_SECONDS: &str = "5";
+
 impl Kind {
     /// All kinds.
     pub const ALL: [Kind; 16] = [
@@ -233,6 +236,13 @@ impl ApiError {
         self
     }
 
+    /// The database does not work for now.
+    pub(super) fn away(what: &'static str) -> Self {
+        let detail = format!("the database can not be used for now; {what}. What runs goes on");
+        ApiError::new(Kind::Unavailable, detail)
+            .with_header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))
+    }
+
     /// A fault of ours: the log gets the cause, the client does not.
     pub(super) fn internal(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "{what}");
@@ -296,6 +306,10 @@ impl From<SpecError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        if error.may_pass() {
+            tracing::warn!(%error, "the database does not answer");
+            return ApiError::away("nothing was done, or all of it: look before you ask again");
+        }
         ApiError::internal("the store could not be read or written", &error)
     }
 }

@@ -13,7 +13,7 @@ use super::places::Places;
 use super::{LogSource, Workers};
 use crate::gpu::reports::Reports;
 use crate::scheduler::Scheduler;
-use crate::store::{Accounts, Reader};
+use crate::store::{Accounts, Reader, StoreHealth};
 
 /// How many may read the log at a time; others wait.
 const WALKS_MAX: usize = 2;
@@ -26,6 +26,8 @@ pub struct ApiState {
     pub(super) scheduler: Scheduler,
     pub(super) reader: Reader,
     pub(super) accounts: Accounts,
+    /// How the scheduler's store is.
+    pub(super) store: StoreHealth,
     pub(super) logs: Arc<dyn LogSource>,
     pub(super) defaults: Arc<Defaults>,
     pub(super) metrics: Arc<Metrics>,
@@ -74,7 +76,8 @@ impl ApiState {
         logs: Arc<dyn LogSource>,
         defaults: Defaults,
     ) -> Self {
-        let metrics = Arc::new(Metrics::new(scheduler.stats()));
+        let store = StoreHealth::default();
+        let metrics = Arc::new(Metrics::new(scheduler.stats(), &store));
         let closing = CancellationToken::new();
         let learned = Learned::new();
         let (defaults, looks, walks, stall) = (Arc::new(defaults), Looks::new(), Places::new(WALKS_MAX), STALL_MAX);
@@ -83,6 +86,7 @@ impl ApiState {
             scheduler,
             reader,
             accounts,
+            store,
             logs,
             defaults,
             metrics,
@@ -106,6 +110,13 @@ impl ApiState {
     #[must_use]
     pub fn with_reports(self, reports: Reports) -> Self {
         ApiState { reports, ..self }
+    }
+
+    /// The same, and the scheduler's store tells there how it is.
+    #[must_use]
+    pub fn with_store(self, store: StoreHealth) -> Self {
+        let metrics = Arc::new(Metrics::new(self.scheduler.stats(), &store));
+        ApiState { store, metrics, ..self }
     }
 
     /// The same, but who takes nothing of an answer for `stall` is hung up on; 30 seconds otherwise.

@@ -2,6 +2,9 @@
 
 mod crash;
 mod history;
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod server;
 mod settings;
 mod sharing;
 mod support;

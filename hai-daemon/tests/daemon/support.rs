@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Daemon {
     dir: TempDir,
+    /// The URL of its database, if that is on a server.
+    database: Option<String>,
     config: PathBuf,
     child: Option<Child>,
     url: String,
@@ -35,6 +37,15 @@ pub(crate) fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T
 impl Daemon {
     /// A daemon with one node of `devices` devices, and whatever `more` adds to its configuration.
     pub(crate) fn start(devices: u32, more: &str) -> Self {
+        Self::over(None, devices, more)
+    }
+
+    /// The same, with its database on a server.
+    pub(crate) fn on(database: String, devices: u32) -> Self {
+        Self::over(Some(database), devices, "")
+    }
+
+    fn over(database: Option<String>, devices: u32, more: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let config = dir.path().join("hai.toml");
         let text = format!(
@@ -43,7 +54,7 @@ impl Daemon {
             dir.path().join("data")
         );
         fs::write(&config, text).expect("the configuration is written");
-        let mut daemon = Daemon { dir, config, child: None, url: String::new(), token: String::new() };
+        let mut daemon = Daemon { dir, database, config, child: None, url: String::new(), token: String::new() };
         daemon.restart();
         daemon
     }
@@ -54,6 +65,7 @@ impl Daemon {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hai-daemon"))
             .arg("--config")
             .arg(&self.config)
+            .envs(self.database.as_ref().map(|url| ("HAI_DATA_DATABASE", url)))
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -113,6 +125,20 @@ impl Daemon {
         let request =
             ureq::get(format!("{}{path}", self.url)).header("Authorization", format!("Bearer {}", self.token));
         request.call().ok()?.body_mut().read_json().ok()
+    }
+
+    /// The status of an answer, the header `Retry-After` and the text, also of one that is an error.
+    pub(crate) fn answer(&self, path: &str, body: Option<&Value>) -> (u16, Option<String>, String) {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let url = format!("{}{path}", self.url);
+        let bearer = format!("Bearer {}", self.token);
+        let answer = match body {
+            Some(body) => agent.post(url).header("Authorization", bearer).send_json(body),
+            None => agent.get(url).header("Authorization", bearer).call(),
+        };
+        let mut answer = answer.expect("an answer");
+        let header = answer.headers().get("Retry-After").map(|value| value.to_str().expect("text").to_owned());
+        (answer.status().as_u16(), header, answer.body_mut().read_to_string().expect("text"))
     }
 
     pub(crate) fn get(&self, path: &str) -> Value {
