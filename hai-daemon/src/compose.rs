@@ -14,11 +14,12 @@ use anyhow::{Context as _, Result};
 use hai_core::model::{Grace, RunId};
 use tokio::sync::watch;
 
-use crate::api::Workers;
+use crate::api::{LogPart, LogSource, WorkerLog, Workers};
 use crate::cluster::kubernetes::{
     self, Devices, GpuMode, GroupConfig, KubernetesCluster, KubernetesConfig, LocationLabels, Mount, MountSource,
     NodeDevices, RunAs, WorkerDoor,
 };
+use crate::cluster::local::logs::LogReader;
 use crate::config::{self, Config, KubernetesGpus, KubernetesGroup, KubernetesMount, KubernetesSource};
 use crate::gpu::reports::{ByNode, Reports};
 
@@ -195,5 +196,31 @@ impl Workers for PodWorkers {
     fn done(&self, run: RunId, rank: u32) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
         let door = self.0.clone();
         Box::pin(async move { door.done(run, rank).await.map_err(|error| error.to_string()) })
+    }
+}
+
+/// The output of this machine's workers.
+#[derive(Debug)]
+pub(crate) struct LocalLogs {
+    dir: PathBuf,
+}
+
+impl LocalLogs {
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        LocalLogs { dir }
+    }
+}
+
+impl LogSource for LocalLogs {
+    fn read(&self, worker: WorkerLog, offset: u64, bytes_max: usize) -> std::io::Result<LogPart> {
+        let reader = LogReader::open(&self.dir, worker.task, worker.run, worker.rank);
+        let chunk = reader.read(offset, bytes_max)?;
+        Ok(LogPart {
+            offset: chunk.offset,
+            end: chunk.end,
+            bytes: chunk.bytes,
+            first_available: chunk.first_available,
+            complete: chunk.complete,
+        })
     }
 }

@@ -55,6 +55,7 @@ pub(super) async fn metrics(State(state): State<ApiState>) -> Result<Response, A
             state.metrics.text(Some((&counts, &nodes)))
         }
         () = state.store.away_for(Duration::ZERO) => state.metrics.text(None),
+        () = std::future::ready(()), if state.leader.is_some() => state.metrics.text(None),
     };
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

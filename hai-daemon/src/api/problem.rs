@@ -243,6 +243,16 @@ impl ApiError {
             .with_header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))
     }
 
+    /// Another daemon leads.
+    pub(super) fn stands_by(leader: &str) -> Self {
+        let detail = match leader {
+            "" => "this daemon stands by, and nobody leads yet; nothing was done".to_owned(),
+            leader => format!("this daemon stands by; ask the one that leads, at {leader}. Nothing was done"),
+        };
+        ApiError::new(Kind::Unavailable, detail)
+            .with_header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))
+    }
+
     /// A fault of ours: the log gets the cause, the client does not.
     pub(super) fn internal(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "{what}");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hai_core::model::{GroupName, Priority};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::learned::Learned;
@@ -26,6 +27,8 @@ pub struct ApiState {
     pub(super) scheduler: Scheduler,
     pub(super) reader: Reader,
     pub(super) accounts: Accounts,
+    /// Where the daemon is that leads, if this one stands by: it shows what is stored, and its scheduler does nothing.
+    pub(super) leader: Option<watch::Receiver<String>>,
     /// How the scheduler's store is.
     pub(super) store: StoreHealth,
     pub(super) logs: Arc<dyn LogSource>,
@@ -86,6 +89,7 @@ impl ApiState {
             scheduler,
             reader,
             accounts,
+            leader: None,
             store,
             logs,
             defaults,
@@ -110,6 +114,12 @@ impl ApiState {
     #[must_use]
     pub fn with_reports(self, reports: Reports) -> Self {
         ApiState { reports, ..self }
+    }
+
+    /// The same, but this daemon stands by while another, which is told there, leads.
+    #[must_use]
+    pub fn with_leader(self, leader: watch::Receiver<String>) -> Self {
+        ApiState { leader: Some(leader), ..self }
     }
 
     /// The same, and the scheduler's store tells there how it is.

@@ -85,16 +85,17 @@ impl StoreHealth {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn away_is_away_without_a_break() {
+        let (soon, later) = (Duration::from_millis(20), Duration::from_secs(30));
         let health = StoreHealth::default();
-        assert!(tokio::time::timeout(Duration::from_secs(9), health.away_for(Duration::from_secs(2))).await.is_err());
+        assert!(tokio::time::timeout(soon, health.away_for(Duration::ZERO)).await.is_err(), "it is well");
         assert!(health.failed() && !health.failed());
         assert!(health.away_since().is_some());
-        let soon = tokio::time::timeout(Duration::from_secs(9), health.away_for(Duration::from_secs(2)));
-        soon.await.expect("it was away for so long");
+        assert!(tokio::time::timeout(soon, health.away_for(later)).await.is_err(), "not yet");
+        tokio::time::timeout(later, health.away_for(soon)).await.expect("it was away for so long");
         assert!(health.works().is_some() && health.works().is_none());
         assert!(health.away_since().is_none());
-        assert!(tokio::time::timeout(Duration::from_secs(9), health.away_for(Duration::ZERO)).await.is_err());
+        assert!(tokio::time::timeout(soon, health.away_for(Duration::ZERO)).await.is_err(), "it is well again");
     }
 }

@@ -2,6 +2,7 @@
 
 mod crash;
 mod history;
+mod leading;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod server;

@@ -11,7 +11,7 @@ use crate::postgres::Postgres;
 use crate::support::{Daemon, wait_for};
 
 /// A server that survives being killed, and may be; `None`, aloud, where there is none.
-fn server() -> Option<Postgres> {
+pub(crate) fn server() -> Option<Postgres> {
     let postgres = Postgres::durable().filter(Postgres::is_ours)?;
     tokio::runtime::Runtime::new().expect("a runtime").block_on(postgres.prepare());
     Some(postgres)

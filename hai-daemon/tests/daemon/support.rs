@@ -18,8 +18,8 @@ pub(crate) struct Daemon {
     database: Option<String>,
     config: PathBuf,
     child: Option<Child>,
-    url: String,
-    token: String,
+    pub(crate) url: String,
+    pub(crate) token: String,
 }
 
 /// Waits until `ready` gives something.
@@ -59,9 +59,30 @@ impl Daemon {
         daemon
     }
 
+    /// Another daemon of the same configuration: the same directory, the same database.
+    pub(crate) fn beside(&self) -> Beside {
+        let (child, url) = self.spawn();
+        Beside { child: Some(child), url }
+    }
+
+    /// Goes on with another daemon, as its users would; the first is killed.
+    pub(crate) fn go_on_with(&mut self, mut other: Beside) {
+        self.kill();
+        self.child = other.child.take();
+        self.url = std::mem::take(&mut other.url);
+    }
+
     /// Starts the daemon again, on any free port.
     pub(crate) fn restart(&mut self) {
         self.kill();
+        let (child, url) = self.spawn();
+        self.child = Some(child);
+        self.url = url;
+        self.token = fs::read_to_string(self.data().join("token")).expect("the token").trim().to_owned();
+    }
+
+    /// A process, once it says where it listens.
+    fn spawn(&self) -> (Child, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hai-daemon"))
             .arg("--config")
             .arg(&self.config)
@@ -81,9 +102,7 @@ impl Daemon {
         };
         // What it says later must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        self.child = Some(child);
-        self.url = url;
-        self.token = fs::read_to_string(self.data().join("token")).expect("the token").trim().to_owned();
+        (child, url)
     }
 
     /// Ends the daemon as a crash would.
@@ -96,6 +115,11 @@ impl Daemon {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.as_mut().expect("it was started").try_wait().expect("it is ours").is_some()
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -129,16 +153,26 @@ impl Daemon {
 
     /// The status of an answer, the header `Retry-After` and the text, also of one that is an error.
     pub(crate) fn answer(&self, path: &str, body: Option<&Value>) -> (u16, Option<String>, String) {
+        self.answer_of(&self.url, path, body).expect("an answer")
+    }
+
+    /// The same of a daemon that listens there; `None` if it does not.
+    pub(crate) fn answer_of(
+        &self,
+        url: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Option<(u16, Option<String>, String)> {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let url = format!("{}{path}", self.url);
+        let url = format!("{url}{path}");
         let bearer = format!("Bearer {}", self.token);
         let answer = match body {
             Some(body) => agent.post(url).header("Authorization", bearer).send_json(body),
             None => agent.get(url).header("Authorization", bearer).call(),
         };
-        let mut answer = answer.expect("an answer");
+        let mut answer = answer.ok()?;
         let header = answer.headers().get("Retry-After").map(|value| value.to_str().expect("text").to_owned());
-        (answer.status().as_u16(), header, answer.body_mut().read_to_string().expect("text"))
+        Some((answer.status().as_u16(), header, answer.body_mut().read_to_string().ok()?))
     }
 
     pub(crate) fn get(&self, path: &str) -> Value {
@@ -168,6 +202,21 @@ impl Daemon {
     /// All output of the last run's first worker.
     pub(crate) fn output(&self, id: u64) -> String {
         self.says(&["logs", &id.to_string()])
+    }
+}
+
+/// One more daemon; ends with its test.
+pub(crate) struct Beside {
+    child: Option<Child>,
+    pub(crate) url: String,
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

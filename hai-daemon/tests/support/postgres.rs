@@ -46,6 +46,7 @@ fn binaries() -> Option<PathBuf> {
 
 impl Postgres {
     /// A fresh database; `None`, aloud, where there is neither a server nor a way to start one.
+    #[allow(dead_code, reason = "not every test binary needs it")]
     pub(crate) fn start() -> Option<Self> {
         Self::with_settings(&["fsync=off", "full_page_writes=off"])
     }

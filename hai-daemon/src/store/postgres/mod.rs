@@ -5,9 +5,11 @@
 mod accounts;
 mod commit;
 mod connect;
+mod leader;
 mod reader;
 
 pub(super) use accounts::Users;
+pub use leader::{Candidate, LEAD, Standing};
 pub(super) use reader::Reader;
 
 use hai_core::backend::{Batch, Committed, Fence, Saved, Store};
@@ -53,6 +55,12 @@ impl PostgresStore {
     #[must_use]
     pub fn reader(&self) -> super::Reader {
         Reader::new(self.readers.clone()).into()
+    }
+
+    /// One who would lead all daemons on this database: `holder` is like nobody else, and can be reached at `address`.
+    #[must_use]
+    pub fn candidate(&self, holder: String, address: String) -> Candidate {
+        Candidate::new(self.readers.clone(), holder, address)
     }
 
     /// For those who check who is there. Changes go through the same one writing connection as commits do.
