@@ -45,7 +45,9 @@ pub(super) async fn while_the_store_is_away(
         let leader = leader.borrow().clone();
         return stand_by(&leader, request, next).await;
     }
-    if TELLING.contains(&request.uri().path()) {
+    let path = request.uri().path();
+    // What workers say goes to the cluster, which keeps it until the scheduler asks.
+    if TELLING.contains(&path) || path.starts_with("/v1/worker/") {
         return next.run(request).await;
     }
     if !request.method().is_safe() && state.store.away_since().is_some() {

@@ -59,6 +59,8 @@ fn the_second_shows_and_waits_and_takes_over_when_the_leader_is_killed() {
         assert_eq!((leader.0, own.0), (200, 200));
         let (shown, text) = status(&daemon, &second, &format!("/v1/tasks/{id}"), None);
         assert!(shown == 200 && text.contains("running"), "{shown} {text}");
+        let (shown, text) = status(&daemon, &second, "/v1/tasks?limit=10", None);
+        assert!(shown == 200 && text.contains("running"), "{shown} {text}");
         assert_eq!(status(&daemon, &second, "/metrics", None).0, 200);
         for (path, body) in [("/v1/tasks", Some(json!({"command": ["true"]}))), ("/readyz", None), ("/v1/nodes", None)]
         {
