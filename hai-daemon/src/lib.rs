@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod compose;
 pub mod config;
 pub mod daemon;
+pub mod db;
 pub mod gpu;
 pub mod import;
 pub mod leading;

@@ -7,6 +7,7 @@
 mod account;
 mod accounts;
 mod any;
+mod check;
 mod error;
 mod health;
 mod patient;
@@ -20,6 +21,7 @@ mod thin;
 pub use account::{AccountError, Role, Token, User};
 pub use accounts::Accounts;
 pub use any::AnyStore;
+pub use check::{Checked, check};
 pub use error::StoreError;
 pub use health::StoreHealth;
 pub use patient::{Patience, Patient};

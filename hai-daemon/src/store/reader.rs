@@ -143,4 +143,12 @@ impl Reader {
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         ask!(self, reader => reader.counts())
     }
+
+    /// What the database itself finds wrong with its file, in words.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn integrity(&self) -> Result<Vec<String>, StoreError> {
+        ask!(self, reader => reader.integrity())
+    }
 }

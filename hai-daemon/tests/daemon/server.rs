@@ -101,6 +101,10 @@ fn kills_of_daemon_and_server_lose_nothing_and_run_nothing_twice() {
     let replayed = hai.env_clear().env("HOME", daemon.scratch()).arg("replay").arg(&log).output().expect("hai");
     let said = String::from_utf8_lossy(&replayed.stdout).into_owned();
     assert!(replayed.status.success() && said.starts_with("no difference"), "{said}");
+    daemon.kill();
+    let mut db = Command::new(env!("CARGO_BIN_EXE_hai-daemon"));
+    let db = db.env("HAI_DATA_DATABASE", postgres.url()).args(["db", "check"]).output().expect("hai-daemon");
+    assert!(db.status.success(), "{}", String::from_utf8_lossy(&db.stderr));
     eprintln!("{TASKS} tasks, {acknowledged} acknowledged at once, under {KILLS} kills");
 }
 

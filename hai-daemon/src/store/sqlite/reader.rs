@@ -113,6 +113,15 @@ impl Reader {
         rows::counts(&sqlx::query(COUNTS).fetch_all(&self.pool).await?)
     }
 
+    /// What SQLite itself finds wrong with the file.
+    pub(in crate::store) async fn integrity(&self) -> Result<Vec<String>, StoreError> {
+        let said: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check").fetch_all(&self.pool).await?;
+        let mut problems: Vec<String> = said.into_iter().filter(|said| said != "ok").collect();
+        let dangling = sqlx::query("PRAGMA foreign_key_check").fetch_all(&self.pool).await?;
+        problems.extend((!dangling.is_empty()).then(|| format!("{} rows refer to what is not there", dangling.len())));
+        Ok(problems)
+    }
+
     async fn one(&self, sql: &'static str, id: i64) -> Result<Option<SqliteRow>, StoreError> {
         Ok(sqlx::query(sql).bind(id).fetch_optional(&self.pool).await?)
     }

@@ -10,7 +10,7 @@ use hai_core::model::{
     Allowance, DeviceId, DeviceSpec, Fact, ModelName, NodeName, NodeSpec, Priority, Program, RightKey, RightRow,
     TaskId, TaskSpec, Time, WorkerExit, WorkerRequest,
 };
-use hai_daemon::store::{AnyStore, Reader, StoreError};
+use hai_daemon::store::{AnyStore, Reader, StoreError, check};
 
 use crate::{group, user};
 
@@ -136,4 +136,23 @@ pub(super) async fn the_driver_finds_here_what_it_would_find_in_memory_however_i
     let kept = memory.kept();
     assert!(suspended && kept.snapshot.is_some() && kept.tasks.len() == 30, "too little happened");
     assert!(kept.tasks.values().any(|task| task.outcome.is_some()), "too little happened");
+
+    let reader = store.database.reader();
+    let sound = check(&reader).await.expect("an answer");
+    assert_eq!((sound.problems.as_slice(), sound.tasks, sound.moved), (&[] as &[String], 30, false));
+    assert_eq!((sound.records, sound.runs), (kept.records.len() as u64, kept.runs.len() as u64));
+    for (harm, told) in [
+        ("UPDATE tasks SET view = replace(view, 'task 1\"', 'task 2\"') WHERE id = 2", "tasks, row 2: it is not"),
+        (
+            "UPDATE runs SET view = replace(view, '\"phase\":\"ended\"', '\"phase\":\"running\"') WHERE id = 1",
+            "runs, row 1: it is not",
+        ),
+        ("DELETE FROM programs WHERE task = 3", "programs, row 3: it is missing"),
+        ("DELETE FROM rights", "rights: they are not"),
+        ("UPDATE log SET at = at + 1 WHERE seq = 20", "nothing after it was looked at"),
+    ] {
+        place.meddle(harm, harm).await;
+        let found = check(&reader).await.expect("an answer");
+        assert!(found.problems.iter().any(|problem| problem.contains(told)), "{harm}: {:?}", found.problems);
+    }
 }
