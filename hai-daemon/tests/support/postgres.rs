@@ -144,7 +144,7 @@ impl Server {
     }
 
     fn start(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
+        let (deadline, data) = (Instant::now() + PATIENCE, self.data());
         // A crash may have left processes that still hold the memory for a moment; then the new server ends at once.
         while Instant::now() < deadline {
             let mut postgres = self.command("postgres");
@@ -153,13 +153,12 @@ impl Server {
                 postgres.arg("-c").arg(setting);
             }
             let log = fs::File::create(self.dir.path().join("log")).expect("a file");
-            let mut child = postgres.stderr(log).spawn().expect("postgres is executed");
+            let child = self.postmaster.insert(postgres.stderr(log).spawn().expect("postgres is executed"));
             while Instant::now() < deadline {
                 if child.try_wait().expect("it is ours").is_some() {
                     break;
                 }
-                if is_ready(&self.data(), child.id()) {
-                    self.postmaster = Some(child);
+                if is_ready(&data, child.id()) {
                     return;
                 }
                 std::thread::sleep(Duration::from_millis(10));

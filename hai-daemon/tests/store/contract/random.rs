@@ -1,6 +1,5 @@
 //! Random batches and filters, against a model in plain maps.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 
 use crate::place::Place;
 use crate::{batch, commit, event, group, run, task, user, worker};
@@ -255,11 +255,11 @@ fn runner(place: &Place) -> TestRunner {
 /// The runner is not async; what it runs is. Only one case runs at a time.
 fn run_cases<S: Strategy>(place: &mut Place, cases: &S, check: impl AsyncFn(&mut Place, S::Value)) {
     let mut runner = runner(place);
-    let place = RefCell::new(place);
+    let place = Mutex::new(place);
     let result = runner.run(cases, |case| {
         tokio::task::block_in_place(|| {
             Handle::current().block_on(async {
-                let mut place = place.borrow_mut();
+                let mut place = place.lock().await;
                 place.empty().await;
                 check(&mut place, case).await;
             });
