@@ -12,13 +12,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use hai_core::model::{Grace, RunId};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use crate::api::Workers;
+use crate::api::{LogPart, LogSource, WorkerLog, Workers};
 use crate::cluster::kubernetes::{
     self, Devices, GpuMode, GroupConfig, KubernetesCluster, KubernetesConfig, LocationLabels, Mount, MountSource,
     NodeDevices, RunAs, WorkerDoor,
 };
+use crate::cluster::local::logs::LogReader;
 use crate::config::{self, Config, KubernetesGpus, KubernetesGroup, KubernetesMount, KubernetesSource};
 use crate::gpu::reports::{ByNode, Reports};
 
@@ -114,7 +116,8 @@ fn run_as(numbers: config::RunAs) -> RunAs {
     RunAs { uid: i64::from(numbers.uid), gid: i64::from(numbers.gid) }
 }
 
-/// Kubernetes as the cluster: what agents report goes to it, and which pods are hai's goes back to them.
+/// Kubernetes as the cluster: what agents report goes to it, and which pods are hai's goes back to them. `shared` is a secret
+/// that all daemons over one database have, from which the one for workers' tokens then comes; else it lies in `dir`.
 ///
 /// # Errors
 /// What keeps it from being used, in one line.
@@ -123,11 +126,15 @@ pub async fn kubernetes_cluster(
     dir: &Path,
     log_dir: &Path,
     reports: &Reports,
+    shared: Option<&str>,
 ) -> Result<KubernetesCluster> {
     let settings = &config.kubernetes;
     let context = settings.context.as_ref().map(|context| context.as_str());
     let client = kubernetes::client(settings.kubeconfig.as_deref(), context).await?;
-    let secret = keep_secret(&dir.join("worker-secret"))?;
+    let secret = match (&config.data.database, shared) {
+        (Some(_), Some(shared)) => Sha256::digest(format!("hai-worker-secret {shared}")).into(),
+        _ => keep_secret(&dir.join("worker-secret"))?,
+    };
     let mut heard = reports.subscribe();
     let (sender, devices) = watch::channel(devices_of(&heard.borrow_and_update().clone()));
     let cluster =
@@ -196,5 +203,31 @@ impl Workers for PodWorkers {
     fn done(&self, run: RunId, rank: u32) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
         let door = self.0.clone();
         Box::pin(async move { door.done(run, rank).await.map_err(|error| error.to_string()) })
+    }
+}
+
+/// The output of this machine's workers.
+#[derive(Debug)]
+pub(crate) struct LocalLogs {
+    dir: PathBuf,
+}
+
+impl LocalLogs {
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        LocalLogs { dir }
+    }
+}
+
+impl LogSource for LocalLogs {
+    fn read(&self, worker: WorkerLog, offset: u64, bytes_max: usize) -> std::io::Result<LogPart> {
+        let reader = LogReader::open(&self.dir, worker.task, worker.run, worker.rank);
+        let chunk = reader.read(offset, bytes_max)?;
+        Ok(LogPart {
+            offset: chunk.offset,
+            end: chunk.end,
+            bytes: chunk.bytes,
+            first_available: chunk.first_available,
+            complete: chunk.complete,
+        })
     }
 }

@@ -4,10 +4,10 @@
 //! takes it over.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,14 +18,14 @@ use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ApiState, Defaults, LogPart, LogSource, WorkerLog, Workers};
+use crate::api::{self, ApiState, Defaults, Workers};
 use crate::cli::welcome::{Started, welcome};
 use crate::cluster::AnyCluster;
-use crate::cluster::local::logs::LogReader;
 use crate::cluster::local::{LocalCluster, LocalConfig};
-use crate::compose::{self, LOG_SEGMENTS};
+use crate::compose::{self, LOG_SEGMENTS, LocalLogs};
 use crate::config::{ClusterKind, Config, Devices, Environment};
 use crate::gpu::health::Limits;
 use crate::gpu::observer::Rules;
@@ -33,9 +33,11 @@ use crate::gpu::report::NodeReport;
 use crate::gpu::reports::Reports;
 use crate::gpu::strangers::{LocalWorkers, Tolerance};
 use crate::gpu::watching::{self, Options, Watching, look_once};
+use crate::leading::{self, Led, Lost};
 use crate::scheduler::{self, wall_clock};
 use crate::setup::{Plan, connect, doctor};
-use crate::store::{Accounts, Patient, SqliteStore, Token};
+use crate::standby::Standby;
+use crate::store::{Accounts, AnyStore, Patience, Patient, PostgresStore, SqliteStore, StoreError, StoreHealth, Token};
 
 /// The agent whose token the environment brings.
 const AGENT: &str = "agent";
@@ -62,14 +64,35 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
     let dir = environment.expand(&config.data.dir).map_err(anyhow::Error::msg)?;
     let first = make_private_dir(&dir)?;
     allow_many_files();
-    let _lock = DirLock::take(&dir)?;
+    // What a file is to one daemon the database is to several, which may share a directory.
+    let _lock = DirLock::take(&dir, config.data.database.is_some())?;
 
-    let store = SqliteStore::open(dir.join("hai.sqlite")).await.context("the database can not be opened")?;
+    let health = StoreHealth::default();
+    let store = open_store(config, &dir, &health).await.context("the database can not be opened")?;
     let (reader, accounts) = (store.reader(), store.accounts());
-    let operator = UserName::new(OPERATOR).context("the operator's name")?;
-    keep_operator(&dir, &accounts, &operator).await?;
-
+    let listen = config.server.listen.as_str();
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("can not listen on {listen}"))?;
+    let address = listener.local_addr().context("the listener has no address")?;
     let log_dir = dir.join("logs");
+    let (lead, keeper) = match &store {
+        AnyStore::Sqlite(_) => (None, None),
+        AnyStore::Postgres(postgres) => {
+            let holder =
+                leading::holder::own().context("this process can not tell itself from others: is there no /proc?")?;
+            let candidate = postgres.candidate(holder, advertised(address));
+            let standby = Standby::new(&listener, &store, log_dir.clone(), defaults(config));
+            let leading = tokio::select! {
+                leading = standby.wait(candidate, address) => leading?,
+                () = told_to_stop() => return Ok(()),
+            };
+            (Some(leading.0), Some(leading.1))
+        }
+    };
+    // Opening may take longer than a lead lasts.
+    let mut keeping = keeper.clone().map(|keeper| tokio::spawn(async move { keeper.keep().await }));
+    let operator = UserName::new(OPERATOR).context("the operator's name")?;
+    keep_operator(&dir, &accounts, &operator, lead.is_some()).await?;
+
     keep_agent(&accounts, environment).await?;
     let reports = Reports::new();
     let mut workers: Option<Arc<dyn Workers>> = None;
@@ -84,24 +107,25 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
             AnyCluster::Local(cluster.with_reports(reports.subscribe()))
         }
         ClusterKind::Kubernetes => {
-            let cluster = compose::kubernetes_cluster(config, &dir, &log_dir, &reports).await?;
+            let cluster =
+                compose::kubernetes_cluster(config, &dir, &log_dir, &reports, agent_token(environment)).await?;
             workers = Some(Arc::new(compose::PodWorkers(cluster.door())));
             AnyCluster::Kubernetes(cluster)
         }
     };
-    let mut driver = Driver::open(config.engine(), Patient(store), cluster, wall_clock()).await?;
+    let mut driver =
+        Driver::open(config.engine(), Patient::new(store, health.clone()), Led::new(cluster, lead), wall_clock())
+            .await?;
     set_first_rights(&mut driver, config).await?;
     let (nodes, devices) =
         driver.engine().nodes().fold((0, 0), |(nodes, devices), node| (nodes + 1, devices + node.spec.devices.len()));
 
-    let listen = config.server.listen.as_str();
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("can not listen on {listen}"))?;
-    let address = listener.local_addr().context("the listener has no address")?;
     write_address(&dir, address)?;
 
     let (handle, inbox) = scheduler::channel();
-    let logs = Arc::new(LocalLogs { dir: log_dir });
-    let mut state = ApiState::new(handle, reader, accounts, logs, defaults(config)).with_reports(reports);
+    let logs = Arc::new(LocalLogs::new(log_dir));
+    let mut state =
+        ApiState::new(handle, reader, accounts, logs, defaults(config)).with_reports(reports).with_store(health);
     if let Some(workers) = workers {
         state = state.with_workers(workers);
     }
@@ -111,8 +135,13 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
     eprint!("{}", welcome(&Started { listen: address, data_dir: &dir, first, nodes, devices }, environment));
 
     // Whichever part ends first takes the others along.
+    let mut lost = None;
     let (scheduled, served) = tokio::select! {
         () = told_to_stop() => (None, None),
+        other = kept(&mut keeping) => {
+            lost = Some(other);
+            (None, None)
+        }
         ended = &mut scheduling => (Some(ended), None),
         ended = &mut serving => (None, Some(ended)),
     };
@@ -126,10 +155,49 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
         None => scheduling.await,
     };
     drop(watched);
+    if let Some(lost) = lost {
+        return Err(lost.into());
+    }
+    if let Some((keeper, keeping)) = keeper.zip(keeping) {
+        keeping.abort();
+        keeper.give_up().await;
+    }
     scheduled.context("the scheduler panicked")?.context("the scheduler stopped")?;
     served.context("the server panicked")?.context("the server failed")?;
     tracing::info!("stopped; what runs goes on, and the next daemon takes it over");
     Ok(())
+}
+
+/// Returns once another has the lead; never where nobody else can have it.
+async fn kept(keeping: &mut Option<JoinHandle<Lost>>) -> Lost {
+    match keeping {
+        Some(keeping) => keeping.await.unwrap_or(Lost { leader: String::new() }),
+        None => std::future::pending().await,
+    }
+}
+
+/// Where others reach this daemon, as far as it knows.
+fn advertised(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        return format!("http://{host}:{}", address.port());
+    }
+    format!("http://{address}")
+}
+
+/// A server that is not there yet is waited for; a file is not.
+async fn open_store(config: &Config, dir: &Path, health: &StoreHealth) -> Result<AnyStore, StoreError> {
+    match &config.data.database {
+        Some(url) => {
+            let mut patience = Patience::new(health);
+            loop {
+                if let Some(store) = patience.last(PostgresStore::open(url.secret()).await).await {
+                    return Ok(store?.into());
+                }
+            }
+        }
+        None => Ok(SqliteStore::open(dir.join("hai.sqlite")).await?.into()),
+    }
 }
 
 fn defaults(config: &Config) -> Defaults {
@@ -200,9 +268,13 @@ fn show_own(reports: &Reports, node: &NodeName, watching: &Watching) -> Result<(
     Ok(())
 }
 
+fn agent_token(environment: &Environment) -> Option<&str> {
+    environment.vars.get(AGENT_TOKEN).and_then(|value| value.to_str())
+}
+
 /// An agent whose token somebody else made, and gave to the agents too: so that both sides can be set up at once.
 async fn keep_agent(accounts: &Accounts, environment: &Environment) -> Result<()> {
-    let Some(text) = environment.vars.get(AGENT_TOKEN).and_then(|value| value.to_str()) else { return Ok(()) };
+    let Some(text) = agent_token(environment) else { return Ok(()) };
     let token = Token::given(text.trim()).with_context(|| {
         format!("{AGENT_TOKEN} is no token; it must be `hai_` and 64 hexadecimal digits (0-9, a-f)")
     })?;
@@ -249,7 +321,7 @@ async fn told_to_stop() {
 
 /// Makes the directory for this user alone. True if it was not there.
 fn make_private_dir(dir: &Path) -> Result<bool> {
-    let missing = !dir.join("hai.sqlite").exists();
+    let missing = !dir.join("token").exists();
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -276,12 +348,15 @@ struct DirLock {
 }
 
 impl DirLock {
-    fn take(dir: &Path) -> Result<Self> {
+    /// Those who share a directory all hold the lock, and keep out whoever would have it alone.
+    fn take(dir: &Path, shared: bool) -> Result<Self> {
+        let operation =
+            if shared { FlockOperation::NonBlockingLockShared } else { FlockOperation::NonBlockingLockExclusive };
         let path = dir.join("lock");
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut file = open.with_context(|| format!("{} can not be opened", path.display()))?;
         let patience = Instant::now() + LOCK_PATIENCE;
-        while let Err(error) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        while let Err(error) = rustix::fs::flock(&file, operation) {
             if error != rustix::io::Errno::WOULDBLOCK {
                 bail!("{} can not be locked: {error}", path.display());
             }
@@ -307,12 +382,20 @@ impl DirLock {
 }
 
 /// Sees to it that there is an operator, and that the token in the data directory is theirs. If the file is gone, or a
-/// crash came between the database and the file, they get another token.
-async fn keep_operator(dir: &Path, accounts: &Accounts, operator: &UserName) -> Result<()> {
+/// crash came between the database and the file, they get another token; not if other daemons may have the file.
+async fn keep_operator(dir: &Path, accounts: &Accounts, operator: &UserName, shared: bool) -> Result<()> {
     let made = accounts.ensure_operator(operator).await.context("the operator can not be added")?;
     let token = match made {
         Some(token) => token,
         None if dir.join("token").exists() => return Ok(()),
+        None if shared => {
+            tracing::warn!(
+                "the operator's token lies in the data directory of the daemon that made it, not in {}; if it is lost, \
+                 `UPDATE users SET disabled = 1 WHERE name = '{operator}'` in the database makes the next start give another",
+                dir.display()
+            );
+            return Ok(());
+        }
         None => accounts.rotate(operator).await.context("the operator can not get a new token")?,
     };
     write_token(dir, &token)
@@ -332,24 +415,4 @@ fn write_address(dir: &Path, address: SocketAddr) -> Result<()> {
     fs::write(&fresh, format!("{address}\n"))
         .and_then(|()| fs::rename(&fresh, &path))
         .with_context(|| format!("the address can not be written to {}", path.display()))
-}
-
-/// The output of this machine's workers.
-#[derive(Debug)]
-struct LocalLogs {
-    dir: PathBuf,
-}
-
-impl LogSource for LocalLogs {
-    fn read(&self, worker: WorkerLog, offset: u64, bytes_max: usize) -> io::Result<LogPart> {
-        let reader = LogReader::open(&self.dir, worker.task, worker.run, worker.rank);
-        let chunk = reader.read(offset, bytes_max)?;
-        Ok(LogPart {
-            offset: chunk.offset,
-            end: chunk.end,
-            bytes: chunk.bytes,
-            first_available: chunk.first_available,
-            complete: chunk.complete,
-        })
-    }
 }

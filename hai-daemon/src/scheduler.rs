@@ -341,6 +341,8 @@ pub async fn run<S: Store, C: Cluster>(
                         drop(reply.send(steps.still(driver.engine(), &inbox.stats)));
                     }
                 }
+                // Who asked was sent away while this waited, or gave up: nobody was promised anything.
+                Request::Command(_, reply) if reply.is_closed() => {}
                 Request::Command(command, reply) => {
                     commands.push(command);
                     replies.push(Some(reply));

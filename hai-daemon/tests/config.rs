@@ -142,7 +142,11 @@ fn the_example_parses_and_tells_the_true_defaults() {
         .collect();
     let whole = parse(&whole);
     let default = Config::default();
-    assert_eq!((whole.server, whole.data, whole.log), (default.server, default.data, default.log));
+    assert_eq!((whole.server, whole.data.dir, whole.log), (default.server, default.data.dir, default.log));
+    assert!(
+        whole.data.database.is_some() && default.data.database.is_none(),
+        "the one setting there without a default"
+    );
     assert_eq!((whole.scheduler, whole.tasks), (default.scheduler, default.tasks));
     assert_eq!(whole.rights, example.rights);
     for line in Config::default().show().lines().filter(|line| !line.starts_with(['#', '['])) {
@@ -621,5 +625,20 @@ proptest! {
                 prop_assert!(!errors.to_string().is_empty());
             }
         }
+    }
+}
+
+#[test]
+fn a_databases_password_is_never_shown() {
+    let shown = parse("[data]\ndatabase = \"postgres://hai:s3cr3t@db.lab/hai\"").show();
+    assert!(shown.contains("database = \"postgres://hai:***@db.lab/hai\"") && !shown.contains("s3cr3t"), "{shown}");
+    for wrong in [
+        "[data]\ndatabase = \"hai:s3cr3t@db.lab/hai\"",
+        "data = { database = \"mysql://hai:s3cr3t@db.lab/hai\" }",
+        "[data]\ndatabase = \"postgres://hai:s3cr3t@db.lab/hai\" x",
+        "[data]\ndatabase_url = \"postgres://hai:s3cr3t@db.lab/hai\"",
+    ] {
+        let errors = Config::parse(wrong, "hai.toml").expect_err(wrong).to_string();
+        assert!(!errors.contains("s3cr3t"), "{errors}");
     }
 }

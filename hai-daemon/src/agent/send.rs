@@ -17,7 +17,8 @@ use crate::cli::client::{Client, encoded};
 use crate::config::Environment;
 use crate::gpu::health::Limits;
 use crate::gpu::observer::Rules;
-use crate::gpu::report::{NodeReport, Usage};
+use crate::gpu::reading::Usage;
+use crate::gpu::report::NodeReport;
 use crate::gpu::strangers::{AnyOf, LocalWorkers, PodWorkers};
 use crate::gpu::watching::{Options, start};
 

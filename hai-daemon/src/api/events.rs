@@ -141,7 +141,7 @@ impl Listener {
     }
 }
 
-fn failed(error: crate::store::SqliteError) -> Over {
+fn failed(error: crate::store::StoreError) -> Over {
     tracing::error!(%error, "events can not be read; the listener is let go");
     Over::Failed
 }

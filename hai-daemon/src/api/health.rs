@@ -23,6 +23,10 @@ pub(super) async fn healthz() -> &'static str {
 #[utoipa::path(get, path = "/readyz", tag = "server",
     responses((status = 200, description = "They do.", body = String, content_type = "text/plain")))]
 pub(super) async fn readyz(State(state): State<ApiState>) -> Result<&'static str, ApiError> {
+    if let Some(since) = state.store.away_since() {
+        let detail = format!("the database has not worked for {:.0} s", since.elapsed().as_secs_f64());
+        return Err(ApiError::new(Kind::Unavailable, detail));
+    }
     let alive = tokio::time::timeout(STEP_MAX, state.scheduler.inspect(|_| ())).await;
     alive.map_err(|_| {
         ApiError::new(Kind::Unavailable, format!("the scheduler made no step within {} s", STEP_MAX.as_secs()))
@@ -39,9 +43,20 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> Result<&'static str
     responses((status = 200, description = "OpenMetrics text.", body = String,
                content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(State(state): State<ApiState>) -> Result<Response, ApiError> {
-    let counts = state.reader.counts().await?;
-    let nodes = state.scheduler.inspect(|engine| engine.nodes().collect::<Vec<_>>()).await?;
-    let text = state.metrics.text(&counts, &nodes);
+    let there = async {
+        let counts = state.reader.counts().await?;
+        let nodes = state.scheduler.inspect(|engine| engine.nodes().collect::<Vec<_>>()).await?;
+        Ok::<_, ApiError>((counts, nodes))
+    };
+    // While the database is away, that it is so is the number that matters.
+    let text = tokio::select! {
+        there = there => {
+            let (counts, nodes) = there?;
+            state.metrics.text(Some((&counts, &nodes)))
+        }
+        () = state.store.away_for(Duration::ZERO) => state.metrics.text(None),
+        () = std::future::ready(()), if state.leader.is_some() => state.metrics.text(None),
+    };
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

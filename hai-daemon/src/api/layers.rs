@@ -29,6 +29,57 @@ pub(super) async fn observe(State(state): State<ApiState>, request: Request, nex
     response
 }
 
+/// How long a change waits for a database that has just gone away.
+const AWAY_MAX: Duration = Duration::from_secs(2);
+/// These tell how the server is also when it is not well.
+const TELLING: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/openapi.json"];
+
+/// Takes no change while the database is away, since nothing could be promised; what waits for it already is told soon. Who
+/// only reads is answered as far as that goes without the scheduler, which waits too.
+pub(super) async fn while_the_store_is_away(
+    State(state): State<ApiState>,
+    request: Request,
+    next: Next,
+) -> Response<axum::body::Body> {
+    if let Some(leader) = &state.leader {
+        let leader = leader.borrow().clone();
+        return stand_by(&leader, request, next).await;
+    }
+    let path = request.uri().path();
+    // What workers say goes to the cluster, which keeps it until the scheduler asks.
+    if TELLING.contains(&path) || path.starts_with("/v1/worker/") {
+        return next.run(request).await;
+    }
+    if !request.method().is_safe() && state.store.away_since().is_some() {
+        return ApiError::away("nothing was done").into_response();
+    }
+    tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        () = state.store.away_for(AWAY_MAX) => {
+            ApiError::away("what was asked for may have been done, so look before you ask again").into_response()
+        }
+    }
+}
+
+/// How long one who stands by looks for an answer without a scheduler.
+const STAND_BY_MAX: Duration = Duration::from_secs(1);
+
+/// Shows what is stored, and sends everybody else to the leader. It is not ready, so that who distributes requests does the
+/// same.
+async fn stand_by(leader: &str, request: Request, next: Next) -> Response<axum::body::Body> {
+    let path = request.uri().path();
+    let alone = request.method().is_safe() && !["/readyz", "/v1/events"].contains(&path);
+    if !alone {
+        return ApiError::stands_by(leader).into_response();
+    }
+    tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        () = tokio::time::sleep(STAND_BY_MAX) => ApiError::stands_by(leader).into_response(),
+    }
+}
+
 /// Gives up on answers that do not begin in time.
 pub(super) async fn answer_in_time(request: Request, next: Next) -> Response<axum::body::Body> {
     answer_within(ANSWER_MAX, request, next).await

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::wire;
 use crate::scheduler::Scheduler;
-use crate::store::{Page, Reader, SqliteError, TaskFilter};
+use crate::store::{Page, Reader, StoreError, TaskFilter};
 
 /// Tasks that are read when the server starts: the newest of those that have ended, and of those that have not.
 const READ_MAX: usize = 10_000;
@@ -74,7 +74,7 @@ impl Learned {
     }
 
     /// Takes in what the store has; returns the finished tasks among it.
-    async fn read(&self, reader: &Reader, most: usize) -> Result<BTreeSet<TaskId>, SqliteError> {
+    async fn read(&self, reader: &Reader, most: usize) -> Result<BTreeSet<TaskId>, StoreError> {
         // Of those that have not ended only that they were submitted is learned; however many there are, they must not
         // take the place of those that have. One that ends between the two questions counts as ended.
         let mut tasks = BTreeMap::new();
@@ -93,7 +93,7 @@ impl Learned {
 }
 
 /// About the `most` newest tasks that the filter wants.
-async fn newest(reader: &Reader, filter: &TaskFilter, most: usize) -> Result<Vec<TaskView>, SqliteError> {
+async fn newest(reader: &Reader, filter: &TaskFilter, most: usize) -> Result<Vec<TaskView>, StoreError> {
     let mut tasks = Vec::new();
     let mut page = Page::default();
     while tasks.len() < most {

@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 
 use super::wire::TaskState;
 use crate::scheduler::Stats;
-use crate::store::Counts;
+use crate::store::{Counts, StoreHealth};
 
 /// All numbers.
 #[derive(Debug)]
@@ -77,9 +77,10 @@ const DEVICE_STATES: [&str; 8] = ["free", "held", "promised", "suspect", "draini
 const NODE_STATES: [&str; 3] = ["ready", "cordoned", "lost"];
 
 impl Metrics {
-    pub(super) fn new(scheduler: &Stats) -> Self {
+    pub(super) fn new(scheduler: &Stats, store: &StoreHealth) -> Self {
         let mut registry = Registry::with_prefix("hai");
         scheduler.register(&mut registry);
+        store.register(&mut registry);
         // From a tenth of a millisecond to about 13 s.
         let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0001, 2.5, 14));
         let mut metrics = Metrics {
@@ -129,9 +130,25 @@ impl Metrics {
         self.submissions.get_or_create(&ResultLabels { result }).inc();
     }
 
-    /// All numbers as OpenMetrics text.
-    pub(super) fn text(&self, counts: &Counts, nodes: &[NodeView]) -> String {
+    /// All numbers as OpenMetrics text; those of what there is are left out where nobody can tell.
+    pub(super) fn text(&self, there: Option<(&Counts, &[NodeView])>) -> String {
         let _guard = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        match there {
+            Some((counts, nodes)) => self.set(counts, nodes),
+            None => {
+                self.tasks.clear();
+                self.outcomes.clear();
+                self.devices.clear();
+                self.nodes.clear();
+            }
+        }
+        let mut written = String::new();
+        // Writing into a string can not fail.
+        let _ = text::encode(&mut written, &self.registry);
+        written
+    }
+
+    fn set(&self, counts: &Counts, nodes: &[NodeView]) {
         for state in TaskState::ALL {
             let count = counts.states.get(&state.into()).copied().unwrap_or(0);
             self.tasks.get_or_create(&TaskLabels { state: state.word() }).set(clamp(count));
@@ -141,10 +158,6 @@ impl Metrics {
             self.outcomes.get_or_create(&OutcomeLabels { outcome: outcome.to_owned() }).set(clamp(count));
         }
         self.set_nodes(nodes);
-        let mut written = String::new();
-        // Writing into a string can not fail.
-        let _ = text::encode(&mut written, &self.registry);
-        written
     }
 
     fn set_nodes(&self, nodes: &[NodeView]) {

@@ -10,7 +10,7 @@ use hai_core::rights::{RightError, TeamError};
 
 use super::wire::Problem;
 use crate::scheduler::RequestError;
-use crate::store::{AccountError, SqliteError};
+use crate::store::{AccountError, StoreError};
 
 /// A kind of problem: what clients may tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,9 @@ pub enum Kind {
     /// A fault of the server's.
     Internal,
 }
+
+/// About as long as a database takes to start, as a header's value.
+const RETRY_AFTER_SECONDS: &str = "5";
 
 impl Kind {
     /// All kinds.
@@ -233,6 +236,23 @@ impl ApiError {
         self
     }
 
+    /// The database does not work for now.
+    pub(super) fn away(what: &'static str) -> Self {
+        let detail = format!("the database can not be used for now; {what}. What runs goes on");
+        ApiError::new(Kind::Unavailable, detail)
+            .with_header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))
+    }
+
+    /// Another daemon leads.
+    pub(super) fn stands_by(leader: &str) -> Self {
+        let detail = match leader {
+            "" => "this daemon stands by, and nobody leads yet; nothing was done".to_owned(),
+            leader => format!("this daemon stands by; ask the one that leads, at {leader}. Nothing was done"),
+        };
+        ApiError::new(Kind::Unavailable, detail)
+            .with_header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))
+    }
+
     /// A fault of ours: the log gets the cause, the client does not.
     pub(super) fn internal(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "{what}");
@@ -294,8 +314,12 @@ impl From<SpecError> for ApiError {
     }
 }
 
-impl From<SqliteError> for ApiError {
-    fn from(error: SqliteError) -> Self {
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if error.may_pass() {
+            tracing::warn!(%error, "the database does not answer");
+            return ApiError::away("nothing was done, or all of it: look before you ask again");
+        }
         ApiError::internal("the store could not be read or written", &error)
     }
 }

@@ -25,6 +25,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(root::routes(&document))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(state.clone(), layers::while_the_store_is_away))
         .layer(from_fn(layers::answer_in_time))
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn_with_state(state.clone(), layers::observe))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hai_core::model::{GroupName, Priority};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::learned::Learned;
@@ -13,7 +14,7 @@ use super::places::Places;
 use super::{LogSource, Workers};
 use crate::gpu::reports::Reports;
 use crate::scheduler::Scheduler;
-use crate::store::{Accounts, Reader};
+use crate::store::{Accounts, Reader, StoreHealth};
 
 /// How many may read the log at a time; others wait.
 const WALKS_MAX: usize = 2;
@@ -26,6 +27,10 @@ pub struct ApiState {
     pub(super) scheduler: Scheduler,
     pub(super) reader: Reader,
     pub(super) accounts: Accounts,
+    /// Where the daemon is that leads, if this one stands by: it shows what is stored, and its scheduler does nothing.
+    pub(super) leader: Option<watch::Receiver<String>>,
+    /// How the scheduler's store is.
+    pub(super) store: StoreHealth,
     pub(super) logs: Arc<dyn LogSource>,
     pub(super) defaults: Arc<Defaults>,
     pub(super) metrics: Arc<Metrics>,
@@ -74,7 +79,8 @@ impl ApiState {
         logs: Arc<dyn LogSource>,
         defaults: Defaults,
     ) -> Self {
-        let metrics = Arc::new(Metrics::new(scheduler.stats()));
+        let store = StoreHealth::default();
+        let metrics = Arc::new(Metrics::new(scheduler.stats(), &store));
         let closing = CancellationToken::new();
         let learned = Learned::new();
         let (defaults, looks, walks, stall) = (Arc::new(defaults), Looks::new(), Places::new(WALKS_MAX), STALL_MAX);
@@ -83,6 +89,8 @@ impl ApiState {
             scheduler,
             reader,
             accounts,
+            leader: None,
+            store,
             logs,
             defaults,
             metrics,
@@ -106,6 +114,19 @@ impl ApiState {
     #[must_use]
     pub fn with_reports(self, reports: Reports) -> Self {
         ApiState { reports, ..self }
+    }
+
+    /// The same, but this daemon stands by while another, which is told there, leads.
+    #[must_use]
+    pub fn with_leader(self, leader: watch::Receiver<String>) -> Self {
+        ApiState { leader: Some(leader), ..self }
+    }
+
+    /// The same, and the scheduler's store tells there how it is.
+    #[must_use]
+    pub fn with_store(self, store: StoreHealth) -> Self {
+        let metrics = Arc::new(Metrics::new(self.scheduler.stats(), &store));
+        ApiState { store, metrics, ..self }
     }
 
     /// The same, but who takes nothing of an answer for `stall` is hung up on; 30 seconds otherwise.

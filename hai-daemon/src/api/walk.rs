@@ -11,7 +11,7 @@ use super::ApiState;
 use super::auth::Caller;
 use super::places::Place;
 use super::problem::{ApiError, Kind};
-use crate::store::{Reader, SqliteError};
+use crate::store::{Reader, StoreError};
 
 /// Records read at a time.
 const PAGE_MAX: u32 = 500;
@@ -33,7 +33,7 @@ pub(super) struct Walk {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WalkError {
     #[error(transparent)]
-    Store(#[from] SqliteError),
+    Store(#[from] StoreError),
     #[error("record {} of the stored log: {}", .0.seq, .0.problem)]
     Damaged(FollowError),
     #[error("the server is shutting down")]

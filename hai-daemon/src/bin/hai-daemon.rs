@@ -10,6 +10,7 @@ use hai_daemon::cluster::local::shim;
 use hai_daemon::config::flags::{ConfigCommand, DaemonArgs, DaemonCommand};
 use hai_daemon::config::{Config, ConfigErrors, EXAMPLE, Environment, LogFormat};
 use hai_daemon::daemon;
+use hai_daemon::db;
 use hai_daemon::import;
 use hai_daemon::setup::{self, args::Command};
 use tracing_subscriber::EnvFilter;
@@ -25,6 +26,13 @@ fn main() -> ExitCode {
             }
             agent::main(&agent, &environment)
         }
+        DaemonCommand::Db { command } => match Config::load(&args.config, &environment) {
+            Ok(config) => {
+                log_to_stderr("warn", config.log.format);
+                db::main(command, &config, &environment)
+            }
+            Err(errors) => refused(&errors),
+        },
         DaemonCommand::Import { command } => import::main(&command),
         DaemonCommand::Shim { dir } => shim::main(&dir),
         DaemonCommand::Completions { shell } => {

@@ -51,6 +51,12 @@ pub enum DaemonCommand {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Look after the database
+    Db {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: DbCommand,
+    },
     /// Report this machine's GPUs to a daemon, or with --once show them
     Agent(AgentArgs),
     /// Turn the set-up of another platform into a configuration
@@ -87,6 +93,13 @@ pub enum DaemonCommand {
         #[arg(value_hint = ValueHint::DirPath)]
         dir: PathBuf,
     },
+}
+
+/// What `hai-daemon db` can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum DbCommand {
+    /// Follow the whole log, and say what is not as it says; best while no daemon runs
+    Check,
 }
 
 /// What `hai-daemon config` can do.

@@ -275,7 +275,9 @@ impl Layers {
         }
         for problem in &mut self.problems {
             if let (Origin::File(place), Some(source)) = (&problem.origin, source) {
-                problem.line_text = source.line(place.line).map(str::to_owned);
+                // Such a line may hold a password.
+                let line = source.line(place.line).filter(|line| !line.contains("database"));
+                problem.line_text = line.map(str::to_owned);
             }
         }
         self.problems.sort();

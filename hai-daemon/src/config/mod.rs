@@ -4,6 +4,7 @@
 //! is either whole or refused: every unknown key, wrong type and impossible value is a [`Problem`] with its place.
 
 mod check;
+mod database;
 mod error;
 mod file;
 pub mod flags;
@@ -28,6 +29,7 @@ use hai_core::model::{
     Allowance, DeviceSpec, GroupName, ModelName, NodeName, NodeSpec, Priority, RightKey, RightRow, Span, Team,
 };
 
+pub use database::DatabaseUrl;
 pub use error::{ConfigErrors, Origin, Place, Problem};
 pub use kubernetes::{
     ClusterKind, Kubernetes, KubernetesGpus, KubernetesGroup, KubernetesMount, KubernetesSource, PullPolicy, RunAs,
@@ -88,8 +90,10 @@ pub struct Server {
 /// Where everything is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Data {
-    /// The directory of the database, the logs and the runs.
+    /// The directory of the logs and the runs, and of the database if it is a file.
     pub dir: PathBuf,
+    /// The database on a Postgres server; none for a file in [`Data::dir`].
+    pub database: Option<DatabaseUrl>,
 }
 
 /// What the daemon says about itself on standard error.
@@ -188,7 +192,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             server: Server::default(),
-            data: Data { dir: PathBuf::from("~/.local/share/hai") },
+            data: Data { dir: PathBuf::from("~/.local/share/hai"), database: None },
             log: Log::default(),
             scheduler: EngineConfig::default(),
             levels: BTreeMap::new(),

@@ -41,6 +41,7 @@ pub(crate) const SETTINGS: &[Entry<Config>] = settings! {
     "server" "listen" => server.listen, "where the API listens, host:port";
     "server" "body_bytes_max" => server.body_bytes_max, "the largest request that is read";
     "data" "dir" => data.dir, "database, logs and runs; `~` is the home directory";
+    "data" "database" => data.database (optional), "a Postgres server's database instead of a file";
     "log" "level" => log.level, "error, warn, info, debug or trace";
     "log" "format" => log.format, "text or json";
     "scheduler" "policy" => scheduler.policy, "hai or hai-fifo";
@@ -140,7 +141,8 @@ mod tests {
     use super::*;
 
     /// Those that have no default.
-    const OPTIONAL: [&str; 7] = [
+    const OPTIONAL: [&str; 8] = [
+        "data.database",
         "kubernetes.kubeconfig",
         "kubernetes.context",
         "kubernetes.server",

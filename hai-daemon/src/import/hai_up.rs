@@ -122,7 +122,11 @@ impl Input {
         line(&mut out, "group_label", &label, from(&prefix, "MARS_PREFIX"));
         // Before the tables: what is mounted below must be allowed.
         let shared = self.get("SHARED_FS_ROOT").unwrap_or_else(|| SHARED_FS_ROOT.to_owned());
-        let _ = writeln!(out, "# Directories of nodes that may be mounted, or what lies below them.\nhost_paths = [{}]", quoted(&shared));
+        let _ = writeln!(
+            out,
+            "# Directories of nodes that may be mounted, or what lies below them.\nhost_paths = [{}]",
+            quoted(&shared)
+        );
         let groups = self.groups();
         for group in &groups {
             group_to(&mut out, group);

@@ -6,7 +6,7 @@ use hai_core::model::{Time, UserName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::SqliteError;
+use super::StoreError;
 
 const PREFIX: &str = "hai_";
 const SECRET_BYTES: usize = 32;
@@ -62,7 +62,7 @@ pub enum AccountError {
     Random(#[from] getrandom::Error),
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] SqliteError),
+    Store(#[from] StoreError),
 }
 
 impl Role {

@@ -1,52 +1,111 @@
-//! A store that waits out a full disk: a daemon that ended for it could not tell anybody, nor start again.
+//! A store that waits until its database works again: a daemon that ended for it could not tell anybody, nor start again.
 
 use std::time::Duration;
 
 use hai_core::backend::{Batch, Committed, Saved, Store};
 use hai_core::model::{Program, TaskId};
 
-use super::{SqliteError, SqliteStore};
+use super::{AnyStore, StoreError, StoreHealth};
 
-/// The first pause before a commit is tried again; doubles up to [`PAUSE_MAX`].
-const PAUSE: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The first pause before something is tried again; doubles up to [`PAUSE_MAX`].
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Tries a commit again and again while SQLite itself can not write. What runs goes on meanwhile; requests wait.
+/// Tries again and again while the database does not do what may pass, and tells so. What runs goes on meanwhile; nothing is
+/// decided, and what is asked for waits or is sent away.
 #[derive(Debug)]
-pub struct Patient(pub SqliteStore);
+pub struct Patient {
+    store: AnyStore,
+    health: StoreHealth,
+}
 
-impl Store for Patient {
-    type Error = SqliteError;
+impl Patient {
+    /// Waits for `store`, and tells `health` how it is.
+    #[must_use]
+    pub fn new(store: AnyStore, health: StoreHealth) -> Self {
+        Patient { store, health }
+    }
+}
 
-    async fn open(&mut self) -> Result<Saved, SqliteError> {
-        self.0.open().await
+/// How long is waited between tries of one thing.
+#[derive(Debug)]
+pub struct Patience<'a> {
+    health: &'a StoreHealth,
+    pause: Duration,
+}
+
+impl<'a> Patience<'a> {
+    /// Before the first try; `health` is told how they go.
+    #[must_use]
+    pub fn new(health: &'a StoreHealth) -> Self {
+        Patience { health, pause: PAUSE }
     }
 
-    async fn commit(&mut self, batch: &Batch) -> Result<Committed, SqliteError> {
-        let last = batch.records.last().map_or(0, |record| record.seq);
-        let mut pause = PAUSE;
-        let mut failed = false;
+    /// What came of a try, if that was the last; `None` after a pause, to try again.
+    pub async fn last<T>(&mut self, tried: Result<T, StoreError>) -> Option<Result<T, StoreError>> {
+        let error = match tried {
+            Err(error) if error.may_pass() => error,
+            done => {
+                if let Some(away) = self.health.works() {
+                    tracing::info!("the database answers again after {:.1} s", away.as_secs_f64());
+                }
+                return Some(done);
+            }
+        };
+        if self.health.failed() {
+            tracing::error!(%error, "the database does not work, so nothing is scheduled; what runs goes on");
+        } else {
+            tracing::warn!(%error, "the database still does not work; tried again in about {:?}", self.pause);
+        }
+        tokio::time::sleep(jittered(self.pause)).await;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        None
+    }
+}
+
+/// Between half of `pause` and all of it, so that not all who wait for one server come at once.
+fn jittered(pause: Duration) -> Duration {
+    let mut byte = [0];
+    // Without random bits all come at once: no harm.
+    let _ = getrandom::fill(&mut byte);
+    pause.mul_f64(0.5 + f64::from(byte[0]) / 510.0)
+}
+
+impl Store for Patient {
+    type Error = StoreError;
+
+    async fn open(&mut self) -> Result<Saved, StoreError> {
+        let mut patience = Patience::new(&self.health);
         loop {
-            match self.0.commit(batch).await {
-                Err(SqliteError::Sqlite(error)) => {
-                    tracing::error!(%error, "nothing can be stored, so nothing is scheduled; tried again in {pause:?}");
-                    failed = true;
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
-                // The commit that seemed to fail did not: its records are there already.
-                Err(SqliteError::Gap { expected, .. }) if failed && expected == last + 1 => return Ok(Committed::Done),
-                answer => {
-                    if failed {
-                        tracing::info!("storing works again");
-                    }
-                    return answer;
-                }
+            if let Some(saved) = patience.last(Store::open(&mut self.store).await).await {
+                return saved;
             }
         }
     }
 
-    async fn program(&mut self, task: TaskId) -> Result<Option<Program>, SqliteError> {
-        self.0.program(task).await
+    async fn commit(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
+        let last = batch.records.last().map_or(0, |record| record.seq);
+        let mut patience = Patience::new(&self.health);
+        let mut failed = false;
+        loop {
+            let committed = match self.store.commit(batch).await {
+                // The commit that seemed to fail did not: its records are there already, and nobody else has the lease.
+                Err(StoreError::Gap { expected, .. }) if failed && expected == last + 1 => Ok(Committed::Done),
+                tried => tried,
+            };
+            failed = true;
+            if let Some(committed) = patience.last(committed).await {
+                return committed;
+            }
+        }
+    }
+
+    async fn program(&mut self, task: TaskId) -> Result<Option<Program>, StoreError> {
+        let mut patience = Patience::new(&self.health);
+        loop {
+            if let Some(program) = patience.last(self.store.program(task).await).await {
+                return program;
+            }
+        }
     }
 }

@@ -2,6 +2,10 @@
 
 mod crash;
 mod history;
+mod leading;
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod server;
 mod settings;
 mod sharing;
 mod support;

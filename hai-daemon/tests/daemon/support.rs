@@ -14,10 +14,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Daemon {
     dir: TempDir,
+    /// The URL of its database, if that is on a server.
+    database: Option<String>,
     config: PathBuf,
     child: Option<Child>,
-    url: String,
-    token: String,
+    pub(crate) url: String,
+    pub(crate) token: String,
 }
 
 /// Waits until `ready` gives something.
@@ -35,6 +37,15 @@ pub(crate) fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T
 impl Daemon {
     /// A daemon with one node of `devices` devices, and whatever `more` adds to its configuration.
     pub(crate) fn start(devices: u32, more: &str) -> Self {
+        Self::over(None, devices, more)
+    }
+
+    /// The same, with its database on a server.
+    pub(crate) fn on(database: String, devices: u32) -> Self {
+        Self::over(Some(database), devices, "")
+    }
+
+    fn over(database: Option<String>, devices: u32, more: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let config = dir.path().join("hai.toml");
         let text = format!(
@@ -43,17 +54,39 @@ impl Daemon {
             dir.path().join("data")
         );
         fs::write(&config, text).expect("the configuration is written");
-        let mut daemon = Daemon { dir, config, child: None, url: String::new(), token: String::new() };
+        let mut daemon = Daemon { dir, database, config, child: None, url: String::new(), token: String::new() };
         daemon.restart();
         daemon
+    }
+
+    /// Another daemon of the same configuration: the same directory, the same database.
+    pub(crate) fn beside(&self) -> Beside {
+        let (child, url) = self.spawn();
+        Beside { child: Some(child), url }
+    }
+
+    /// Goes on with another daemon, as its users would; the first is killed.
+    pub(crate) fn go_on_with(&mut self, mut other: Beside) {
+        self.kill();
+        self.child = other.child.take();
+        self.url = std::mem::take(&mut other.url);
     }
 
     /// Starts the daemon again, on any free port.
     pub(crate) fn restart(&mut self) {
         self.kill();
+        let (child, url) = self.spawn();
+        self.child = Some(child);
+        self.url = url;
+        self.token = fs::read_to_string(self.data().join("token")).expect("the token").trim().to_owned();
+    }
+
+    /// A process, once it says where it listens.
+    fn spawn(&self) -> (Child, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hai-daemon"))
             .arg("--config")
             .arg(&self.config)
+            .envs(self.database.as_ref().map(|url| ("HAI_DATA_DATABASE", url)))
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -69,9 +102,7 @@ impl Daemon {
         };
         // What it says later must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        self.child = Some(child);
-        self.url = url;
-        self.token = fs::read_to_string(self.data().join("token")).expect("the token").trim().to_owned();
+        (child, url)
     }
 
     /// Ends the daemon as a crash would.
@@ -84,6 +115,11 @@ impl Daemon {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.as_mut().expect("it was started").try_wait().expect("it is ours").is_some()
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -115,6 +151,30 @@ impl Daemon {
         request.call().ok()?.body_mut().read_json().ok()
     }
 
+    /// The status of an answer, the header `Retry-After` and the text, also of one that is an error.
+    pub(crate) fn answer(&self, path: &str, body: Option<&Value>) -> (u16, Option<String>, String) {
+        self.answer_of(&self.url, path, body).expect("an answer")
+    }
+
+    /// The same of a daemon that listens there; `None` if it does not.
+    pub(crate) fn answer_of(
+        &self,
+        url: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Option<(u16, Option<String>, String)> {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let url = format!("{url}{path}");
+        let bearer = format!("Bearer {}", self.token);
+        let answer = match body {
+            Some(body) => agent.post(url).header("Authorization", bearer).send_json(body),
+            None => agent.get(url).header("Authorization", bearer).call(),
+        };
+        let mut answer = answer.ok()?;
+        let header = answer.headers().get("Retry-After").map(|value| value.to_str().expect("text").to_owned());
+        Some((answer.status().as_u16(), header, answer.body_mut().read_to_string().ok()?))
+    }
+
     pub(crate) fn get(&self, path: &str) -> Value {
         self.try_get(path).unwrap_or_else(|| panic!("GET {path} fails"))
     }
@@ -142,6 +202,21 @@ impl Daemon {
     /// All output of the last run's first worker.
     pub(crate) fn output(&self, id: u64) -> String {
         self.says(&["logs", &id.to_string()])
+    }
+}
+
+/// One more daemon; ends with its test.
+pub(crate) struct Beside {
+    child: Option<Child>,
+    pub(crate) url: String,
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

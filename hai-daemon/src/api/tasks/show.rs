@@ -25,7 +25,11 @@ pub(in crate::api) async fn show(
     let view = find(&state, &caller, id).await?;
     let program = state.reader.program(id).await?.unwrap_or_default();
     let runs = state.reader.runs(id).await?;
-    let why = why::explain(&state, &view).await?;
+    // One who stands by has no engine to ask.
+    let why = match &state.leader {
+        Some(_) => None,
+        None => Some(why::explain(&state, &view).await?),
+    };
     Ok(Json(TaskDetail {
         task: Task::from(&view),
         command: program.command,
@@ -33,6 +37,6 @@ pub(in crate::api) async fn show(
         workdir: program.workdir,
         image: program.image,
         history: runs[runs.len().saturating_sub(RUNS_MAX)..].iter().map(Run::from).collect(),
-        why: Some(why).filter(|why| why.waits),
+        why: why.filter(|why| why.waits),
     }))
 }

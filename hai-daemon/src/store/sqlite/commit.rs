@@ -3,13 +3,13 @@
 use std::sync::LazyLock;
 
 use hai_core::backend::{Batch, Committed, Event, Record, Snapshot};
-use hai_core::model::{Outcome, Program, RightRow, RunId, RunPhase, RunView, TaskId, TaskView, Time, WorkerView};
+use hai_core::model::{Outcome, Program, RightRow, RunId, RunView, TaskId, TaskView, Time, WorkerView};
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, Connection, Encode, Row, Sqlite, SqliteConnection, Type};
 
 use super::connect::BEGIN;
 use super::insert::Insert;
-use super::{SqliteError, rows, thin};
+use crate::store::{StoreError, rows, thin};
 
 const STATE: &str = "SELECT fence, (SELECT coalesce(max(seq), 0) FROM log) FROM lease";
 const CLEAR_RIGHTS: &str = "DELETE FROM rights";
@@ -54,14 +54,14 @@ static EVENTS: LazyLock<Insert> =
     LazyLock::new(|| Insert::new("INSERT INTO events (id, at, task, user_name, body) VALUES", 5, ""));
 
 /// Writes `batch`. After an error, or if the future is dropped, the connection must not be used again.
-pub(super) async fn write(connection: &mut SqliteConnection, batch: &Batch) -> Result<Committed, SqliteError> {
+pub(super) async fn write(connection: &mut SqliteConnection, batch: &Batch) -> Result<Committed, StoreError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let row = sqlx::query(STATE).fetch_one(&mut *transaction).await?;
     if rows::number("lease", row.try_get(0)?)? != batch.fence.0 {
         transaction.rollback().await?;
         return Ok(Committed::Fenced);
     }
-    check_order(rows::number("log", row.try_get(1)?)?, &batch.records)?;
+    rows::check_order(rows::number("log", row.try_get(1)?)?, &batch.records)?;
     LOG.all(&mut transaction, &batch.records, bind_record).await?;
     // Before what refers to them.
     TASKS.all(&mut transaction, &batch.tasks, bind_task).await?;
@@ -86,24 +86,14 @@ pub(super) async fn write(connection: &mut SqliteConnection, batch: &Batch) -> R
     Ok(Committed::Done)
 }
 
-/// A gap would make the log worthless without anybody noticing until the next start.
-fn check_order(last: u64, records: &[Record]) -> Result<(), SqliteError> {
-    for (expected, record) in (last + 1..).zip(records) {
-        if record.seq != expected {
-            return Err(SqliteError::Gap { expected, found: record.seq });
-        }
-    }
-    Ok(())
-}
-
-fn bind<T>(arguments: &mut SqliteArguments, value: T) -> Result<(), SqliteError>
+fn bind<T>(arguments: &mut SqliteArguments, value: T) -> Result<(), StoreError>
 where
     T: for<'t> Encode<'t, Sqlite> + Type<Sqlite>,
 {
-    arguments.add(value).map_err(|problem| SqliteError::Sqlite(sqlx::Error::Encode(problem)))
+    arguments.add(value).map_err(|problem| StoreError::Database(sqlx::Error::Encode(problem)))
 }
 
-fn bind_record(record: &Record, arguments: &mut SqliteArguments) -> Result<(), SqliteError> {
+fn bind_record(record: &Record, arguments: &mut SqliteArguments) -> Result<(), StoreError> {
     let (kind, body) = rows::entry_columns(&record.entry)?;
     bind(arguments, rows::integer("a log record's number", record.seq)?)?;
     bind(arguments, record.at.as_ms())?;
@@ -113,7 +103,7 @@ fn bind_record(record: &Record, arguments: &mut SqliteArguments) -> Result<(), S
     bind(arguments, record.by.as_ref().map(|by| by.as_str().to_owned()))
 }
 
-fn bind_task(task: &TaskView, arguments: &mut SqliteArguments) -> Result<(), SqliteError> {
+fn bind_task(task: &TaskView, arguments: &mut SqliteArguments) -> Result<(), StoreError> {
     bind(arguments, rows::task_id(task.id)?)?;
     bind(arguments, task.spec.name.clone())?;
     bind(arguments, task.spec.user.as_str().to_owned())?;
@@ -126,21 +116,15 @@ fn bind_task(task: &TaskView, arguments: &mut SqliteArguments) -> Result<(), Sql
     bind(arguments, rows::to_json("a task", task)?)
 }
 
-fn bind_program((task, program): &(TaskId, Program), arguments: &mut SqliteArguments) -> Result<(), SqliteError> {
+fn bind_program((task, program): &(TaskId, Program), arguments: &mut SqliteArguments) -> Result<(), StoreError> {
     bind(arguments, rows::task_id(*task)?)?;
     bind(arguments, rows::to_json("a program", program)?)
 }
 
-fn bind_run(run: &RunView, arguments: &mut SqliteArguments) -> Result<(), SqliteError> {
-    let phase = match run.phase {
-        RunPhase::Starting => "starting",
-        RunPhase::Running => "running",
-        RunPhase::Vacating => "vacating",
-        RunPhase::Ended => "ended",
-    };
+fn bind_run(run: &RunView, arguments: &mut SqliteArguments) -> Result<(), StoreError> {
     bind(arguments, rows::integer("a run's number", run.id.0)?)?;
     bind(arguments, rows::task_id(run.task)?)?;
-    bind(arguments, phase.to_owned())?;
+    bind(arguments, rows::phase(run.phase).to_owned())?;
     bind(arguments, run.decided_at.as_ms())?;
     bind(arguments, run.ended_at.map(Time::as_ms))?;
     bind(arguments, rows::integer("a run's number of workers", run.workers.len() as u64)?)?;
@@ -153,14 +137,14 @@ fn workers(runs: &[RunView]) -> Vec<RankedWorker<'_>> {
     runs.iter().flat_map(|run| run.workers.iter().enumerate().map(|(rank, worker)| (run.id, rank, worker))).collect()
 }
 
-fn bind_worker((run, rank, worker): &RankedWorker<'_>, arguments: &mut SqliteArguments) -> Result<(), SqliteError> {
+fn bind_worker((run, rank, worker): &RankedWorker<'_>, arguments: &mut SqliteArguments) -> Result<(), StoreError> {
     bind(arguments, rows::integer("a run's number", run.0)?)?;
     bind(arguments, rows::integer("a rank", *rank as u64)?)?;
     bind(arguments, worker.place.node.as_str().to_owned())?;
     bind(arguments, rows::to_json("a worker", worker)?)
 }
 
-fn bind_right((position, right): &(usize, &RightRow), arguments: &mut SqliteArguments) -> Result<(), SqliteError> {
+fn bind_right((position, right): &(usize, &RightRow), arguments: &mut SqliteArguments) -> Result<(), StoreError> {
     bind(arguments, rows::integer("a right's position", *position as u64)?)?;
     bind(arguments, right.key.user.as_ref().map(|user| user.as_str().to_owned()))?;
     bind(arguments, right.key.group.as_ref().map(|group| group.as_str().to_owned()))?;
@@ -168,7 +152,7 @@ fn bind_right((position, right): &(usize, &RightRow), arguments: &mut SqliteArgu
     bind(arguments, rows::to_json("a right", right)?)
 }
 
-fn bind_event(event: &Event, arguments: &mut SqliteArguments) -> Result<(), SqliteError> {
+fn bind_event(event: &Event, arguments: &mut SqliteArguments) -> Result<(), StoreError> {
     bind(arguments, rows::integer("an event's number", event.id)?)?;
     bind(arguments, event.at.as_ms())?;
     bind(arguments, rows::task_id(event.task.id)?)?;
@@ -176,7 +160,7 @@ fn bind_event(event: &Event, arguments: &mut SqliteArguments) -> Result<(), Sqli
     bind(arguments, rows::to_json("an event's task", &event.task)?)
 }
 
-fn snapshot_arguments(snapshot: &Snapshot) -> Result<SqliteArguments, SqliteError> {
+fn snapshot_arguments(snapshot: &Snapshot) -> Result<SqliteArguments, StoreError> {
     let mut arguments = SqliteArguments::default();
     bind(&mut arguments, rows::integer("a snapshot's number", snapshot.seq)?)?;
     bind(&mut arguments, snapshot.digest.0.to_vec())?;

@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, Connection, SqlStr, SqliteConnection, SqlitePool};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::SqliteError;
+use crate::store::StoreError;
 
 /// Longer than any transaction of ours, shorter than anybody's patience.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,7 +50,7 @@ pub(super) struct Lent<'a> {
 
 impl Writer {
     /// Makes the file if there is none and brings its tables up to date.
-    pub(super) async fn open(path: &Path) -> Result<Self, SqliteError> {
+    pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
         create(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -60,13 +60,13 @@ impl Writer {
             .busy_timeout(BUSY_TIMEOUT)
             .pragma("journal_size_limit", JOURNAL_BYTES_MAX)
             .disable_statement_logging();
-        let open = |source| SqliteError::Open { path: path.to_owned(), source };
+        let open = |source| StoreError::Open { store: path.display().to_string(), source };
         let mut connection = connect(&options).await.map_err(open)?;
         migrate(&mut connection, path).await?;
         Ok(Writer { options: Arc::new(options), connection: Arc::new(Mutex::new(Some(connection))) })
     }
 
-    pub(super) async fn lend(&self) -> Result<Lent<'_>, SqliteError> {
+    pub(super) async fn lend(&self) -> Result<Lent<'_>, StoreError> {
         let mut slot = self.connection.lock().await;
         let connection = match slot.take() {
             Some(connection) => connection,
@@ -117,10 +117,10 @@ pub(super) fn readers(path: &Path) -> SqlitePool {
 
 /// Others must not read the file: programs' environments may hold secrets. SQLite gives the files that it puts beside
 /// it the same mode.
-fn create(path: &Path) -> Result<(), SqliteError> {
+fn create(path: &Path) -> Result<(), StoreError> {
     let error = |path: &Path| {
         let path: PathBuf = path.to_owned();
-        move |source| SqliteError::Create { path, source }
+        move |source| StoreError::Create { path, source }
     };
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty() && !directory.exists())
     {
@@ -146,12 +146,12 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), SqliteError> {
+async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let migrations = MIGRATIONS.map(|(version, name, sql)| {
         Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
     });
     let known = MIGRATIONS[MIGRATIONS.len() - 1].0;
-    let open = |source| SqliteError::Open { path: path.to_owned(), source };
+    let open = |source| StoreError::Open { store: path.display().to_string(), source };
     // One transaction around all: two who open a new file together do not get in each other's way, and a migration
     // that fails leaves the file as it was.
     let mut transaction = connection.begin_with(BEGIN).await.map_err(open)?;
@@ -159,12 +159,12 @@ async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), S
     if migrated > 0 {
         let found: i64 = sqlx::query_scalar(VERSION).fetch_one(&mut *transaction).await.map_err(open)?;
         if found > known {
-            return Err(SqliteError::NewerSchema { path: path.to_owned(), found, known });
+            return Err(StoreError::NewerSchema { store: path.display().to_string(), found, known });
         }
     }
     Migrator::with_migrations(migrations.into())
         .run_direct(None, &mut *transaction, false)
         .await
-        .map_err(|source| SqliteError::Migrate { path: path.to_owned(), source })?;
+        .map_err(|source| StoreError::Migrate { store: path.display().to_string(), source })?;
     transaction.commit().await.map_err(open)
 }

@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteArguments;
 
-use super::SqliteError;
+use crate::store::StoreError;
 
 /// How many rows one statement takes. A few fixed sizes, so that each is prepared once and kept.
 const ROWS_AT_ONCE: [usize; 3] = [64, 8, 1];
@@ -26,8 +26,8 @@ impl Insert {
         &'static self,
         connection: &mut SqliteConnection,
         mut items: &[T],
-        bind: impl Fn(&T, &mut SqliteArguments) -> Result<(), SqliteError>,
-    ) -> Result<(), SqliteError> {
+        bind: impl Fn(&T, &mut SqliteArguments) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         for (rows, statement) in ROWS_AT_ONCE.into_iter().zip(&self.statements) {
             while let Some((now, later)) = items.split_at_checked(rows) {
                 if now.is_empty() {

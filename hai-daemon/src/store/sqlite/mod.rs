@@ -5,15 +5,11 @@
 mod accounts;
 mod commit;
 mod connect;
-mod error;
 mod insert;
 mod reader;
-mod rows;
-mod thin;
 
-pub use accounts::Accounts;
-pub use error::SqliteError;
-pub use reader::Reader;
+pub(super) use accounts::Users;
+pub(super) use reader::Reader;
 
 use std::path::Path;
 
@@ -21,6 +17,7 @@ use hai_core::backend::{Batch, Committed, Fence, Saved, Store};
 use hai_core::model::{Program, TaskId};
 use sqlx::{Connection, SqliteConnection, SqlitePool};
 
+use super::{Accounts, StoreError, rows};
 use connect::{BEGIN, Writer};
 
 const TAKE_LEASE: &str = "UPDATE lease SET fence = fence + 1 RETURNING fence";
@@ -43,51 +40,51 @@ impl SqliteStore {
     /// lease is not taken yet: see [`Store::open`].
     ///
     /// # Errors
-    /// [`SqliteError`]; a file that a newer version wrote is refused and left as it was.
+    /// [`StoreError`]; a file that a newer version wrote is refused and left as it was.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteError> {
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let writer = Writer::open(path.as_ref()).await?;
         Ok(SqliteStore { writer, readers: connect::readers(path.as_ref()) })
     }
 
     /// For those who show what is stored.
     #[must_use]
-    pub fn reader(&self) -> Reader {
-        Reader::new(self.readers.clone())
+    pub fn reader(&self) -> super::Reader {
+        Reader::new(self.readers.clone()).into()
     }
 
     /// For those who check who is there. Changes go through the same one writing connection as commits do.
     #[must_use]
     pub fn accounts(&self) -> Accounts {
-        Accounts::new(self.writer.clone(), self.readers.clone())
+        Users::new(self.writer.clone(), self.readers.clone()).into()
     }
 }
 
 impl Store for SqliteStore {
-    type Error = SqliteError;
+    type Error = StoreError;
 
-    async fn open(&mut self) -> Result<Saved, SqliteError> {
+    async fn open(&mut self) -> Result<Saved, StoreError> {
         let mut lent = self.writer.lend().await?;
         let saved = take_over(&mut lent.connection).await?;
         lent.give_back();
         Ok(saved)
     }
 
-    async fn commit(&mut self, batch: &Batch) -> Result<Committed, SqliteError> {
+    async fn commit(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
         let mut lent = self.writer.lend().await?;
         let committed = commit::write(&mut lent.connection, batch).await?;
         lent.give_back();
         Ok(committed)
     }
 
-    async fn program(&mut self, task: TaskId) -> Result<Option<Program>, SqliteError> {
+    async fn program(&mut self, task: TaskId) -> Result<Option<Program>, StoreError> {
         self.reader().program(task).await
     }
 }
 
-async fn take_over(connection: &mut SqliteConnection) -> Result<Saved, SqliteError> {
+async fn take_over(connection: &mut SqliteConnection) -> Result<Saved, StoreError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let fence = Fence(rows::number("lease", sqlx::query_scalar(TAKE_LEASE).fetch_one(&mut *transaction).await?)?);
     let row = sqlx::query(SNAPSHOT).fetch_optional(&mut *transaction).await?;

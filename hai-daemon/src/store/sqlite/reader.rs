@@ -1,12 +1,12 @@
-//! Read-only questions to the store; they never wait for the writer, nor it for them.
+//! Read-only questions to an SQLite file; they never wait for the writer, nor it for them.
 
 use hai_core::backend::{Event, Record, Snapshot};
 use hai_core::model::{Program, RightRow, RunId, RunView, TaskId, TaskState, TaskView, Time, UserName};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
+use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
-use super::{LAST_EVENT, SNAPSHOT, SqliteError, rows};
-use crate::store::{Counts, Page, TaskFilter, TaskPage};
+use super::{LAST_EVENT, SNAPSHOT};
+use crate::store::{Counts, Page, StoreError, TaskFilter, TaskPage, rows};
 
 const TASK: &str = "SELECT id, view FROM tasks WHERE id = ?";
 const PROGRAM: &str = "SELECT task, body FROM programs WHERE task = ?";
@@ -30,9 +30,8 @@ const EVENTS_OF: &str = "SELECT id, at, user_name, body FROM events WHERE user_n
 const RIGHTS: &str = "SELECT position, body FROM rights ORDER BY position";
 const COUNTS: &str = "SELECT state, outcome, count(*) FROM tasks GROUP BY state, outcome";
 
-/// Reads what is committed; cheap to clone. Every answer is of one moment.
 #[derive(Clone, Debug)]
-pub struct Reader {
+pub(in crate::store) struct Reader {
     pool: SqlitePool,
 }
 
@@ -41,62 +40,39 @@ impl Reader {
         Reader { pool }
     }
 
-    /// The tasks that `filter` wants, newest first.
-    ///
-    /// # Errors
-    /// [`SqliteError`].
-    pub async fn tasks(&self, filter: &TaskFilter, page: Page) -> Result<TaskPage, SqliteError> {
+    pub(in crate::store) async fn tasks(&self, filter: &TaskFilter, page: Page) -> Result<TaskPage, StoreError> {
         let limit = page.limit.clamp(1, Page::LIMIT_MAX);
         // One more than asked for, to see whether there is a next page.
-        let rows = select(filter, page.before, limit + 1).build().fetch_all(&self.pool).await?;
-        let kept = rows.len().min(limit as usize);
-        let tasks = rows[..kept].iter().map(|row| rows::view("tasks", row)).collect::<Result<Vec<TaskView>, _>>()?;
-        let next_before = if rows.len() > kept { tasks.last().map(|task| task.id) } else { None };
-        Ok(TaskPage { tasks, next_before })
+        rows::page(&select(filter, page.before, limit + 1).build().fetch_all(&self.pool).await?, limit)
     }
 
-    /// A task, finished or not.
-    ///
-    /// # Errors
-    /// [`SqliteError`].
-    pub async fn task(&self, task: TaskId) -> Result<Option<TaskView>, SqliteError> {
+    pub(in crate::store) async fn task(&self, task: TaskId) -> Result<Option<TaskView>, StoreError> {
         let Ok(id) = rows::task_id(task) else { return Ok(None) };
         self.one(TASK, id).await?.map(|row| rows::view("tasks", &row)).transpose()
     }
 
-    /// What the workers of a task execute.
-    ///
-    /// # Errors
-    /// [`SqliteError`].
-    pub async fn program(&self, task: TaskId) -> Result<Option<Program>, SqliteError> {
+    pub(in crate::store) async fn program(&self, task: TaskId) -> Result<Option<Program>, StoreError> {
         let Ok(id) = rows::task_id(task) else { return Ok(None) };
         self.one(PROGRAM, id).await?.map(|row| rows::view("programs", &row)).transpose()
     }
 
-    /// All runs of a task, first to last; none if there is no such task.
-    ///
-    /// # Errors
-    /// [`SqliteError`].
-    pub async fn runs(&self, task: TaskId) -> Result<Vec<RunView>, SqliteError> {
+    pub(in crate::store) async fn runs(&self, task: TaskId) -> Result<Vec<RunView>, StoreError> {
         let Ok(id) = rows::task_id(task) else { return Ok(Vec::new()) };
         let found = sqlx::query(RUNS).bind(id).fetch_all(&self.pool).await?;
         found.iter().map(rows::run).collect()
     }
 
-    /// A run, ended or not.
-    ///
-    /// # Errors
-    /// [`SqliteError`].
-    pub async fn run(&self, run: RunId) -> Result<Option<RunView>, SqliteError> {
+    pub(in crate::store) async fn run(&self, run: RunId) -> Result<Option<RunView>, StoreError> {
         let Ok(id) = i64::try_from(run.0) else { return Ok(None) };
         self.one(RUN, id).await?.map(|row| rows::run(&row)).transpose()
     }
 
-    /// The events after number `id`, of one user's tasks or of all, in order, at most `limit`.
-    ///
-    /// # Errors
-    /// [`SqliteError`].
-    pub async fn events_after(&self, id: u64, user: Option<&UserName>, limit: u32) -> Result<Vec<Event>, SqliteError> {
+    pub(in crate::store) async fn events_after(
+        &self,
+        id: u64,
+        user: Option<&UserName>,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
         let query = match user {
             Some(user) => sqlx::query(EVENTS_OF).bind(user.as_str().to_owned()),
             None => sqlx::query(EVENTS),
@@ -105,99 +81,51 @@ impl Reader {
         found.iter().map(rows::event).collect()
     }
 
-    /// The number of the last event, 0 if there was none.
-    ///
-    /// # Errors
-    /// [`SqliteError`].
-    pub async fn last_event_id(&self) -> Result<u64, SqliteError> {
+    pub(in crate::store) async fn last_event_id(&self) -> Result<u64, StoreError> {
         rows::number("events", sqlx::query_scalar(LAST_EVENT).fetch_one(&self.pool).await?)
     }
 
-    /// The log's records after number `seq`, in order, at most `limit`.
-    ///
-    /// # Errors
-    /// [`SqliteError`].
-    pub async fn log_after(&self, seq: u64, limit: u32) -> Result<Vec<Record>, SqliteError> {
+    pub(in crate::store) async fn log_after(&self, seq: u64, limit: u32) -> Result<Vec<Record>, StoreError> {
         let found = sqlx::query(LOG).bind(rows::bound(seq)).bind(limit).fetch_all(&self.pool).await?;
         found.iter().map(rows::record).collect()
     }
 
-    /// The number of the log's last record, 0 if there is none.
-    ///
-    /// # Errors
-    /// [`SqliteError`].
-    pub async fn last_record(&self) -> Result<u64, SqliteError> {
+    pub(in crate::store) async fn last_record(&self) -> Result<u64, StoreError> {
         rows::number("log", sqlx::query_scalar(LAST_RECORD).fetch_one(&self.pool).await?)
     }
 
-    /// The last snapshot, if there is one. The records that it contains are kept.
-    ///
-    /// # Errors
-    /// [`SqliteError`].
-    pub async fn snapshot(&self) -> Result<Option<Snapshot>, SqliteError> {
+    pub(in crate::store) async fn snapshot(&self) -> Result<Option<Snapshot>, StoreError> {
         let row = sqlx::query(SNAPSHOT).fetch_optional(&self.pool).await?;
         row.as_ref().map(rows::snapshot).transpose()
     }
 
-    /// The last snapshot whose last record is not later than `time`, and that is before record `before`, if there is one.
-    ///
-    /// # Errors
-    /// [`SqliteError`].
-    pub async fn snapshot_at(&self, time: Time, before: u64) -> Result<Option<Snapshot>, SqliteError> {
+    pub(in crate::store) async fn snapshot_at(&self, time: Time, before: u64) -> Result<Option<Snapshot>, StoreError> {
         let query = sqlx::query(SNAPSHOT_AT).bind(rows::bound(before)).bind(time.as_ms());
         query.fetch_optional(&self.pool).await?.as_ref().map(rows::snapshot).transpose()
     }
 
-    /// All rights, in the order in which they were committed.
-    ///
-    /// # Errors
-    /// [`SqliteError`].
-    pub async fn rights(&self) -> Result<Vec<RightRow>, SqliteError> {
+    pub(in crate::store) async fn rights(&self) -> Result<Vec<RightRow>, StoreError> {
         let found = sqlx::query(RIGHTS).fetch_all(&self.pool).await?;
         found.iter().map(|row| rows::view("rights", row)).collect()
     }
 
-    /// How many tasks there are, by state and by outcome.
-    ///
-    /// # Errors
-    /// [`SqliteError`].
-    ///
-    /// # Complexity
-    /// Linear in the number of all tasks ever submitted, but reads only an index.
-    pub async fn counts(&self) -> Result<Counts, SqliteError> {
-        let mut counts = Counts::default();
-        for row in sqlx::query(COUNTS).fetch_all(&self.pool).await? {
-            let word: &str = row.try_get(0)?;
-            let outcome: Option<String> = row.try_get(1)?;
-            let count = rows::number("tasks", row.try_get(2)?)?;
-            let state = STATES
-                .into_iter()
-                .find(|state| state.word() == word)
-                .ok_or_else(|| rows::damaged("tasks", "any", format!("there is no state {word:?}")))?;
-            *counts.states.entry(state).or_default() += count;
-            if let Some(outcome) = outcome {
-                *counts.outcomes.entry(outcome).or_default() += count;
-            }
-        }
-        Ok(counts)
+    pub(in crate::store) async fn counts(&self) -> Result<Counts, StoreError> {
+        rows::counts(&sqlx::query(COUNTS).fetch_all(&self.pool).await?)
     }
 
-    async fn one(&self, sql: &'static str, id: i64) -> Result<Option<SqliteRow>, SqliteError> {
+    /// What SQLite itself finds wrong with the file.
+    pub(in crate::store) async fn integrity(&self) -> Result<Vec<String>, StoreError> {
+        let said: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check").fetch_all(&self.pool).await?;
+        let mut problems: Vec<String> = said.into_iter().filter(|said| said != "ok").collect();
+        let dangling = sqlx::query("PRAGMA foreign_key_check").fetch_all(&self.pool).await?;
+        problems.extend((!dangling.is_empty()).then(|| format!("{} rows refer to what is not there", dangling.len())));
+        Ok(problems)
+    }
+
+    async fn one(&self, sql: &'static str, id: i64) -> Result<Option<SqliteRow>, StoreError> {
         Ok(sqlx::query(sql).bind(id).fetch_optional(&self.pool).await?)
     }
 }
-
-const STATES: [TaskState; 9] = [
-    TaskState::Waiting,
-    TaskState::Suspended,
-    TaskState::Promised,
-    TaskState::Starting,
-    TaskState::Running,
-    TaskState::Suspending,
-    TaskState::Stopping,
-    TaskState::Held,
-    TaskState::Finished,
-];
 
 fn select(filter: &TaskFilter, before: Option<TaskId>, limit: u32) -> QueryBuilder<Sqlite> {
     let mut sql = QueryBuilder::new("SELECT id, view FROM tasks");

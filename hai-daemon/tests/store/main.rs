@@ -1,12 +1,12 @@
-//! The SQLite store against real files: what is committed reads back, whatever happens in between.
+//! The stores against real files and a real server: what is committed reads back, whatever happens in between.
 
-mod accounts;
-mod commits;
-mod driver;
+mod contract;
 mod files;
 mod old;
-mod random;
-mod readers;
+mod place;
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod server;
 
 use std::future::Future;
 use std::path::Path;
@@ -19,7 +19,6 @@ use hai_core::model::{
     WorkerView,
 };
 use hai_daemon::store::{Reader, SqliteStore};
-use sqlx::{Connection as _, SqliteConnection};
 
 fn user(name: &str) -> UserName {
     UserName::new(name).expect("a user name")
@@ -118,7 +117,7 @@ async fn opened(path: &Path) -> (SqliteStore, Fence) {
     (store, fence)
 }
 
-async fn commit(store: &mut SqliteStore, batch: &Batch) {
+async fn commit<S: Store>(store: &mut S, batch: &Batch) {
     assert_eq!(store.commit(batch).await.expect("a commit"), Committed::Done);
 }
 
@@ -144,13 +143,11 @@ async fn everything(reader: &Reader, last: u64) -> String {
     seen
 }
 
-/// Another program's hand on the file.
-async fn meddle(path: &Path, sql: &'static str) {
-    let mut connection = SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.expect("SQLite");
-    sqlx::raw_sql(sql).execute(&mut connection).await.expect("the statement");
-    connection.close().await.expect("closing");
-}
-
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
 }

@@ -7,7 +7,8 @@ use hai_core::model::{
 use hai_daemon::store::SqliteStore;
 use tempfile::TempDir;
 
-use super::{batch, block_on, commit, full_batch, meddle, opened};
+use super::place::meddle;
+use super::{batch, block_on, commit, full_batch, opened};
 
 const OLD: &str = r#"
     UPDATE rights SET body = '{"user":"ann","group":"lab","priority":null,"nodes":{"at_most":2},"devices":"unlimited"}';

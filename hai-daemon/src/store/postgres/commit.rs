@@ -1,0 +1,209 @@
+//! Writing one batch in one transaction, or nothing of it: one statement for each table, however many rows.
+
+use std::collections::BTreeMap;
+
+use hai_core::backend::{Batch, Committed, Event, Record, Snapshot};
+use hai_core::model::{Outcome, Program, RightRow, RunView, TaskId, TaskView, Time};
+use sqlx::{Connection, PgConnection};
+
+use crate::store::{StoreError, rows, thin};
+
+/// Waits for whoever writes or takes the lease, and keeps others from both until the transaction ends.
+const LEASE: &str = "SELECT fence FROM lease FOR UPDATE";
+// Not in the same statement: it would see what was there before it waited.
+const LAST_RECORD: &str = "SELECT coalesce(max(seq), 0) FROM log";
+const LOG: &str = "INSERT INTO log (seq, at, kind, body, digest, by_user) \
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bytea[], $6::text[])";
+const TASKS: &str = "INSERT INTO tasks \
+    (id, name, user_name, group_name, priority, state, outcome, submitted_at, ended_at, view) \
+    SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], \
+    $8::bigint[], $9::bigint[], $10::text[]) \
+    ON CONFLICT (id) DO UPDATE SET name = excluded.name, user_name = excluded.user_name, \
+    group_name = excluded.group_name, priority = excluded.priority, state = excluded.state, \
+    outcome = excluded.outcome, submitted_at = excluded.submitted_at, ended_at = excluded.ended_at, view = excluded.view";
+const PROGRAMS: &str = "INSERT INTO programs (task, body) SELECT * FROM unnest($1::bigint[], $2::text[])";
+const RUNS: &str = "INSERT INTO runs (id, task, phase, decided_at, ended_at, workers, view) \
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[]) \
+    ON CONFLICT (id) DO UPDATE SET task = excluded.task, phase = excluded.phase, decided_at = excluded.decided_at, \
+    ended_at = excluded.ended_at, workers = excluded.workers, view = excluded.view";
+// Of a big run's workers few change at a time.
+const WORKERS: &str = "INSERT INTO workers (run, rank, node, view) \
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) \
+    ON CONFLICT (run, rank) DO UPDATE SET node = excluded.node, view = excluded.view \
+    WHERE workers.view <> excluded.view";
+const CLEAR_RIGHTS: &str = "DELETE FROM rights";
+const RIGHTS: &str = "INSERT INTO rights (position, user_name, group_name, priority, body) \
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::text[])";
+const EVENTS: &str = "INSERT INTO events (id, at, task, user_name, body) \
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])";
+const SNAPSHOT: &str = "INSERT INTO snapshots (seq, digest, state) VALUES ($1, $2, $3) \
+    ON CONFLICT (seq) DO UPDATE SET digest = excluded.digest, state = excluded.state";
+const SNAPSHOTS: &str = "SELECT seq FROM snapshots ORDER BY seq DESC";
+const REMOVE_SNAPSHOTS: &str = "DELETE FROM snapshots WHERE seq = ANY($1)";
+
+/// Writes `batch`. After an error, or if the future is dropped, the connection must not be used again.
+pub(super) async fn write(connection: &mut PgConnection, batch: &Batch) -> Result<Committed, StoreError> {
+    let mut transaction = connection.begin().await?;
+    let fence: i64 = sqlx::query_scalar(LEASE).fetch_one(&mut *transaction).await?;
+    if rows::number("lease", fence)? != batch.fence.0 {
+        transaction.rollback().await?;
+        return Ok(Committed::Fenced);
+    }
+    let last: i64 = sqlx::query_scalar(LAST_RECORD).fetch_one(&mut *transaction).await?;
+    rows::check_order(rows::number("log", last)?, &batch.records)?;
+    insert_records(&mut transaction, &batch.records).await?;
+    // Before what refers to them.
+    insert_tasks(&mut transaction, &batch.tasks).await?;
+    insert_programs(&mut transaction, &batch.programs).await?;
+    insert_runs(&mut transaction, &batch.runs).await?;
+    if let Some(rights) = &batch.rights {
+        insert_rights(&mut transaction, rights).await?;
+    }
+    insert_events(&mut transaction, &batch.events).await?;
+    if let Some(snapshot) = &batch.snapshot {
+        insert_snapshot(&mut transaction, snapshot).await?;
+    }
+    transaction.commit().await?;
+    Ok(Committed::Done)
+}
+
+/// One column of all rows.
+fn column<T, U>(items: &[T], value: impl Fn(&T) -> U) -> Vec<U> {
+    items.iter().map(value).collect()
+}
+
+/// The same, where a value may not be one that can be stored.
+fn checked<T, U>(items: &[T], value: impl Fn(&T) -> Result<U, StoreError>) -> Result<Vec<U>, StoreError> {
+    items.iter().map(value).collect()
+}
+
+async fn insert_records(connection: &mut PgConnection, records: &[Record]) -> Result<(), StoreError> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let (kinds, bodies): (Vec<&str>, Vec<String>) =
+        checked(records, |record| rows::entry_columns(&record.entry))?.into_iter().unzip();
+    sqlx::query(LOG)
+        .bind(checked(records, |record| rows::integer("a log record's number", record.seq))?)
+        .bind(column(records, |record| record.at.as_ms()))
+        .bind(kinds)
+        .bind(bodies)
+        .bind(column(records, |record| record.digest.map(|digest| digest.0.to_vec())))
+        .bind(column(records, |record| record.by.as_ref().map(|by| by.as_str().to_owned())))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn insert_tasks(connection: &mut PgConnection, tasks: &[TaskView]) -> Result<(), StoreError> {
+    // One statement can change a row only once: the last word counts.
+    let tasks: BTreeMap<TaskId, &TaskView> = tasks.iter().map(|task| (task.id, task)).collect();
+    let tasks: Vec<&TaskView> = tasks.into_values().collect();
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(TASKS)
+        .bind(checked(&tasks, |task| rows::task_id(task.id))?)
+        .bind(column(&tasks, |task| task.spec.name.as_bytes().to_vec()))
+        .bind(column(&tasks, |task| task.spec.user.as_str().to_owned()))
+        .bind(column(&tasks, |task| task.spec.group.as_str().to_owned()))
+        .bind(column(&tasks, |task| i64::from(task.spec.priority.number())))
+        .bind(column(&tasks, |task| task.state.word()))
+        .bind(column(&tasks, |task| task.outcome.as_ref().map(Outcome::word)))
+        .bind(column(&tasks, |task| task.submitted_at.as_ms()))
+        .bind(column(&tasks, |task| task.ended_at.map(Time::as_ms)))
+        .bind(checked(&tasks, |task| rows::to_json("a task", *task))?)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn insert_programs(connection: &mut PgConnection, programs: &[(TaskId, Program)]) -> Result<(), StoreError> {
+    if programs.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(PROGRAMS)
+        .bind(checked(programs, |(task, _)| rows::task_id(*task))?)
+        .bind(checked(programs, |(_, program)| rows::to_json("a program", program))?)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn insert_runs(connection: &mut PgConnection, runs: &[RunView]) -> Result<(), StoreError> {
+    let runs: BTreeMap<_, &RunView> = runs.iter().map(|run| (run.id, run)).collect();
+    let runs: Vec<&RunView> = runs.into_values().collect();
+    if runs.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(RUNS)
+        .bind(checked(&runs, |run| rows::integer("a run's number", run.id.0))?)
+        .bind(checked(&runs, |run| rows::task_id(run.task))?)
+        .bind(column(&runs, |run| rows::phase(run.phase)))
+        .bind(column(&runs, |run| run.decided_at.as_ms()))
+        .bind(column(&runs, |run| run.ended_at.map(Time::as_ms)))
+        .bind(checked(&runs, |run| rows::integer("a run's number of workers", run.workers.len() as u64))?)
+        .bind(checked(&runs, |run| rows::run_json(run))?)
+        .execute(&mut *connection)
+        .await?;
+    let workers: Vec<_> = runs
+        .iter()
+        .flat_map(|run| run.workers.iter().enumerate().map(|(rank, worker)| (run.id, rank as u64, worker)))
+        .collect();
+    if workers.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(WORKERS)
+        .bind(checked(&workers, |(run, ..)| rows::integer("a run's number", run.0))?)
+        .bind(checked(&workers, |(_, rank, _)| rows::integer("a rank", *rank))?)
+        .bind(column(&workers, |(.., worker)| worker.place.node.as_str().to_owned()))
+        .bind(checked(&workers, |(.., worker)| rows::to_json("a worker", *worker))?)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn insert_rights(connection: &mut PgConnection, rights: &[RightRow]) -> Result<(), StoreError> {
+    sqlx::query(CLEAR_RIGHTS).execute(&mut *connection).await?;
+    let positions: Vec<i64> = (0..).take(rights.len()).collect();
+    sqlx::query(RIGHTS)
+        .bind(positions)
+        .bind(column(rights, |right| right.key.user.as_ref().map(|user| user.as_str().to_owned())))
+        .bind(column(rights, |right| right.key.group.as_ref().map(|group| group.as_str().to_owned())))
+        .bind(column(rights, |right| right.key.priority.map(|priority| i64::from(priority.number()))))
+        .bind(checked(rights, |right| rows::to_json("a right", right))?)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn insert_events(connection: &mut PgConnection, events: &[Event]) -> Result<(), StoreError> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(EVENTS)
+        .bind(checked(events, |event| rows::integer("an event's number", event.id))?)
+        .bind(column(events, |event| event.at.as_ms()))
+        .bind(checked(events, |event| rows::task_id(event.task.id))?)
+        .bind(column(events, |event| event.user.as_str().to_owned()))
+        .bind(checked(events, |event| rows::to_json("an event's task", &event.task))?)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn insert_snapshot(connection: &mut PgConnection, snapshot: &Snapshot) -> Result<(), StoreError> {
+    sqlx::query(SNAPSHOT)
+        .bind(rows::integer("a snapshot's number", snapshot.seq)?)
+        .bind(snapshot.digest.0.to_vec())
+        .bind(rows::to_json("a snapshot", &snapshot.state)?)
+        .execute(&mut *connection)
+        .await?;
+    let kept: Vec<i64> = sqlx::query_scalar(SNAPSHOTS).fetch_all(&mut *connection).await?;
+    let kept = checked(&kept, |seq| rows::number("snapshots", *seq))?;
+    let going = column(&thin::dispensable(&kept), |seq| rows::bound(*seq));
+    if !going.is_empty() {
+        sqlx::query(REMOVE_SNAPSHOTS).bind(going).execute(connection).await?;
+    }
+    Ok(())
+}

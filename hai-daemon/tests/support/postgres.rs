@@ -1,0 +1,202 @@
+//! A Postgres server of a test's own, which ends with it; or the one that `HAI_TEST_DATABASE_URL` names.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection as _, PgConnection};
+use tempfile::TempDir;
+
+/// The user of the server's processes if the test is root's, whom Postgres refuses: `nobody`.
+const NOBODY: u32 = 65534;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server, and a schema in its database that nobody else uses.
+#[derive(Debug)]
+pub(crate) struct Postgres {
+    server: Option<Server>,
+    base: String,
+    schema: String,
+}
+
+/// A server's processes and files.
+#[derive(Debug)]
+struct Server {
+    dir: TempDir,
+    binaries: PathBuf,
+    settings: Vec<String>,
+    postmaster: Option<Child>,
+}
+
+/// Where `initdb` and `postgres` are.
+fn binaries() -> Option<PathBuf> {
+    let named = std::env::var_os("HAI_TEST_PG_BIN").map(PathBuf::from);
+    let mut found: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
+        .unwrap_or_default();
+    found.sort();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let candidates = named.into_iter().chain(found.into_iter().rev()).chain(std::env::split_paths(&path));
+    candidates.into_iter().find(|dir| dir.join("initdb").exists() && dir.join("postgres").exists())
+}
+
+impl Postgres {
+    /// A fresh database; `None`, aloud, where there is neither a server nor a way to start one.
+    #[allow(dead_code, reason = "not every test binary needs it")]
+    pub(crate) fn start() -> Option<Self> {
+        Self::with_settings(&["fsync=off", "full_page_writes=off"])
+    }
+
+    /// The same, but what is acknowledged is on the disk.
+    #[allow(dead_code, reason = "not every test binary needs it")]
+    pub(crate) fn durable() -> Option<Self> {
+        Self::with_settings(&["fsync=on"])
+    }
+
+    fn with_settings(settings: &[&str]) -> Option<Self> {
+        static SCHEMAS: AtomicU32 = AtomicU32::new(0);
+        let schema = format!("t_{}_{}", std::process::id(), SCHEMAS.fetch_add(1, Ordering::Relaxed));
+        if let Ok(base) = std::env::var("HAI_TEST_DATABASE_URL") {
+            return Some(Postgres { server: None, base, schema });
+        }
+        let Some(binaries) = binaries() else {
+            eprintln!("SKIPPED: no Postgres here; install it, or name a server with HAI_TEST_DATABASE_URL");
+            return None;
+        };
+        let dir = tempfile::Builder::new().prefix("hai-pg").tempdir().expect("a temporary directory");
+        if rustix::process::geteuid().is_root() {
+            chown(dir.path(), Some(NOBODY), Some(NOBODY)).expect("root may");
+        }
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let mut server = Server { dir, binaries, settings, postmaster: None };
+        server.init();
+        server.start();
+        let base = format!("postgres://postgres@localhost/postgres?host={}", server.dir.path().display());
+        Some(Postgres { server: Some(server), base, schema })
+    }
+
+    /// A schema of its own on the same server.
+    pub(crate) fn url(&self) -> String {
+        let joint = if self.base.contains('?') { '&' } else { '?' };
+        format!("{}{joint}options=-c%20search_path%3D{}", self.base, self.schema)
+    }
+
+    /// Makes the schema; must come before the first use.
+    pub(crate) async fn prepare(&self) {
+        self.execute(&format!("CREATE SCHEMA IF NOT EXISTS {}", self.schema)).await;
+    }
+
+    /// Begins again in an empty schema.
+    #[allow(dead_code, reason = "not every test binary needs it")]
+    pub(crate) async fn empty(&self) {
+        self.execute(&format!("DROP SCHEMA IF EXISTS {0} CASCADE; CREATE SCHEMA {0}", self.schema)).await;
+    }
+
+    /// Another program's hand on the database.
+    pub(crate) async fn execute(&self, sql: &str) {
+        let mut connection = PgConnection::connect(&self.url()).await.expect("Postgres");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect("the statement");
+        connection.close().await.expect("closing");
+    }
+
+    /// Ends the server as a crash would, the processes that serve connections included.
+    #[allow(dead_code, reason = "not every test binary needs it")]
+    pub(crate) fn kill(&mut self) {
+        self.server.as_mut().expect("a server of our own").kill();
+    }
+
+    /// Starts it again after that.
+    #[allow(dead_code, reason = "not every test binary needs it")]
+    pub(crate) fn restart(&mut self) {
+        self.server.as_mut().expect("a server of our own").start();
+    }
+
+    /// Whether it may be killed: somebody else's may not.
+    #[allow(dead_code, reason = "not every test binary needs it")]
+    pub(crate) fn is_ours(&self) -> bool {
+        self.server.is_some()
+    }
+}
+
+impl Server {
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(self.binaries.join(name));
+        command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).env_remove("PGDATA");
+        if rustix::process::geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn init(&self) {
+        let mut initdb = self.command("initdb");
+        initdb.args(["-N", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "-D"]).arg(self.data());
+        let output = initdb.stderr(Stdio::piped()).output().expect("initdb is executed");
+        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn start(&mut self) {
+        let (deadline, data) = (Instant::now() + PATIENCE, self.data());
+        // A crash may have left processes that still hold the memory for a moment; then the new server ends at once.
+        while Instant::now() < deadline {
+            let mut postgres = self.command("postgres");
+            postgres.arg("-D").arg(self.data()).arg("-k").arg(self.dir.path()).args(["-c", "listen_addresses="]);
+            for setting in &self.settings {
+                postgres.arg("-c").arg(setting);
+            }
+            let log = fs::File::create(self.dir.path().join("log")).expect("a file");
+            let child = self.postmaster.insert(postgres.stderr(log).spawn().expect("postgres is executed"));
+            while Instant::now() < deadline {
+                if child.try_wait().expect("it is ours").is_some() {
+                    break;
+                }
+                if is_ready(&data, child.id()) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+        panic!("Postgres does not start: {log}");
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.postmaster.take() {
+            let of = format!("/proc/{0}/task/{0}/children", child.id());
+            let children = fs::read_to_string(of).expect("the server's processes");
+            child.kill().expect("it is ours");
+            child.wait().expect("it is ours");
+            // Those who serve connections would end by themselves, but may do what they were asked for before.
+            for pid in children.split_whitespace().filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?)) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.postmaster.take() {
+            let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+            // Ends all its processes at once, unlike a kill; gone already is fine.
+            let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::QUIT));
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A server writes into this file who it is and, in the last line, how it is; one that was killed leaves it behind.
+fn is_ready(data: &Path, pid: u32) -> bool {
+    let text = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    let mut lines = text.lines().map(str::trim);
+    lines.next() == Some(&pid.to_string()) && lines.nth(6) == Some("ready")
+}
