@@ -181,7 +181,7 @@ fn share() -> Result<Vec<Decision>, Error> {
         let wait = driver.next_deadline().map(|deadline| Duration::from_millis(deadline.since(now()).as_ms()));
         // Nothing came before the deadline: a step without commands.
         let Some(report) = block_on_until(driver.next(), wait.map(|wait| Instant::now() + wait)) else { continue };
-        if matches!(report, Command::Tell(Fact::Checkpointed { .. })) {
+        if matches!(report, Command::Seen(Fact::Checkpointed { .. })) {
             commands.extend(later.take());
         }
         commands.insert(0, report);

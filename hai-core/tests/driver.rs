@@ -201,7 +201,8 @@ fn strays_are_stopped_and_forgotten() {
         sim.cluster.end(run, rank, kill());
         assert!(!sim.world.state().runs[&run].forgotten, "forgotten before all its workers have ended");
         for command in sim.reports(9) {
-            let stray = matches!(command, Command::Tell(Fact::WorkerEnded { .. }));
+            let stray =
+                matches!(command, Command::Tell(Fact::WorkerEnded { .. }) | Command::Seen(Fact::WorkerEnded { .. }));
             let replies = sim.step(vec![command]).unwrap();
             assert!(!stray || replies[0].is_err(), "the engine knows nothing of it");
         }
