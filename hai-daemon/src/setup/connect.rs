@@ -59,9 +59,9 @@ pub async fn client(plan: &Plan) -> Result<Client, Trouble> {
         None if plan.context.is_some() => {
             Config::from_kubeconfig(&options).await.map_err(|error| unreadable(Path::new("the kubeconfig"), &error))
         }
-        None => Config::infer().await.map_err(|error| {
+        None => Config::infer().await.map_err(|_| {
             Trouble::new(
-                format!("it is not known where the API server is: {}", chain(&error)),
+                "it is not known where the API server is: this is no pod of a cluster, and there is no kubeconfig",
                 "set kubernetes.kubeconfig, or KUBECONFIG, to the file that kubectl uses",
             )
         }),

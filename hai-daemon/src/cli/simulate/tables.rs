@@ -140,7 +140,8 @@ fn parts(first: usize, widths: &[usize], terminal: usize) -> Vec<Range<usize>> {
 
 /// A line for each policy; where that is wider than the terminal, a line for each figure and the policies side by side, as
 /// many as fit.
-fn tables(study: &Study, shown: &[&'static Shown], terminal: Option<usize>) -> Vec<Table> {
+/// Also says whether it is turned: then each figure has its unit beside it.
+fn tables(study: &Study, shown: &[&'static Shown], terminal: Option<usize>) -> (Vec<Table>, bool) {
     let policies = study.policies();
     let cell = |policy: &str, shown: &Shown| interval(study.interval(policy, shown.of));
     let width = |text: &str| text.chars().count();
@@ -158,7 +159,7 @@ fn tables(study: &Study, shown: &[&'static Shown], terminal: Option<usize>) -> V
             let figures = shown.iter().map(|shown| (cell(policy, shown), Tone::Plain));
             table.row(std::iter::once((policy.to_owned(), Tone::Strong)).chain(figures));
         }
-        return vec![table];
+        return (vec![table], false);
     };
     let named = |shown: &Shown| {
         if shown.unit.is_empty() { shown.name.to_owned() } else { format!("{}, {}", shown.name, shown.unit) }
@@ -169,23 +170,28 @@ fn tables(study: &Study, shown: &[&'static Shown], terminal: Option<usize>) -> V
         .map(|policy| widest(&mut shown.iter().map(|shown| cell(policy, shown))).max(width(policy)))
         .collect();
     let part = |range: Range<usize>| {
-        let policies = &policies[range];
+        let (policies, widths) = (&policies[range.clone()], &widths[range]);
         let mut head = vec!["FIGURE".to_owned()];
         head.extend(policies.iter().map(ToString::to_string));
         let mut table = Table::named(head);
         for shown in shown {
-            let figures = policies.iter().map(|policy| (cell(policy, shown), Tone::Plain));
+            // Figures of several kinds stand in one column, so they are brought to one width here.
+            let figures = policies.iter().zip(widths).map(|(policy, width)| {
+                let text = cell(policy, shown);
+                (format!("{text:>width$}", width = *width), Tone::Plain)
+            });
             table.row(std::iter::once((named(shown), Tone::Strong)).chain(figures));
         }
         table
     };
-    parts(first, &widths, terminal).into_iter().map(part).collect()
+    (parts(first, &widths, terminal).into_iter().map(part).collect(), true)
 }
 
 /// Prints the tables.
 pub(super) fn print(study: &Study, printer: &Printer) -> Result<(), CliError> {
     let shown: Vec<&Shown> = IN_LINE.iter().filter_map(|name| SHOWN.iter().find(|shown| shown.name == *name)).collect();
-    for (at, table) in tables(study, &shown, printer.width()).into_iter().enumerate() {
+    let (tables, turned) = tables(study, &shown, printer.width());
+    for (at, table) in tables.into_iter().enumerate() {
         if at > 0 {
             printer.line("")?;
         }
@@ -193,11 +199,8 @@ pub(super) fn print(study: &Study, printer: &Printer) -> Result<(), CliError> {
     }
     let seeds = study.policies().first().map_or(0, |policy| study.of(policy).count());
     let mean = if seeds > 1 { format!("; means over {seeds} seeds ± 95 %") } else { String::new() };
-    printer.line(format!(
-        "\n{} on {}; JCT and WAIT in s on average, OCCUPIED in %, LOST in device-hours{mean}",
-        counted(study.devices, "device"),
-        counted(study.nodes, "node")
-    ))?;
+    let units = if turned { "" } else { "; JCT and WAIT in s on average, OCCUPIED in %, LOST in device-hours" };
+    printer.line(format!("\n{} on {}{units}{mean}", counted(study.devices, "device"), counted(study.nodes, "node")))?;
     for policy in study.policies() {
         let told: Vec<&Calibrated> =
             study.of(policy).filter_map(|run| run.outcome.figures.forecasts.as_ref()).collect();
@@ -224,7 +227,8 @@ pub(super) fn print(study: &Study, printer: &Printer) -> Result<(), CliError> {
     let never = study.runs.iter().map(|run| run.outcome.figures.never_started).max().unwrap_or(0);
     if never > 0 && !study.broken_off {
         printer.line(format!(
-            "up to {never} tasks never started; what is larger than its group or than its owner's right never can"
+            "{}{never} tasks never started; what is larger than its group or than its owner's right never can",
+            if study.runs.len() > 1 { "up to " } else { "" }
         ))?;
     }
     if study.broken_off {
@@ -257,11 +261,11 @@ mod tests {
         let names = ["hai+las+young+no-reserve", "hai+srtf+young+oracle+no-reserve", "tiresias"];
         let study = Study { runs: names.map(run).to_vec(), ..Study::default() };
         let shown: Vec<&Shown> = SHOWN.iter().collect();
-        let wide = tables(&study, &shown, None);
+        let wide = tables(&study, &shown, None).0;
         assert_eq!((wide.len(), wide[0].width()), (1, 24));
-        let narrow = tables(&study, &shown, Some(80));
+        let narrow = tables(&study, &shown, Some(80)).0;
         let columns: Vec<usize> = narrow.iter().map(Table::width).collect();
         assert_eq!(columns, [2, 3]);
-        assert_eq!(tables(&study, &shown[..1], Some(80)).len(), 1);
+        assert_eq!(tables(&study, &shown[..1], Some(80)).0.len(), 1);
     }
 }

@@ -29,8 +29,10 @@ pub async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<
             Config::from_custom_kubeconfig(read, &options).await.map_err(|error| unreadable(error.to_string()))?
         }
         (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(|error| wrong(error.to_string()))?,
-        (None, None) => Config::infer().await.map_err(|error| {
-            wrong(format!("{error}; set kubernetes.kubeconfig, or KUBECONFIG, to the file that kubectl uses"))
+        (None, None) => Config::infer().await.map_err(|_| {
+            wrong("this is no pod of a cluster, and there is no kubeconfig; set kubernetes.kubeconfig, or KUBECONFIG, to the \
+                   file that kubectl uses"
+                .to_owned())
         })?,
     };
     config.connect_timeout = Some(CONNECT_MAX);

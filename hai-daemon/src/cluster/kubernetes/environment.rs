@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hai_core::backend::StartOrder;
+use hai_core::model::GroupName;
 use k8s_openapi::api::core::v1::EnvVar;
 
 use super::config::{GpuMode, KubernetesConfig};
@@ -16,9 +17,10 @@ pub(crate) fn environment(
     config: &KubernetesConfig,
     order: &StartOrder,
     rank: u32,
-    gpus: GpuMode,
+    group: &GroupName,
     token: Option<&str>,
 ) -> Vec<EnvVar> {
+    let gpus = config.gpus(group);
     let place = &order.placement.workers[rank as usize];
     let world = order.placement.workers.len().to_string();
     let devices: Vec<&str> = place.devices.iter().map(|device| device.as_str()).collect();
@@ -57,6 +59,13 @@ pub(crate) fn environment(
     set("MARSV2_TASK_ID", &run_number);
     set("MARSV2_TASK_TYPE", "training");
     set("MARSV2_NB_NAME", &order.name);
+    set("MARSV2_NB_GROUP", group.as_str());
+    if let Some(server) = &config.server {
+        set("MARSV2_SERVER", server);
+    }
+    if let Some(numbers) = config.users.get(&order.user).or(config.run_as.as_ref()) {
+        set("MARSV2_UID", &numbers.uid.to_string());
+    }
     set("MARSV2_USER", order.user.as_str());
     set("MARSV2_WHOLE_LIFE_STATE", &state);
     match gpus {

@@ -128,7 +128,7 @@ pub(crate) fn pod(
         // As `args` are: a dollar sign in them is the program's business.
         command: Some(order.program.command.iter().map(|word| word.replace('$', "$$")).collect()),
         working_dir: order.program.workdir.clone(),
-        env: Some(environment(config, order, rank, gpus, token)),
+        env: Some(environment(config, order, rank, group, token)),
         resources: Some(ResourceRequirements {
             requests: Some(amounts.clone()),
             limits: Some(amounts),
