@@ -104,7 +104,8 @@ fn what_can_never_start_is_said() {
     put(home.path(), &[("c.toml", "[[node]]\nname = \"n\"\n"), ("t.csv", TRACE)]);
     let output = hai(home.path(), &["simulate", "--cluster", "c.toml", "--trace", "t.csv"], "");
     assert!(text(&output.stderr).contains("c.toml: there is no device in it"), "{}", text(&output.stderr));
-    assert!(good(output).contains("up to 4 tasks never started"));
+    let said = good(output);
+    assert!(said.contains("4 tasks never started") && !said.contains("up to"), "{said}");
     let json = "{\"submit\":0,\"duration\":5,\"devices\":1,\"group\":\"lab\"}\n";
     put(home.path(), &[("c.toml", CLUSTER), ("t.jsonl", json)]);
     let output = hai(home.path(), &["simulate", "--cluster", "c.toml", "--trace", "t.jsonl"], "");
