@@ -360,6 +360,23 @@ fn another_configuration_in_the_middle_of_a_log_is_part_of_it() {
 }
 
 #[test]
+fn what_a_cluster_sees_of_a_node_takes_no_operator_s_wish_back() {
+    let mut sim = running();
+    let plain = sim.driver().engine().nodes().next().unwrap().spec;
+    let drained = hai_core::model::NodeSpec { draining: true, ..plain.clone() };
+    let drains = |sim: &mut Sim| sim.driver().engine().node(&plain.name).unwrap().draining;
+    sim.step(vec![Command::Tell(Fact::NodeSet { node: drained })]).unwrap();
+    // Its memory grew, which is all that the cluster knows.
+    let grown = hai_core::model::NodeSpec { memory_mib: plain.memory_mib + 1, ..plain.clone() };
+    sim.step(vec![Command::Seen(Fact::NodeSet { node: grown.clone() })]).unwrap();
+    assert!(drains(&mut sim));
+    assert_eq!(sim.driver().engine().node(&plain.name).unwrap().memory_mib, grown.memory_mib);
+    // Who drained it may take that back.
+    sim.step(vec![Command::Tell(Fact::NodeSet { node: grown })]).unwrap();
+    assert!(!drains(&mut sim));
+}
+
+#[test]
 fn a_node_that_is_drained_stays_so_when_the_driver_starts_anew() {
     let mut sim = running();
     let mut drained = sim.driver().engine().nodes().next().unwrap().spec;
