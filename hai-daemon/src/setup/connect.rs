@@ -8,6 +8,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, Error};
 
 use super::Plan;
+use crate::cluster::kubernetes::chain;
 
 /// How long a connection may take, and an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -80,21 +81,6 @@ fn unreadable(path: &Path, error: &dyn std::error::Error) -> Trouble {
         "name the kubeconfig that kubectl uses; `kubectl config view` shows it".to_owned()
     };
     Trouble::new(format!("{} can not be used: {}", path.display(), chain(error)), fix)
-}
-
-/// An error with its causes, of which the last often is the one that says something.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let said = inner.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 /// What went wrong while `what` was done, in one line, with what to do.

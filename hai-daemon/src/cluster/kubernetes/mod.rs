@@ -40,6 +40,7 @@ pub use connect::client;
 use door::WorkerTokens;
 use names::{BEGUN, GRACE, STORE, WORKERS, of_instance, rank_of, run_of};
 pub use node::NodeDevices;
+pub use retry::chain;
 use retry::failure;
 pub use state::{Devices, Pods};
 use state::{Run, Shared, Stage, Worker};

@@ -44,7 +44,8 @@ pub(crate) fn failure(what: impl Into<String>, error: &Error) -> KubernetesError
 }
 
 /// An error with its causes, of which the last often is the one that says something.
-fn chain(error: &dyn std::error::Error) -> String {
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
