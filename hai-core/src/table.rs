@@ -98,7 +98,6 @@ impl<K: Key, V> Table<K, V> {
         self.slot(key).is_some()
     }
 
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

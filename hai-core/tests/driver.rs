@@ -248,6 +248,28 @@ fn a_long_log_is_replayed_from_a_snapshot_to_the_same_state() {
 }
 
 #[test]
+fn a_long_queue_is_written_down_the_more_seldom_the_longer_it_is() {
+    let mut sim = running();
+    let mut snapshots = std::collections::BTreeSet::new();
+    for number in 0..3000 {
+        sim.step(vec![one_device("t2")]).unwrap();
+        if number % 250 == 0 {
+            snapshots.extend(sim.store.inner.kept().snapshot.map(|snapshot| snapshot.seq));
+        }
+    }
+    // About 6000 records: after 1000, 2000 and 4000, each as far from the last as there are tasks by then.
+    assert!((2..=3).contains(&snapshots.len()), "{snapshots:?}");
+    let before = comparable(sim.driver().engine());
+    sim.driver = None;
+    let driver = sim.open().unwrap().unwrap();
+    let replayed = *sim.store.replayed.lock().unwrap();
+    assert!(replayed <= driver.engine().unfinished(), "{replayed} records were replayed");
+    assert_eq!(comparable(driver.engine()), before);
+    sim.driver = Some(driver);
+    sim.check_log();
+}
+
+#[test]
 fn a_clock_that_goes_back_does_not_spoil_the_log() {
     let mut sim = running();
     let before = sim.now;

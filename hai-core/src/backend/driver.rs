@@ -16,7 +16,8 @@ use super::{
     StartOrder, Store,
 };
 
-/// Records between two snapshots: a restart replays at most about this many.
+/// Records between two snapshots, unless there are more unfinished tasks: then as many as those. So a restart replays at most
+/// about as much as it restores, and what snapshots cost is a constant for each record, however long the queue.
 const SNAPSHOT_EVERY: u64 = 1000;
 /// Steps in which a driver takes in what the cluster answers at once, before it does what was shown.
 const OWN_STEPS_MAX: u32 = 8;
@@ -345,7 +346,8 @@ impl<S: Store, C: Cluster> Driver<S, C> {
     }
 
     async fn commit(&mut self, batch: &mut Batch) -> Result<(), DriverError> {
-        if self.chain.seq() >= self.last_snapshot + SNAPSHOT_EVERY {
+        let every = SNAPSHOT_EVERY.max(self.engine.unfinished() as u64);
+        if self.chain.seq() >= self.last_snapshot + every {
             batch.snapshot = Some(self.snapshot());
         }
         match self.store.commit(batch).await.map_err(store_error)? {

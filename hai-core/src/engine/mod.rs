@@ -337,6 +337,12 @@ impl Engine {
         self.tasks.keys().map(|id| self.view_of(id))
     }
 
+    /// How many unfinished tasks there are.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// A run that was started and has not ended.
     #[must_use]
     pub fn run(&self, run: RunId) -> Option<RunView> {
