@@ -2,13 +2,14 @@
 //!
 //! See [`Scheduler`] for the handle and [`run`] for the loop.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hai_core::backend::{Cluster, Command, Driver, DriverError, Event, Refused, Reply, Store, Submitted};
 use hai_core::engine::{Engine, FactError};
 use hai_core::explain::Stamp;
-use hai_core::model::{Fact, Program, TaskId, TaskSpec, Time, UserName};
+use hai_core::model::{Fact, Program, TaskId, TaskSpec, TaskView, Time, UserName};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
@@ -72,6 +73,7 @@ pub struct Shown {
 
 enum Request {
     Command(Command, oneshot::Sender<Reply>),
+    Submit(Command, oneshot::Sender<Result<TaskView, FactError>>),
     Apply(Vec<Command>, Box<Shown>, oneshot::Sender<Result<Vec<Reply>, Refused>>),
     Still(oneshot::Sender<Still>),
     Inspect(Box<dyn FnOnce(&Engine) + Send>),
@@ -81,6 +83,7 @@ impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Request::Command(command, _) => f.debug_tuple("Command").field(command).finish(),
+            Request::Submit(command, _) => f.debug_tuple("Submit").field(command).finish(),
             Request::Apply(commands, stamp, _) => f.debug_tuple("Apply").field(commands).field(stamp).finish(),
             Request::Still(_) => f.write_str("Still"),
             Request::Inspect(_) => f.write_str("Inspect"),
@@ -111,13 +114,15 @@ pub fn channel() -> (Scheduler, Inbox) {
 }
 
 impl Scheduler {
-    /// Submits a task in the name of `who`; returns its number once it is stored.
+    /// Submits a task in the name of `who`; returns it as it was stored.
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn submit(&self, who: UserName, spec: TaskSpec, program: Program) -> Result<TaskId, RequestError> {
-        let reply = self.command(Command::Submit(Box::new(Submitted { spec, program })).by(who)).await?;
-        reply.ok_or(RequestError::Stopped)
+    pub async fn submit(&self, who: UserName, spec: TaskSpec, program: Program) -> Result<TaskView, RequestError> {
+        let (sender, reply) = oneshot::channel();
+        let command = Command::Submit(Box::new(Submitted { spec, program })).by(who);
+        self.requests.send(Request::Submit(command, sender)).await.map_err(|_| RequestError::Stopped)?;
+        Ok(reply.await.map_err(|_| RequestError::Stopped)??)
     }
 
     /// Tells the engine a fact that `who` wants; returns once it is stored.
@@ -244,12 +249,44 @@ impl Steps {
 }
 
 impl Inbox {
-    /// Tells whoever listens.
-    fn tell(&self, events: Vec<Event>) {
+    /// Tells whoever listens what was stored here.
+    fn tell(&self, events: impl ExactSizeIterator<Item = Arc<Event>>) {
+        self.stats.events.inc_by(events.len() as u64);
+        self.pass_on(events);
+    }
+
+    /// Tells whoever listens what another scheduler stored.
+    pub(crate) fn pass_on(&self, events: impl IntoIterator<Item = Arc<Event>>) {
         for event in events {
-            self.stats.events.inc();
             // Nobody listening is fine.
-            let _ = self.events.send(Arc::new(event));
+            let _ = self.events.send(event);
+        }
+    }
+}
+
+/// Who waits for the answer to a command.
+enum Waiting {
+    /// The cluster said it.
+    Nobody,
+    Asker(oneshot::Sender<Reply>),
+    Submitter(oneshot::Sender<Result<TaskView, FactError>>),
+}
+
+impl Waiting {
+    /// Answers, with what was stored of the tasks. The asker may have gone away.
+    fn answer(self, reply: Reply, stored: &HashMap<TaskId, &Event>) {
+        match self {
+            Waiting::Asker(asker) => drop(asker.send(reply)),
+            Waiting::Submitter(submitter) => {
+                let task = reply.map(|task| Some(stored.get(&task?)?.task.clone()));
+                // Who gets no answer takes the scheduler for stopped; a task that is taken in is always stored.
+                drop(task.transpose().map(|task| submitter.send(task)));
+            }
+            Waiting::Nobody => {
+                if let Err(error) = reply {
+                    tracing::debug!(%error, "the cluster said something that is known or over");
+                }
+            }
         }
     }
 }
@@ -310,13 +347,13 @@ pub async fn run<S: Store, C: Cluster>(
         let now = wall_clock();
         let wake = driver.next_deadline().map(|at| Duration::from_millis(at.since(now).as_ms()));
         let mut commands = Vec::new();
-        let mut replies: Vec<Option<oneshot::Sender<Reply>>> = Vec::new();
+        let mut waiting = Vec::new();
         tokio::select! {
             biased;
             () = stop.cancelled() => return driver.close().await,
             command = driver.next() => {
                 commands.push(command);
-                replies.push(None);
+                waiting.push(Waiting::Nobody);
             }
             received = inbox.requests.recv_many(&mut requests, REQUESTS_MAX) => {
                 if received == 0 {
@@ -343,9 +380,14 @@ pub async fn run<S: Store, C: Cluster>(
                 }
                 // Who asked was sent away while this waited, or gave up: nobody was promised anything.
                 Request::Command(_, reply) if reply.is_closed() => {}
+                Request::Submit(_, reply) if reply.is_closed() => {}
                 Request::Command(command, reply) => {
                     commands.push(command);
-                    replies.push(Some(reply));
+                    waiting.push(Waiting::Asker(reply));
+                }
+                Request::Submit(command, reply) => {
+                    commands.push(command);
+                    waiting.push(Waiting::Submitter(reply));
                 }
             }
         }
@@ -361,7 +403,7 @@ pub async fn run<S: Store, C: Cluster>(
             };
             steps.stepped();
             inbox.stats.stepped(since, answers.as_deref().unwrap_or_default());
-            inbox.tell(driver.take_events());
+            inbox.tell(driver.take_events().into_iter().map(Arc::new));
             // The asker may have gone away.
             let _ = reply.send(answers);
         }
@@ -373,17 +415,11 @@ pub async fn run<S: Store, C: Cluster>(
         let answers = driver.step(wall_clock(), commands).await?;
         steps.stepped();
         inbox.stats.stepped(since, &answers);
-        inbox.tell(driver.take_events());
-        for (reply, answer) in replies.into_iter().zip(answers) {
-            match reply {
-                // The asker may have gone away.
-                Some(reply) => drop(reply.send(answer)),
-                None => {
-                    if let Err(error) = answer {
-                        tracing::debug!(%error, "the cluster said something that is known or over");
-                    }
-                }
-            }
+        let events: Vec<Arc<Event>> = driver.take_events().into_iter().map(Arc::new).collect();
+        inbox.tell(events.iter().map(Arc::clone));
+        let stored = events.iter().map(|event| (event.task.id, &**event)).collect();
+        for (waiting, answer) in waiting.into_iter().zip(answers) {
+            waiting.answer(answer, &stored);
         }
     }
 }

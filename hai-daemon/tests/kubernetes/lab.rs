@@ -117,7 +117,7 @@ impl Lab {
     }
 
     pub(crate) async fn submit_program(&self, spec: TaskSpec, program: Program) -> TaskId {
-        self.scheduler.submit(spec.user.clone(), spec, program).await.expect("submitted")
+        self.scheduler.submit(spec.user.clone(), spec, program).await.expect("submitted").id
     }
 
     pub(crate) async fn tell(&self, fact: Fact) {

@@ -10,7 +10,6 @@ use hai_core::model::{
     UserName, WorkerRequest,
 };
 
-use super::find;
 use crate::api::auth::Caller;
 use crate::api::extract::Body;
 use crate::api::problem::{ApiError, Kind};
@@ -42,8 +41,8 @@ pub(in crate::api) async fn submit(
 
 async fn accept(state: &ApiState, caller: &Caller, request: SubmitRequest) -> Result<Task, ApiError> {
     let (spec, program) = check(state, caller, request).await?;
-    let id = state.scheduler.submit(caller.user.name.clone(), spec, program).await?;
-    Ok(Task::from(&find(state, caller, id).await?))
+    // As it was stored: reading it again would cost more than storing it together with others.
+    Ok(Task::from(&state.scheduler.submit(caller.user.name.clone(), spec, program).await?))
 }
 
 /// What the engine and the workers would get, if the caller may ask for it.
