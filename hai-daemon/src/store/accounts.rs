@@ -1,17 +1,24 @@
 //! Users: adding and removing them, and finding out who holds a token, in whichever database they are.
 
 use hai_core::model::UserName;
+use std::time::Instant;
+
 use subtle::ConstantTimeEq as _;
 
 use super::account::token_hash;
+use super::known::Known;
 use super::{AccountError, Role, StoreError, Token, User, postgres, sqlite};
 
-/// Who may ask; cheap to clone. A change holds as soon as it returns.
+/// Who may ask; cheap to clone. A change holds as soon as it returns; one that another program makes in the same database,
+/// a second later.
 #[derive(Clone, Debug)]
-pub struct Accounts(Users);
+pub struct Accounts {
+    users: Users,
+    known: Known,
+}
 
 #[derive(Clone, Debug)]
-enum Users {
+pub(super) enum Users {
     Sqlite(sqlite::Users),
     Postgres(postgres::Users),
 }
@@ -24,19 +31,24 @@ pub(super) enum Change<'a> {
     Disable,
 }
 
-impl From<sqlite::Users> for Accounts {
+impl From<sqlite::Users> for Users {
     fn from(users: sqlite::Users) -> Self {
-        Accounts(Users::Sqlite(users))
+        Users::Sqlite(users)
     }
 }
 
-impl From<postgres::Users> for Accounts {
+impl From<postgres::Users> for Users {
     fn from(users: postgres::Users) -> Self {
-        Accounts(Users::Postgres(users))
+        Users::Postgres(users)
     }
 }
 
 impl Accounts {
+    /// All accounts of one store must share what is `known`.
+    pub(super) fn new(users: impl Into<Users>, known: Known) -> Self {
+        Accounts { users: users.into(), known }
+    }
+
     /// Adds a user and returns their token. The name of somebody who was removed may be given again: whoever gets it
     /// owns the tasks that carry it.
     ///
@@ -111,7 +123,7 @@ impl Accounts {
     /// # Errors
     /// [`StoreError`].
     pub async fn list(&self) -> Result<Vec<User>, StoreError> {
-        match &self.0 {
+        match &self.users {
             Users::Sqlite(users) => users.list().await,
             Users::Postgres(users) => users.list().await,
         }
@@ -123,11 +135,19 @@ impl Accounts {
     /// [`StoreError`].
     pub async fn authenticate(&self, token: &str) -> Result<Option<User>, StoreError> {
         let Some(hash) = token_hash(token) else { return Ok(None) };
-        let found = match &self.0 {
+        let asked = match self.known.find(&hash, Instant::now()) {
+            Ok(user) => return Ok(Some(user)),
+            Err(asked) => asked,
+        };
+        let found = match &self.users {
             Users::Sqlite(users) => users.by_token(hash).await?,
             Users::Postgres(users) => users.by_token(hash).await?,
         };
-        Ok(found.filter(|(user, stored)| bool::from(stored.ct_eq(&hash)) && !user.disabled).map(|(user, _)| user))
+        let found = found.filter(|(user, stored)| bool::from(stored.ct_eq(&hash)) && !user.disabled);
+        if let Some((user, _)) = &found {
+            self.known.remember(asked, hash, user);
+        }
+        Ok(found.map(|(user, _)| user))
     }
 
     /// Asks `decide` what to do, given the user of that name unless there is none or they were removed, and does it.
@@ -136,7 +156,8 @@ impl Accounts {
         name: &UserName,
         decide: impl FnOnce(Option<User>) -> Result<Option<Change<'a>>, AccountError> + Send,
     ) -> Result<(), AccountError> {
-        match &self.0 {
+        let _changing = self.known.changing();
+        match &self.users {
             Users::Sqlite(users) => users.change(name, decide).await,
             Users::Postgres(users) => users.change(name, decide).await,
         }

@@ -10,6 +10,7 @@ mod any;
 mod check;
 mod error;
 mod health;
+mod known;
 mod patient;
 pub mod postgres;
 mod query;

@@ -17,6 +17,7 @@ use hai_core::model::{Program, TaskId};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::time::timeout;
 
+use super::known::Known;
 use super::{Accounts, StoreError, rows};
 use connect::{ANSWER_MAX, Writer};
 
@@ -33,6 +34,7 @@ const LAST_EVENT: &str = "SELECT coalesce(max(id), 0) FROM events";
 pub struct PostgresStore {
     writer: Writer,
     readers: PgPool,
+    known: Known,
 }
 
 impl PostgresStore {
@@ -48,7 +50,7 @@ impl PostgresStore {
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let options = connect::options(url)?;
         let readers = connect::readers(&options);
-        Ok(PostgresStore { writer: Writer::open(options).await?, readers })
+        Ok(PostgresStore { writer: Writer::open(options).await?, readers, known: Known::default() })
     }
 
     /// For those who show what is stored.
@@ -66,7 +68,7 @@ impl PostgresStore {
     /// For those who check who is there. Changes go through the same one writing connection as commits do.
     #[must_use]
     pub fn accounts(&self) -> Accounts {
-        Users::new(self.writer.clone(), self.readers.clone()).into()
+        Accounts::new(Users::new(self.writer.clone(), self.readers.clone()), self.known.clone())
     }
 }
 

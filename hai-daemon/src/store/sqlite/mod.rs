@@ -17,6 +17,7 @@ use hai_core::backend::{Batch, Committed, Fence, Saved, Store};
 use hai_core::model::{Program, TaskId};
 use sqlx::{Connection, SqliteConnection, SqlitePool};
 
+use super::known::Known;
 use super::{Accounts, StoreError, rows};
 use connect::{BEGIN, Writer};
 
@@ -33,6 +34,7 @@ const LAST_EVENT: &str = "SELECT coalesce(max(id), 0) FROM events";
 pub struct SqliteStore {
     writer: Writer,
     readers: SqlitePool,
+    known: Known,
 }
 
 impl SqliteStore {
@@ -46,7 +48,7 @@ impl SqliteStore {
     /// Outside a tokio runtime.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let writer = Writer::open(path.as_ref()).await?;
-        Ok(SqliteStore { writer, readers: connect::readers(path.as_ref()) })
+        Ok(SqliteStore { writer, readers: connect::readers(path.as_ref()), known: Known::default() })
     }
 
     /// For those who show what is stored.
@@ -58,7 +60,7 @@ impl SqliteStore {
     /// For those who check who is there. Changes go through the same one writing connection as commits do.
     #[must_use]
     pub fn accounts(&self) -> Accounts {
-        Users::new(self.writer.clone(), self.readers.clone()).into()
+        Accounts::new(Users::new(self.writer.clone(), self.readers.clone()), self.known.clone())
     }
 }
 
