@@ -17,8 +17,8 @@ fn tables_of_a_newer_version_are_refused_and_left_alone() {
         drop(PostgresStore::open(&postgres.url()).await.expect("the store opens"));
         postgres.execute("UPDATE _sqlx_migrations SET version = version + 1000").await;
         let error = PostgresStore::open(&postgres.url()).await.expect_err("newer tables");
-        assert!(matches!(error, StoreError::NewerSchema { found: 1001, known: 1, .. }), "{error}");
-        assert!(error.to_string().contains("1001") && error.to_string().contains("postgres://postgres@"), "{error}");
+        assert!(matches!(error, StoreError::NewerSchema { found: 1003, known: 3, .. }), "{error}");
+        assert!(error.to_string().contains("1003") && error.to_string().contains("postgres://postgres@"), "{error}");
         postgres.execute("UPDATE _sqlx_migrations SET version = version - 1000").await;
         drop(PostgresStore::open(&postgres.url()).await.expect("the store opens"));
     });
@@ -84,6 +84,31 @@ fn what_was_acknowledged_survives_a_kill_of_the_server_and_the_same_store_goes_o
             assert_eq!(everything(&store.reader(), number).await, before);
         }
         assert_eq!(store.commit(&full_batch(fence, number + 1)).await.expect("a commit"), Committed::Done);
+    });
+}
+
+#[test]
+fn what_refers_to_nothing_is_found() {
+    block_on(async {
+        let Some(postgres) = Postgres::start() else { return };
+        postgres.prepare().await;
+        let mut store = PostgresStore::open(&postgres.url()).await.expect("the store opens");
+        let fence = store.open().await.expect("the lease").fence;
+        commit(&mut store, &full_batch(fence, 1)).await;
+        assert_eq!(store.reader().integrity().await.expect("an answer"), [""; 0]);
+        postgres
+            .execute(
+                "INSERT INTO programs (task, body) VALUES (1007, '{}'); \
+                 INSERT INTO runs (id, task, phase, decided_at, workers, view) VALUES (1003, 1008, 'ended', 0, 0, '{}'); \
+                 INSERT INTO workers (run, rank, node, view) VALUES (1009, 0, 'n', '{}'), (1009, 1, 'n', '{}')",
+            )
+            .await;
+        let told = [
+            "programs: 1 that refer to nothing, the first to number 1007",
+            "runs: 1 that refer to nothing, the first to number 1008",
+            "workers: 2 that refer to nothing, the first to number 1009",
+        ];
+        assert_eq!(store.reader().integrity().await.expect("an answer"), told);
     });
 }
 

@@ -24,7 +24,10 @@ const OLDEST: i32 = 120_000;
 /// Whoever brings the tables up to date holds this advisory lock: "hai" in ASCII, and 1.
 const MIGRATION_LOCK: i64 = 0x6861_6901;
 
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "first", include_str!("../../../migrations/postgres/0001_first.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
+    (3, "references", include_str!("../../../migrations/postgres/0003_references.sql")),
+];
 const LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
 const MIGRATED: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
 const VERSION: &str = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations";

@@ -31,6 +31,12 @@ const EVENTS: &str = "SELECT id, at, user_name, body FROM events WHERE id > $1 O
 const EVENTS_OF: &str =
     "SELECT id, at, user_name, body FROM events WHERE user_name = $1 AND id > $2 ORDER BY id LIMIT $3";
 const RIGHTS: &str = "SELECT position, body FROM rights ORDER BY position";
+const DANGLING: &str = "SELECT 'programs' AS name, count(*), min(task) FROM programs \
+    WHERE NOT EXISTS (SELECT FROM tasks WHERE tasks.id = programs.task) HAVING count(*) > 0 \
+    UNION ALL SELECT 'runs', count(*), min(task) FROM runs \
+    WHERE NOT EXISTS (SELECT FROM tasks WHERE tasks.id = runs.task) HAVING count(*) > 0 \
+    UNION ALL SELECT 'workers', count(*), min(run) FROM workers \
+    WHERE NOT EXISTS (SELECT FROM runs WHERE runs.id = workers.run) HAVING count(*) > 0 ORDER BY 1";
 const COUNTS: &str = "SELECT state, outcome, count(*) FROM tasks GROUP BY state, outcome";
 
 #[derive(Clone, Debug)]
@@ -116,9 +122,11 @@ impl Reader {
         rows::counts(&sqlx::query(COUNTS).fetch_all(&self.pool).await?)
     }
 
-    /// Nothing: a server looks after its own pages, and refuses what refers to nothing.
+    /// Rows that refer to nothing. A server looks after its own pages.
     pub(in crate::store) async fn integrity(&self) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
+        let dangling: Vec<(String, i64, i64)> = sqlx::query_as(DANGLING).fetch_all(&self.pool).await?;
+        let told = |(table, rows, first)| format!("{table}: {rows} that refer to nothing, the first to number {first}");
+        Ok(dangling.into_iter().map(told).collect())
     }
 
     async fn one(&self, sql: &'static str, id: i64) -> Result<Option<PgRow>, StoreError> {
