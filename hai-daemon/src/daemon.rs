@@ -80,7 +80,7 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
             let holder =
                 leading::holder::own().context("this process can not tell itself from others: is there no /proc?")?;
             let candidate = postgres.candidate(holder, advertised(address));
-            let standby = Standby::new(&listener, &store, log_dir.clone(), defaults(config));
+            let standby = Standby::new(&listener, postgres, log_dir.clone(), defaults(config));
             let leading = tokio::select! {
                 leading = standby.wait(candidate, address) => leading?,
                 () = told_to_stop() => return Ok(()),

@@ -1,13 +1,17 @@
 //! The output of a task's workers: a part of it, or all of it as it comes.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header as http_header};
 use axum::response::{IntoResponse, Response};
+use hai_core::backend::Event;
 use hai_core::model::{RunId, RunPhase, RunView, TaskId};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::TryRecvError;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -170,15 +174,20 @@ async fn feed(
     mut left: u64,
     sender: &Sender<Result<Bytes, io::Error>>,
 ) {
+    // Listening begins before the store is asked: no end falls between the two.
+    let mut changes = Changes { live: state.scheduler.events(), last: None };
+    let mut ended = false;
     while left > 0 {
         // Looked at before the bytes: an ended run writes nothing more, so what is read then is the last.
-        let ended = match state.reader.run(worker.run).await {
-            Ok(run) => run.is_none_or(|run| run.phase == RunPhase::Ended),
-            Err(error) => {
-                tracing::error!(%error, "the run of a followed log can not be read");
-                break;
-            }
-        };
+        if changes.of(worker.task) {
+            ended = match state.reader.run(worker.run).await {
+                Ok(run) => run.is_none_or(|run| run.phase == RunPhase::Ended),
+                Err(error) => {
+                    tracing::error!(%error, "the run of a followed log can not be read");
+                    break;
+                }
+            };
+        }
         let bytes_max = CHUNK_MAX.min(usize::try_from(left).unwrap_or(CHUNK_MAX));
         let Ok(part) = read(state, worker, offset, bytes_max).await else {
             // Breaks the answer off, so that the follower does not take it for complete.
@@ -197,5 +206,34 @@ async fn feed(
         if quiet {
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
+    }
+}
+
+/// What is heard of tasks, so that a follower need not ask the store again and again whether a run has ended.
+struct Changes {
+    live: Receiver<Arc<Event>>,
+    /// The last event that was heard; none before the first question.
+    last: Option<u64>,
+}
+
+impl Changes {
+    /// Whether the task may have changed since the last question.
+    fn of(&mut self, task: TaskId) -> bool {
+        let mut changed = self.last.is_none();
+        let mut last = self.last.unwrap_or(0);
+        loop {
+            match self.live.try_recv() {
+                // Who stands by may pass over some; the first one tells only from where on nothing is missed.
+                Ok(event) => {
+                    changed |= event.task.id == task || event.id != last + 1;
+                    last = event.id;
+                }
+                Err(TryRecvError::Lagged(_)) => changed = true,
+                Err(TryRecvError::Closed) => return true,
+                Err(TryRecvError::Empty) => break,
+            }
+        }
+        self.last = Some(last);
+        changed
     }
 }

@@ -6,6 +6,7 @@ use hai_core::backend::{Batch, Committed, Event, Record, Snapshot};
 use hai_core::model::{Outcome, Program, RightRow, RunView, TaskId, TaskView, Time};
 use sqlx::{Connection, PgConnection};
 
+use super::heard::channel;
 use crate::store::{StoreError, rows, thin};
 
 /// Waits for whoever writes or takes the lease, and keeps others from both until the transaction ends.
@@ -34,8 +35,14 @@ const WORKERS: &str = "INSERT INTO workers (run, rank, node, view) \
 const CLEAR_RIGHTS: &str = "DELETE FROM rights";
 const RIGHTS: &str = "INSERT INTO rights (position, user_name, group_name, priority, body) \
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::text[])";
-const EVENTS: &str = "INSERT INTO events (id, at, task, user_name, body) \
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])";
+// Whoever listens is told the last number once the transaction is committed.
+const EVENTS: &str = concat!(
+    "WITH stored AS (INSERT INTO events (id, at, task, user_name, body) \
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])) \
+    SELECT pg_notify(",
+    channel!(),
+    ", $6)"
+);
 const SNAPSHOT: &str = "INSERT INTO snapshots (seq, digest, state) VALUES ($1, $2, $3) \
     ON CONFLICT (seq) DO UPDATE SET digest = excluded.digest, state = excluded.state";
 const SNAPSHOTS: &str = "SELECT seq FROM snapshots ORDER BY seq DESC";
@@ -178,15 +185,14 @@ async fn insert_rights(connection: &mut PgConnection, rights: &[RightRow]) -> Re
 }
 
 async fn insert_events(connection: &mut PgConnection, events: &[Event]) -> Result<(), StoreError> {
-    if events.is_empty() {
-        return Ok(());
-    }
+    let Some(last) = events.last() else { return Ok(()) };
     sqlx::query(EVENTS)
         .bind(checked(events, |event| rows::integer("an event's number", event.id))?)
         .bind(column(events, |event| event.at.as_ms()))
         .bind(checked(events, |event| rows::task_id(event.task.id))?)
         .bind(column(events, |event| event.user.as_str().to_owned()))
         .bind(checked(events, |event| rows::to_json("an event's task", &event.task))?)
+        .bind(last.id.to_string())
         .execute(connection)
         .await?;
     Ok(())

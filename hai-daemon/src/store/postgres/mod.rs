@@ -5,10 +5,12 @@
 mod accounts;
 mod commit;
 mod connect;
+mod heard;
 mod leader;
 mod reader;
 
 pub(super) use accounts::Users;
+pub use heard::Heard;
 pub use leader::{Candidate, LEAD, Standing};
 pub(super) use reader::Reader;
 
@@ -64,6 +66,12 @@ impl PostgresStore {
     #[must_use]
     pub fn candidate(&self, holder: String, address: String) -> Candidate {
         Candidate::new(self.readers.clone(), holder, address)
+    }
+
+    /// For one who is to be woken by what others commit; it takes one of the readers' connections.
+    #[must_use]
+    pub fn heard(&self) -> Heard {
+        Heard::new(self.readers.clone())
     }
 
     /// For those who check who is there. Changes go through the same one writing connection as commits do.
