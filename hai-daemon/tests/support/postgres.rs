@@ -103,6 +103,15 @@ impl Postgres {
         connection.close().await.expect("closing");
     }
 
+    /// A program of the server's own, such as `pgbench`, that speaks to this database.
+    #[allow(dead_code, reason = "not every test binary needs it")]
+    pub(crate) fn tool(&self, name: &str) -> Command {
+        let server = self.server.as_ref().expect("a server of our own");
+        let mut command = Command::new(server.binaries.join(name));
+        command.env("PGHOST", server.dir.path()).env("PGUSER", "postgres").env("PGDATABASE", "postgres");
+        command
+    }
+
     /// Ends the server as a crash would, the processes that serve connections included.
     #[allow(dead_code, reason = "not every test binary needs it")]
     pub(crate) fn kill(&mut self) {
