@@ -320,7 +320,7 @@ async fn told_to_stop() {
 }
 
 /// Makes the directory for this user alone. True if it was not there.
-fn make_private_dir(dir: &Path) -> Result<bool> {
+pub(crate) fn make_private_dir(dir: &Path) -> Result<bool> {
     let missing = !dir.join("token").exists();
     fs::DirBuilder::new()
         .recursive(true)
@@ -342,14 +342,14 @@ fn allow_many_files() {
     }
 }
 
-/// Held as long as a daemon uses a data directory.
-struct DirLock {
+/// Held as long as somebody uses a data directory.
+pub(crate) struct DirLock {
     _file: File,
 }
 
 impl DirLock {
     /// Those who share a directory all hold the lock, and keep out whoever would have it alone.
-    fn take(dir: &Path, shared: bool) -> Result<Self> {
+    pub(crate) fn take(dir: &Path, shared: bool) -> Result<Self> {
         let operation =
             if shared { FlockOperation::NonBlockingLockShared } else { FlockOperation::NonBlockingLockExclusive };
         let path = dir.join("lock");

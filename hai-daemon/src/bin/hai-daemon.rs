@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         DaemonCommand::Db { command } => match Config::load(&args.config, &environment) {
             Ok(config) => {
                 log_to_stderr("warn", config.log.format);
-                db::main(command, &config, &environment)
+                db::main(&command, &config, &environment)
             }
             Err(errors) => refused(&errors),
         },
