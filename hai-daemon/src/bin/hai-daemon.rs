@@ -33,7 +33,7 @@ fn main() -> ExitCode {
             }
             Err(errors) => refused(&errors),
         },
-        DaemonCommand::Import { command } => import::main(&command),
+        DaemonCommand::Import { command } => import::main(&command, &args.config, &environment),
         DaemonCommand::Shim { dir } => shim::main(&dir),
         DaemonCommand::Completions { shell } => {
             done(generate::completions::<DaemonArgs>(shell, &mut std::io::stdout().lock()))

@@ -59,7 +59,7 @@ pub enum DaemonCommand {
     },
     /// Report this machine's GPUs to a daemon, or with --once show them
     Agent(AgentArgs),
-    /// Turn the set-up of another platform into a configuration
+    /// Take over the set-up of another platform
     Import {
         /// Of which.
         #[command(subcommand)]

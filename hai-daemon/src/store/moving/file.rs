@@ -223,7 +223,9 @@ impl<R: Read> BackupReader<R> {
         let read = (&mut self.lines).take(LINE_BYTES_MAX).read_until(b'\n', &mut self.line);
         match read {
             // Gzip says at its end how much there was, and notices that it is missing.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(BackupError::CutOff { lines: self.number });
+            }
             Err(error) if self.number > 0 && error.kind() == io::ErrorKind::InvalidInput => {
                 return Err(BackupError::Damaged { line: self.number + 1, problem: error.to_string() });
             }

@@ -33,8 +33,8 @@ const FREEZE: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const EXPORT: &str = "SELECT pg_export_snapshot()";
 /// Several, since a server may be far away.
 const CONNECTIONS: u32 = 4;
-/// Each of them is busy with one question at a time.
-const TURN_MAX: std::time::Duration = std::time::Duration::from_secs(600);
+/// Each of them is busy with one question at a time. Once the moment is lost, it takes so long until that is believed.
+const TURN_MAX: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// A few connections, each within a transaction of the same moment.
 #[derive(Clone, Debug)]
