@@ -320,7 +320,7 @@ async fn told_to_stop() {
 }
 
 /// Makes the directory for this user alone. True if it was not there.
-pub(crate) fn make_private_dir(dir: &Path) -> Result<bool> {
+fn make_private_dir(dir: &Path) -> Result<bool> {
     let missing = !dir.join("token").exists();
     fs::DirBuilder::new()
         .recursive(true)

@@ -27,8 +27,13 @@ pub(super) async fn backup(place: &Place, file: &Path) -> Result<ExitCode> {
     let store = place.open_there().await?;
     let partial = partial(file)?;
     let can_not = || format!("the backup can not be written to {}", file.display());
+    // One that a kill left is of no use; and it may be somebody else's, who would read what comes now.
+    match fs::remove_file(&partial) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(can_not),
+        _ => {}
+    }
     // Everybody's programs are in it, with whatever their environments hold.
-    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
+    let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial);
     let out = open.with_context(can_not)?;
     let done = async {
         let (out, tally) = write(store.freeze().await?, BufWriter::new(out)).await?;
@@ -60,8 +65,12 @@ fn partial(file: &Path) -> Result<PathBuf> {
 
 /// Never over a file that somebody made meanwhile.
 fn place_file(partial: &Path, file: &Path) -> io::Result<()> {
-    fs::hard_link(partial, file)?;
-    fs::remove_file(partial)?;
+    match fs::hard_link(partial, file) {
+        Ok(()) => fs::remove_file(partial)?,
+        // Not every file system has links.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !file.exists() => fs::rename(partial, file)?,
+        Err(error) => return Err(error),
+    }
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(directory)?.sync_all()
 }

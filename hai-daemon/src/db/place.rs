@@ -1,12 +1,14 @@
 //! Where a store is: in a file or on a server, and who uses it there.
 
 use std::fmt;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::config::{Config, DatabaseUrl, Environment, Raw, Setting as _};
-use crate::daemon::{DirLock, make_private_dir};
+use crate::daemon::DirLock;
 use crate::store::moving::Found;
 use crate::store::{AnyStore, PostgresStore, SqliteStore};
 
@@ -105,7 +107,10 @@ impl Place {
             && path.file_name().is_some_and(|name| name == FILE)
             && let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty())
         {
-            make_private_dir(dir)?;
+            // One that is there may be anybody's: it is left as it is.
+            let mut builder = DirBuilder::new();
+            let made = builder.recursive(true).mode(0o700).create(dir);
+            made.with_context(|| format!("the directory {} can not be made", dir.display()))?;
             return DirLock::take(dir, false).map(Some).with_context(|| format!("{self} can not be written to"));
         }
         self.hold().await

@@ -17,10 +17,12 @@ const PIECES: usize = 1000;
 
 /// Reads `file`; `-` is standard input.
 pub(super) async fn restore(place: &Place, file: &Path, replace: bool) -> Result<ExitCode> {
-    let name = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
-    let input: Box<dyn Read> = match name.as_str() {
-        "standard input" => Box::new(io::stdin().lock()),
-        _ => Box::new(File::open(file).with_context(|| format!("{name} can not be read"))?),
+    let (name, input): (String, Box<dyn Read>) = if file == Path::new("-") {
+        ("standard input".to_owned(), Box::new(io::stdin().lock()))
+    } else {
+        let name = file.display().to_string();
+        let input = File::open(file).with_context(|| format!("{name} can not be read"))?;
+        (name, Box::new(input))
     };
     let backup = BackupReader::new(input).with_context(|| name.clone())?;
     let header = backup.header();

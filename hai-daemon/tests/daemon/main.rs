@@ -3,6 +3,7 @@
 mod crash;
 mod history;
 mod leading;
+mod moving;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod server;

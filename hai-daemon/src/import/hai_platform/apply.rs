@@ -70,6 +70,10 @@ pub(super) async fn compare(
         });
     }
     plan.tasks.retain(|task| keep(!chains.contains_key(&task.chain), &mut already.tasks));
+    if plan.rights.is_empty() && already.rights == 0 {
+        let reason = "no right was taken; unless [[right]] says otherwise the first daemon gives everybody everything up to HIGH";
+        report.changed.push(remark("quota", "none", "quota", reason));
+    }
     report.already = already;
     let count = |count: usize| count as u64;
     report.taken = Amounts {

@@ -27,6 +27,9 @@ const PUBLIC: &str = "public";
 /// Interactive tasks in groups of this name share their nodes.
 const SHARED: &str = "jupyter_cpu";
 
+/// Users whom daemons make for themselves: whoever had the name would get their place.
+const RESERVED: [&str; 2] = ["operator", "agent"];
+
 /// A user there.
 #[derive(Clone, Debug)]
 pub(super) struct Person {
@@ -54,6 +57,11 @@ impl People {
         if self.users.contains_key(&name) || self.inactive.contains(&name) {
             return Err(row.remark("user_name", "there is another row of that name"));
         }
+        if RESERVED.contains(&name.as_str()) {
+            return Err(
+                row.remark("user_name", "one of hai's own is called so; give this user another name there first")
+            );
+        }
         if !row.flag("active", true)? {
             report.left_out.push(row.remark("active", "may do nothing there any more"));
             self.inactive.insert(name);
@@ -64,9 +72,9 @@ impl People {
             return Err(row.remark("role", format!("{} is neither internal nor external", quoted(&role))));
         }
         let uid = match row.some_integer("user_id")? {
-            Some(uid) => match u32::try_from(uid) {
-                Ok(uid) => Some(uid),
-                Err(_) => return Err(row.remark("user_id", format!("{uid} can not be a user's number"))),
+            Some(uid) => match i32::try_from(uid).ok().and_then(|uid| u32::try_from(uid).ok()) {
+                Some(uid) => Some(uid),
+                None => return Err(row.remark("user_id", format!("{uid} can not be a user's number"))),
             },
             None => None,
         };

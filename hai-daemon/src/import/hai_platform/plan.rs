@@ -9,7 +9,8 @@ use super::people::{Clock, People, Person, Rights};
 use super::report::{Remark, Report};
 use super::rows::{Row, Table, quoted};
 use super::tasks::{self, Read, Wanted};
-use crate::config;
+use crate::config::names::NodeEntry;
+use crate::config::{self, Raw, Setting as _};
 use crate::store::Token;
 
 /// All that is to be here.
@@ -98,6 +99,10 @@ impl Reading {
         // What stands before the last dot says what kind of group it is.
         let group = label.rsplit_once('.').map_or(label, |(_, group)| group);
         let group = GroupName::new(group).map_err(|error| row.remark("origin_group", error.to_string()))?;
+        NodeEntry::read(Raw::Text(node.as_str())).map_err(|problem| row.remark("node", problem))?;
+        if self.nodes.values().any(|nodes| nodes.contains(&node)) {
+            return Err(row.remark("node", "there is another row of that node"));
+        }
         if group.as_str() != label {
             let reason = format!("the group is {group}, without what stood before it");
             self.report.changed.push(row.remark("origin_group", reason));
@@ -191,6 +196,12 @@ fn configuration(nodes: &BTreeMap<GroupName, BTreeSet<NodeName>>, users: &BTreeM
         for (name, uid) in numbers {
             let _ = writeln!(out, "{} = {uid}", config::quoted(name.as_str()));
         }
+    }
+    let named = nodes.keys().any(|group| group.as_str() == "default");
+    if let Some((group, _)) = nodes.iter().max_by_key(|(_, nodes)| nodes.len()).filter(|_| !named) {
+        let group = config::quoted(group.as_str());
+        let _ =
+            writeln!(out, "\n# The largest group: where tasks go that name none.\n[tasks]\ndefault_group = {group}");
     }
     for (group, nodes) in nodes {
         let nodes = nodes.iter().map(|node| config::quoted(node.as_str())).collect::<Vec<_>>().join(", ");
