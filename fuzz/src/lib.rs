@@ -10,6 +10,8 @@ mod engine;
 mod log;
 mod text;
 mod traces;
+#[cfg(feature = "daemon")]
+mod upstream;
 mod wire;
 
 use std::path::Path;
@@ -21,6 +23,8 @@ pub use engine::engine_ops;
 pub use log::log_lines;
 pub use text::names_and_spans;
 pub use traces::traces;
+#[cfg(feature = "daemon")]
+pub use upstream::upstream_rows;
 pub use wire::wire_json;
 
 /// The body of a fuzz target.

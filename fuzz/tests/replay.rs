@@ -46,3 +46,9 @@ fn config_toml() {
 fn submit_json() {
     replay("submit_json", hai_fuzz::submit_json);
 }
+
+#[cfg(feature = "daemon")]
+#[test]
+fn upstream_rows() {
+    replay("upstream_rows", hai_fuzz::upstream_rows);
+}

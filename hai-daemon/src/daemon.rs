@@ -342,14 +342,14 @@ fn allow_many_files() {
     }
 }
 
-/// Held as long as a daemon uses a data directory.
-struct DirLock {
+/// Held as long as somebody uses a data directory.
+pub(crate) struct DirLock {
     _file: File,
 }
 
 impl DirLock {
     /// Those who share a directory all hold the lock, and keep out whoever would have it alone.
-    fn take(dir: &Path, shared: bool) -> Result<Self> {
+    pub(crate) fn take(dir: &Path, shared: bool) -> Result<Self> {
         let operation =
             if shared { FlockOperation::NonBlockingLockShared } else { FlockOperation::NonBlockingLockExclusive };
         let path = dir.join("lock");

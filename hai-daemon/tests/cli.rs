@@ -556,6 +556,16 @@ fn the_daemons_own_command_line_shows_and_checks_its_configuration() {
     assert!(good(daemon(&["completions", "zsh"])).contains("log-level"));
     good(daemon(&["man", "pages"]));
     assert!(home.path().join("pages/hai-daemon.1").exists());
+    for (words, part) in [
+        (["db", "backup"], "hai-daemon db backup /backup/"),
+        (["db", "restore"], "hai-daemon db restore hai.gz --data"),
+        (["db", "copy"], "hai-daemon db copy --from /var/lib/hai"),
+        (["import", "hai-platform"], "hai-daemon import hai-platform --from postgres://"),
+    ] {
+        let help = good(daemon(&[&words[..], &["--help"]].concat()));
+        assert!(help.contains(part), "{part} is not in {help}");
+        assert!(home.path().join(format!("pages/hai-daemon-{}.1", words.join("-"))).exists());
+    }
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! What `hai` does without a daemon: deciding about a cluster described in a file, and simulating.
 
+#[path = "offline/hai_platform.rs"]
+mod hai_platform;
 #[path = "offline/import.rs"]
 mod import;
+#[path = "support/postgres.rs"]
+mod postgres;
 #[path = "offline/simulate.rs"]
 mod simulate;
 

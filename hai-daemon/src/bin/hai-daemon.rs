@@ -29,11 +29,11 @@ fn main() -> ExitCode {
         DaemonCommand::Db { command } => match Config::load(&args.config, &environment) {
             Ok(config) => {
                 log_to_stderr("warn", config.log.format);
-                db::main(command, &config, &environment)
+                db::main(&command, &config, &environment)
             }
             Err(errors) => refused(&errors),
         },
-        DaemonCommand::Import { command } => import::main(&command),
+        DaemonCommand::Import { command } => import::main(&command, &args.config, &environment),
         DaemonCommand::Shim { dir } => shim::main(&dir),
         DaemonCommand::Completions { shell } => {
             done(generate::completions::<DaemonArgs>(shell, &mut std::io::stdout().lock()))

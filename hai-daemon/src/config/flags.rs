@@ -59,7 +59,7 @@ pub enum DaemonCommand {
     },
     /// Report this machine's GPUs to a daemon, or with --once show them
     Agent(AgentArgs),
-    /// Turn the set-up of another platform into a configuration
+    /// Take over the set-up of another platform
     Import {
         /// Of which.
         #[command(subcommand)]
@@ -96,10 +96,79 @@ pub enum DaemonCommand {
 }
 
 /// What `hai-daemon db` can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum DbCommand {
     /// Follow the whole log, and say what is not as it says; best while no daemon runs
     Check,
+    /// Write all that is stored to one file, also while a daemon runs
+    #[command(
+        long_about = "Writes all that is stored to one file, as it is at one moment, also while a daemon runs: the log, \
+                      tasks, runs, rights, events, and users with the hashes of their tokens. Not in it are the output of \
+                      tasks (logs/), what runs on this machine (runs/), and the operator's own token (token), which lie \
+                      beside the database in the data directory.\n\n\
+                      The file is gzipped lines of JSON, the same for SQLite and Postgres, and ends in a digest: what was \
+                      cut off or altered is not restored. It is for its owner's eyes only, since it holds everybody's \
+                      programs.",
+        after_long_help = "Examples:\n  \
+            hai-daemon db backup /backup/hai-$(date +%F).gz\n  \
+            hai-daemon db backup --config hai.toml - | ssh safe 'cat > hai.gz'\n  \
+            zcat hai.gz | head -1                        when it was made, and what is in it"
+    )]
+    Backup {
+        /// The file, which must not exist yet; `-` for standard output
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Take back what a backup holds, into a database with nothing in it
+    #[command(
+        long_about = "Takes back what a backup holds, into a database with nothing in it: the one that the configuration \
+                      names (`database` or `dir` in [data]), SQLite or Postgres, whichever the backup was made of. All \
+                      comes in one transaction: whatever goes wrong, the database is as it was. Then all of it is \
+                      checked, as `db check` does.\n\n\
+                      The next daemon goes on where the backup was made: users' tokens open as before, what waited waits, \
+                      and what ran is started again unless it still runs there. The operator gets a new token unless the \
+                      old file `token` is put into the data directory first. What happened after the backup is forgotten; \
+                      see that nothing of it still runs on the cluster, since the numbers of its runs are given again.",
+        after_long_help = "Examples:\n  \
+            hai-daemon db restore hai.gz --data /srv/hai         into a file on a new machine\n  \
+            hai-daemon db restore hai.gz --config hai.toml       into the database that hai.toml names\n  \
+            zcat -t hai.gz && hai-daemon db restore hai.gz --replace --data /srv/hai"
+    )]
+    Restore {
+        /// The file; `-` for standard input
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Remove what is kept in the database, if anything is; without this, that is refused
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Copy all that is stored to another database: from SQLite to Postgres, back, or to one of the same kind
+    #[command(
+        long_about = "Copies all that is stored to another database: from SQLite to Postgres, back, or to one of the same \
+                      kind. No daemon may use either meanwhile. All comes in one transaction, and is checked afterwards, \
+                      as `db check` does. The source stays as it is.\n\n\
+                      To move: stop the daemon, copy, write `database = \"postgres://…\"` into [data], and start it \
+                      again with the same data directory. Work that runs on this machine goes on meanwhile.\n\n\
+                      A password is better not written here, where others can see it: PGPASSWORD and ~/.pgpass count too.",
+        after_long_help = "Examples:\n  \
+            hai-daemon db copy --from /var/lib/hai --to postgres://hai@db.lab/hai --dry-run\n  \
+            hai-daemon db copy --from /var/lib/hai --to postgres://hai@db.lab/hai\n  \
+            hai-daemon db copy --from postgres://hai@db.lab/hai --to /srv/hai/hai.sqlite"
+    )]
+    Copy {
+        /// The URL of a Postgres, an SQLite file, or the data directory that it lies in
+        #[arg(long, value_name = "URL_OR_FILE", value_hint = ValueHint::AnyPath)]
+        from: String,
+        /// The same, with nothing in it; a file is made if there is none
+        #[arg(long, value_name = "URL_OR_FILE", value_hint = ValueHint::AnyPath)]
+        to: String,
+        /// Remove what is kept there, if anything is; without this, that is refused
+        #[arg(long)]
+        replace: bool,
+        /// Read and check everything, and only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// What `hai-daemon config` can do.

@@ -1,8 +1,9 @@
-//! `hai-daemon import`: turns the set-up of another platform into a configuration of ours.
+//! `hai-daemon import`: turns the set-up of another platform into ours.
 //!
 //! See [`main`] for the primary entry point.
 
 mod env_file;
+pub mod hai_platform;
 mod hai_up;
 
 use std::fs::{self, OpenOptions};
@@ -12,6 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueHint};
+
+use crate::config::flags::ConfigFlags;
+use crate::config::{Config, Environment};
+pub use hai_platform::HaiPlatform;
 
 /// The largest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -29,12 +34,26 @@ pub enum ImportCommand {
         #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
         output: Option<PathBuf>,
     },
+    /// The database of HAI Platform: users, groups, quotas, and the tasks that wait
+    HaiPlatform(HaiPlatform),
 }
 
 /// Runs the command.
 #[must_use]
-pub fn main(command: &ImportCommand) -> ExitCode {
-    let ImportCommand::HaiUp { file, output } = command;
+pub fn main(command: &ImportCommand, flags: &ConfigFlags, environment: &Environment) -> ExitCode {
+    match command {
+        ImportCommand::HaiUp { file, output } => hai_up(file, output.as_deref()),
+        ImportCommand::HaiPlatform(asked) => match Config::load(flags, environment) {
+            Ok(config) => hai_platform::main(asked, &config, environment),
+            Err(errors) => {
+                eprintln!("{errors}");
+                ExitCode::from(2)
+            }
+        },
+    }
+}
+
+fn hai_up(file: &Path, output: Option<&Path>) -> ExitCode {
     let text = match read(file) {
         Ok(text) => text,
         Err(error) => return failed(&format!("{} can not be read: {error}", file.display())),

@@ -88,7 +88,11 @@ impl fmt::Display for Role {
 }
 
 impl Token {
-    pub(super) fn random() -> Result<Self, getrandom::Error> {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The operating system gave no random bits.
+    pub fn random() -> Result<Self, getrandom::Error> {
         let mut secret = [0; SECRET_BYTES];
         getrandom::fill(&mut secret)?;
         Ok(Token(secret.iter().fold(PREFIX.to_owned(), |text, byte| format!("{text}{byte:02x}"))))

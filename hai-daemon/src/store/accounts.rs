@@ -64,6 +64,21 @@ impl Accounts {
         Ok(token)
     }
 
+    /// Adds a user whose token somebody else made.
+    ///
+    /// # Errors
+    /// [`AccountError::Exists`] if there is such a user, or another has that token; otherwise as [`AccountError`] says.
+    pub async fn add_given(&self, name: &UserName, role: Role, token: &Token) -> Result<(), AccountError> {
+        if self.authenticate(token.as_str()).await?.is_some() {
+            return Err(AccountError::Exists { name: name.clone() });
+        }
+        self.change(name, |user| match user {
+            Some(_) => Err(AccountError::Exists { name: name.clone() }),
+            None => Ok(Some(Change::Token(role, token))),
+        })
+        .await
+    }
+
     /// Gives a user a new token; the old one opens nothing any more.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use hai_core::backend::{Batch, Committed, Saved, Store};
 use hai_core::model::{Program, TaskId};
 
+use super::moving::{Frozen, RestoreError, Restoring};
 use super::{Accounts, PostgresStore, Reader, SqliteStore, StoreError};
 
 /// The scheduler's store, in whichever database.
@@ -21,6 +22,28 @@ impl AnyStore {
         match self {
             AnyStore::Sqlite(store) => store.reader(),
             AnyStore::Postgres(store) => store.reader(),
+        }
+    }
+
+    /// All that is kept, as it is at one moment from now on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn freeze(&self) -> Result<Frozen, StoreError> {
+        match self {
+            AnyStore::Sqlite(store) => store.freeze().await,
+            AnyStore::Postgres(store) => store.freeze().await,
+        }
+    }
+
+    /// Begins to take in what another store kept.
+    ///
+    /// # Errors
+    /// [`RestoreError::NotEmpty`] if something is kept here already, unless that is to be replaced; [`StoreError`].
+    pub async fn restore(self, replace: bool) -> Result<Restoring, RestoreError> {
+        match self {
+            AnyStore::Sqlite(store) => store.restore(replace).await,
+            AnyStore::Postgres(store) => store.restore(replace).await,
         }
     }
 

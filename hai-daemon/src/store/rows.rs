@@ -8,6 +8,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
+use super::moving::StoredUser;
 use super::{Counts, Role, StoreError, TaskPage, User};
 
 /// A row's columns, by position.
@@ -175,6 +176,13 @@ pub(super) fn user(row: &impl Columns) -> Result<User, StoreError> {
         created_at: Time::from_ms(row.integer(2)?),
         disabled: row.integer(3)? != 0,
     })
+}
+
+/// A user as [`user`], and what is kept of their token.
+pub(super) fn stored_user(row: &impl Columns, token_hash: &[u8]) -> Result<StoredUser, StoreError> {
+    let user = user(row)?;
+    let token_hash = token_hash.try_into().map_err(|_| damaged("users", &user.name, "a token's hash has 32 bytes"))?;
+    Ok(StoredUser { user, token_hash })
 }
 
 /// How many tasks there are, from rows of `state, outcome, count`.

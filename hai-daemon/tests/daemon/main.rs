@@ -4,6 +4,7 @@ mod crash;
 mod hearing;
 mod history;
 mod leading;
+mod moving;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod server;

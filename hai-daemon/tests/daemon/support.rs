@@ -46,6 +46,17 @@ impl Daemon {
     }
 
     fn over(database: Option<String>, devices: u32, more: &str) -> Self {
+        let mut daemon = Self::prepared(database, devices, more);
+        daemon.restart();
+        daemon
+    }
+
+    /// One that does not run yet, with nothing of its own but its configuration.
+    pub(crate) fn without(database: Option<String>, devices: u32) -> Self {
+        Self::prepared(database, devices, "")
+    }
+
+    fn prepared(database: Option<String>, devices: u32, more: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let config = dir.path().join("hai.toml");
         let text = format!(
@@ -54,9 +65,12 @@ impl Daemon {
             dir.path().join("data")
         );
         fs::write(&config, text).expect("the configuration is written");
-        let mut daemon = Daemon { dir, database, config, child: None, url: String::new(), token: String::new() };
-        daemon.restart();
-        daemon
+        Daemon { dir, database, config, child: None, url: String::new(), token: String::new() }
+    }
+
+    /// From its next start on its database is there; `None` for the file.
+    pub(crate) fn moved_to(&mut self, database: Option<String>) {
+        self.database = database;
     }
 
     /// Another daemon of the same configuration: the same directory, the same database.

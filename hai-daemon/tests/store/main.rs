@@ -2,6 +2,7 @@
 
 mod contract;
 mod files;
+mod moving;
 mod old;
 mod place;
 #[path = "../support/postgres.rs"]

@@ -58,20 +58,26 @@ pub(super) async fn write(connection: &mut PgConnection, batch: &Batch) -> Resul
     }
     let last: i64 = sqlx::query_scalar(LAST_RECORD).fetch_one(&mut *transaction).await?;
     rows::check_order(rows::number("log", last)?, &batch.records)?;
-    insert_records(&mut transaction, &batch.records).await?;
-    // Before what refers to them.
-    insert_tasks(&mut transaction, &batch.tasks).await?;
-    insert_programs(&mut transaction, &batch.programs).await?;
-    insert_runs(&mut transaction, &batch.runs).await?;
-    if let Some(rights) = &batch.rights {
-        insert_rights(&mut transaction, rights).await?;
-    }
-    insert_events(&mut transaction, &batch.events).await?;
+    insert(&mut transaction, batch).await?;
     if let Some(snapshot) = &batch.snapshot {
         insert_snapshot(&mut transaction, snapshot).await?;
+        thin_snapshots(&mut transaction).await?;
     }
     transaction.commit().await?;
     Ok(Committed::Done)
+}
+
+/// All of a batch but its snapshot, within a transaction.
+pub(super) async fn insert(connection: &mut PgConnection, batch: &Batch) -> Result<(), StoreError> {
+    insert_records(connection, &batch.records).await?;
+    // Before what refers to them.
+    insert_tasks(connection, &batch.tasks).await?;
+    insert_programs(connection, &batch.programs).await?;
+    insert_runs(connection, &batch.runs).await?;
+    if let Some(rights) = &batch.rights {
+        insert_rights(connection, rights).await?;
+    }
+    insert_events(connection, &batch.events).await
 }
 
 /// One column of all rows.
@@ -198,13 +204,18 @@ async fn insert_events(connection: &mut PgConnection, events: &[Event]) -> Resul
     Ok(())
 }
 
-async fn insert_snapshot(connection: &mut PgConnection, snapshot: &Snapshot) -> Result<(), StoreError> {
+pub(super) async fn insert_snapshot(connection: &mut PgConnection, snapshot: &Snapshot) -> Result<(), StoreError> {
     sqlx::query(SNAPSHOT)
         .bind(rows::integer("a snapshot's number", snapshot.seq)?)
         .bind(snapshot.digest.0.to_vec())
         .bind(rows::to_json("a snapshot", &snapshot.state)?)
-        .execute(&mut *connection)
+        .execute(connection)
         .await?;
+    Ok(())
+}
+
+/// Old snapshots become fewer.
+async fn thin_snapshots(connection: &mut PgConnection) -> Result<(), StoreError> {
     let kept: Vec<i64> = sqlx::query_scalar(SNAPSHOTS).fetch_all(&mut *connection).await?;
     let kept = checked(&kept, |seq| rows::number("snapshots", *seq))?;
     let going = column(&thin::dispensable(&kept), |seq| rows::bound(*seq));

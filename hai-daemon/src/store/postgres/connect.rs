@@ -24,7 +24,7 @@ const OLDEST: i32 = 120_000;
 /// Whoever brings the tables up to date holds this advisory lock: "hai" in ASCII, and 1.
 const MIGRATION_LOCK: i64 = 0x6861_6901;
 
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 2] = [
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
     (3, "references", include_str!("../../../migrations/postgres/0003_references.sql")),
 ];
@@ -72,14 +72,20 @@ impl Writer {
     pub(super) async fn open(options: PgConnectOptions) -> Result<Self, StoreError> {
         let store = place(&options);
         let open = |source| StoreError::Open { store: store.clone(), source };
-        let mut connection = match timeout(CONNECT_MAX, options.connect()).await {
-            Ok(connected) => connected.map_err(open)?,
-            Err(_) => return Err(StoreError::Silent(CONNECT_MAX)),
-        };
+        let mut connection = connect(&options).await?;
         check(&mut connection, &store).await?;
         migrate(&mut connection, &store).await?;
         sqlx::raw_sql(SESSION).execute(&mut connection).await.map_err(open)?;
         Ok(Writer { options: Arc::new(options), connection: Arc::new(Mutex::new(Some(connection))) })
+    }
+
+    pub(super) fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// The connection for good; others get another one.
+    pub(super) async fn take(&self) -> Result<PgConnection, StoreError> {
+        Ok(self.lend().await?.connection)
     }
 
     pub(super) async fn lend(&self) -> Result<Lent<'_>, StoreError> {
@@ -102,6 +108,14 @@ impl Lent<'_> {
     /// The connection is whole: the next one may have it.
     pub(super) fn give_back(mut self) {
         *self.slot = Some(self.connection);
+    }
+}
+
+/// A connection, as whoever made the server set it up.
+pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    match timeout(CONNECT_MAX, options.connect()).await {
+        Ok(connected) => connected.map_err(|source| StoreError::Open { store: place(options), source }),
+        Err(_) => Err(StoreError::Silent(CONNECT_MAX)),
     }
 }
 

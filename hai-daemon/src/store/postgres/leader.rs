@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgPool, Row};
+use sqlx::{PgExecutor, PgPool, Row};
 use tokio::time::timeout;
 
 use crate::store::StoreError;
@@ -21,7 +21,18 @@ const ASK: &str = "INSERT INTO leader (id, holder, address, expires_at) \
     OR leader.holder = $4 OR leader.expires_at > clock_timestamp() + 2 * $3 * interval '1 millisecond' \
     RETURNING id";
 const LEADER: &str = "SELECT address, holder FROM leader";
+const PRESENT: &str = "SELECT address FROM leader WHERE expires_at >= clock_timestamp() \
+    AND expires_at <= clock_timestamp() + 2 * $1 * interval '1 millisecond'";
 const GIVE_UP: &str = "DELETE FROM leader WHERE holder = $1";
+
+fn lead_ms() -> i64 {
+    i64::try_from(LEAD.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Where the one who leads can be reached; `None` if nobody leads.
+pub(super) async fn present(connection: impl PgExecutor<'_>) -> Result<Option<String>, StoreError> {
+    Ok(sqlx::query_scalar(PRESENT).bind(lead_ms()).fetch_optional(connection).await?)
+}
 
 /// One who leads, or would.
 #[derive(Clone, Debug)]
@@ -59,8 +70,7 @@ impl Candidate {
     }
 
     async fn asked(&self, gone: Option<&str>) -> Result<Standing, StoreError> {
-        let lead = i64::try_from(LEAD.as_millis()).unwrap_or(i64::MAX);
-        let ask = sqlx::query(ASK).bind(&self.holder).bind(&self.address).bind(lead).bind(gone);
+        let ask = sqlx::query(ASK).bind(&self.holder).bind(&self.address).bind(lead_ms()).bind(gone);
         if ask.fetch_optional(&self.pool).await?.is_some() {
             return Ok(Standing::Leads);
         }

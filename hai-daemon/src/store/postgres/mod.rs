@@ -7,11 +7,13 @@ mod commit;
 mod connect;
 mod heard;
 mod leader;
+mod moving;
 mod reader;
 
 pub(super) use accounts::Users;
 pub use heard::Heard;
 pub use leader::{Candidate, LEAD, Standing};
+pub(super) use moving::{Frozen, Restoring};
 pub(super) use reader::Reader;
 
 use hai_core::backend::{Batch, Committed, Fence, Saved, Store};
@@ -20,6 +22,7 @@ use sqlx::{Connection, PgConnection, PgPool};
 use tokio::time::timeout;
 
 use super::known::Known;
+use super::moving::{Found, More, RestoreError, Target};
 use super::{Accounts, StoreError, rows};
 use connect::{ANSWER_MAX, Writer};
 
@@ -60,6 +63,42 @@ impl PostgresStore {
     #[must_use]
     pub fn reader(&self) -> super::Reader {
         Reader::new(self.readers.clone()).into()
+    }
+
+    /// What is in the database that `url` names, which is left as it is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn look(url: &str) -> Result<Found, StoreError> {
+        moving::look(&connect::options(url)?).await
+    }
+
+    /// Where the daemon that leads here can be reached; `None` if none does.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn leader(&self) -> Result<Option<String>, StoreError> {
+        leader::present(&self.readers).await
+    }
+
+    /// All that is kept, as it is at one moment from now on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn freeze(&self) -> Result<super::Frozen, StoreError> {
+        let frozen = Frozen::new(self.writer.options());
+        let reader = Reader::new(frozen.pool()).into();
+        super::Frozen::new(reader, More::Postgres(frozen)).await
+    }
+
+    /// Begins to take in what another store kept: see [`Restoring`](super::Restoring). Nobody else can write, nor take the
+    /// lease, until that ends.
+    ///
+    /// # Errors
+    /// [`RestoreError::NotEmpty`] if something is kept here already, unless that is to be replaced; [`StoreError`].
+    pub async fn restore(self, replace: bool) -> Result<super::Restoring, RestoreError> {
+        let restoring = Restoring::begin(self.writer, replace).await?;
+        Ok(super::Restoring::new(Target::Postgres(Box::new(restoring))))
     }
 
     /// One who would lead all daemons on this database: `holder` is like nobody else, and can be reached at `address`.

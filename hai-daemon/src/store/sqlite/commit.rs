@@ -62,28 +62,44 @@ pub(super) async fn write(connection: &mut SqliteConnection, batch: &Batch) -> R
         return Ok(Committed::Fenced);
     }
     rows::check_order(rows::number("log", row.try_get(1)?)?, &batch.records)?;
-    LOG.all(&mut transaction, &batch.records, bind_record).await?;
-    // Before what refers to them.
-    TASKS.all(&mut transaction, &batch.tasks, bind_task).await?;
-    PROGRAMS.all(&mut transaction, &batch.programs, bind_program).await?;
-    RUNS.all(&mut transaction, &batch.runs, bind_run).await?;
-    WORKERS.all(&mut transaction, &workers(&batch.runs), bind_worker).await?;
-    if let Some(rights) = &batch.rights {
-        sqlx::query(CLEAR_RIGHTS).execute(&mut *transaction).await?;
-        let rights: Vec<(usize, &RightRow)> = rights.iter().enumerate().collect();
-        RIGHTS.all(&mut transaction, &rights, bind_right).await?;
-    }
-    EVENTS.all(&mut transaction, &batch.events, bind_event).await?;
+    insert(&mut transaction, batch).await?;
     if let Some(snapshot) = &batch.snapshot {
-        sqlx::query_with(SNAPSHOT, snapshot_arguments(snapshot)?).execute(&mut *transaction).await?;
-        let kept: Vec<i64> = sqlx::query_scalar(SNAPSHOTS).fetch_all(&mut *transaction).await?;
-        let kept = kept.into_iter().map(|seq| rows::number("snapshots", seq)).collect::<Result<Vec<_>, _>>()?;
-        for seq in thin::dispensable(&kept) {
-            sqlx::query(REMOVE_SNAPSHOT).bind(rows::bound(seq)).execute(&mut *transaction).await?;
-        }
+        insert_snapshot(&mut transaction, snapshot).await?;
+        thin_snapshots(&mut transaction).await?;
     }
     transaction.commit().await?;
     Ok(Committed::Done)
+}
+
+/// All of a batch but its snapshot, within a transaction.
+pub(super) async fn insert(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), StoreError> {
+    LOG.all(connection, &batch.records, bind_record).await?;
+    // Before what refers to them.
+    TASKS.all(connection, &batch.tasks, bind_task).await?;
+    PROGRAMS.all(connection, &batch.programs, bind_program).await?;
+    RUNS.all(connection, &batch.runs, bind_run).await?;
+    WORKERS.all(connection, &workers(&batch.runs), bind_worker).await?;
+    if let Some(rights) = &batch.rights {
+        sqlx::query(CLEAR_RIGHTS).execute(&mut *connection).await?;
+        let rights: Vec<(usize, &RightRow)> = rights.iter().enumerate().collect();
+        RIGHTS.all(connection, &rights, bind_right).await?;
+    }
+    EVENTS.all(connection, &batch.events, bind_event).await
+}
+
+pub(super) async fn insert_snapshot(connection: &mut SqliteConnection, snapshot: &Snapshot) -> Result<(), StoreError> {
+    sqlx::query_with(SNAPSHOT, snapshot_arguments(snapshot)?).execute(connection).await?;
+    Ok(())
+}
+
+/// Old snapshots become fewer.
+async fn thin_snapshots(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let kept: Vec<i64> = sqlx::query_scalar(SNAPSHOTS).fetch_all(&mut *connection).await?;
+    let kept = kept.into_iter().map(|seq| rows::number("snapshots", seq)).collect::<Result<Vec<_>, _>>()?;
+    for seq in thin::dispensable(&kept) {
+        sqlx::query(REMOVE_SNAPSHOT).bind(rows::bound(seq)).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 fn bind<T>(arguments: &mut SqliteArguments, value: T) -> Result<(), StoreError>

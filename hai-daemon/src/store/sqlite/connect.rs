@@ -36,6 +36,7 @@ const VERSION: &str = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations";
 /// The one connection that writes, shared by all who do; one at a time has it.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
+    path: Arc<Path>,
     options: Arc<SqliteConnectOptions>,
     connection: Arc<Mutex<Option<SqliteConnection>>>,
 }
@@ -63,7 +64,17 @@ impl Writer {
         let open = |source| StoreError::Open { store: path.display().to_string(), source };
         let mut connection = connect(&options).await.map_err(open)?;
         migrate(&mut connection, path).await?;
-        Ok(Writer { options: Arc::new(options), connection: Arc::new(Mutex::new(Some(connection))) })
+        let path = Arc::from(path);
+        Ok(Writer { path, options: Arc::new(options), connection: Arc::new(Mutex::new(Some(connection))) })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The connection for good; others get another one.
+    pub(super) async fn take(&self) -> Result<SqliteConnection, StoreError> {
+        Ok(self.lend().await?.connection)
     }
 
     pub(super) async fn lend(&self) -> Result<Lent<'_>, StoreError> {
@@ -103,16 +114,16 @@ fn is_busy(problem: &sqlx::Error) -> bool {
 
 /// Connections that only read; they see what was committed when their statement began.
 pub(super) fn readers(path: &Path) -> SqlitePool {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .read_only(true)
-        .busy_timeout(BUSY_TIMEOUT)
-        .disable_statement_logging();
     SqlitePoolOptions::new()
         .max_connections(READERS_MAX)
         .test_before_acquire(false)
         .max_lifetime(None)
-        .connect_lazy_with(options)
+        .connect_lazy_with(reading(path))
+}
+
+/// How to connect to read.
+pub(super) fn reading(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT).disable_statement_logging()
 }
 
 /// Others must not read the file: programs' environments may hold secrets. SQLite gives the files that it puts beside

@@ -6,9 +6,11 @@ mod accounts;
 mod commit;
 mod connect;
 mod insert;
+mod moving;
 mod reader;
 
 pub(super) use accounts::Users;
+pub(super) use moving::{Frozen, Restoring};
 pub(super) use reader::Reader;
 
 use std::path::Path;
@@ -18,6 +20,7 @@ use hai_core::model::{Program, TaskId};
 use sqlx::{Connection, SqliteConnection, SqlitePool};
 
 use super::known::Known;
+use super::moving::{Found, More, RestoreError, Target};
 use super::{Accounts, StoreError, rows};
 use connect::{BEGIN, Writer};
 
@@ -55,6 +58,32 @@ impl SqliteStore {
     #[must_use]
     pub fn reader(&self) -> super::Reader {
         Reader::new(self.readers.clone()).into()
+    }
+
+    /// What is in the file `path`, which is left as it is.
+    ///
+    /// # Errors
+    /// [`StoreError`], also if there is no such file.
+    pub async fn look(path: impl AsRef<Path>) -> Result<Found, StoreError> {
+        moving::look(path.as_ref()).await
+    }
+
+    /// All that is kept, as it is at one moment from now on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn freeze(&self) -> Result<super::Frozen, StoreError> {
+        let frozen = Frozen::new(&self.writer);
+        let reader = Reader::new(frozen.pool()).into();
+        super::Frozen::new(reader, More::Sqlite(frozen)).await
+    }
+
+    /// Begins to take in what another store kept: see [`Restoring`](super::Restoring). Nobody else can write until that ends.
+    ///
+    /// # Errors
+    /// [`RestoreError::NotEmpty`] if something is kept here already, unless that is to be replaced; [`StoreError`].
+    pub async fn restore(self, replace: bool) -> Result<super::Restoring, RestoreError> {
+        Ok(super::Restoring::new(Target::Sqlite(Restoring::begin(self.writer, replace).await?)))
     }
 
     /// For those who check who is there. Changes go through the same one writing connection as commits do.
