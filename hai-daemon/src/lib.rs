@@ -11,6 +11,7 @@ pub mod config;
 pub mod daemon;
 pub mod db;
 pub mod gpu;
+mod herald;
 pub mod import;
 pub mod leading;
 pub mod report;

@@ -1,5 +1,6 @@
-//! A daemon while another one leads: it shows what is stored, and waits.
+//! A daemon while another one leads: it passes on what it is asked, or shows what is stored, and waits.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ApiState, Defaults};
+use crate::api::{self, ApiState, Defaults, LogPart, LogSource, WorkerLog};
 use crate::compose::LocalLogs;
 use crate::leading::{Keeper, Lead, wait_to_lead};
 use crate::scheduler;
@@ -21,12 +22,23 @@ pub(crate) struct Standby<'a> {
     listener: &'a TcpListener,
     reader: Reader,
     accounts: Accounts,
-    logs: PathBuf,
+    logs: Option<PathBuf>,
     defaults: Defaults,
 }
 
+/// The output of workers where only the daemon that leads has it.
+#[derive(Debug)]
+struct ElsewhereLogs;
+
+impl LogSource for ElsewhereLogs {
+    fn read(&self, _: WorkerLog, _: u64, _: usize) -> io::Result<LogPart> {
+        Err(io::Error::other("the daemon that leads has the output of workers, and can not be reached"))
+    }
+}
+
 impl<'a> Standby<'a> {
-    pub(crate) fn new(listener: &'a TcpListener, store: &AnyStore, logs: PathBuf, defaults: Defaults) -> Self {
+    /// `logs` is where the output of workers is, if this daemon can read it.
+    pub(crate) fn new(listener: &'a TcpListener, store: &AnyStore, logs: Option<PathBuf>, defaults: Defaults) -> Self {
         Standby { listener, reader: store.reader(), accounts: store.accounts(), logs, defaults }
     }
 
@@ -36,7 +48,10 @@ impl<'a> Standby<'a> {
         let stop = CancellationToken::new();
         // Its inbox is kept but not read: nothing is scheduled here.
         let (handle, _inbox) = scheduler::channel();
-        let logs = Arc::new(LocalLogs::new(self.logs));
+        let logs: Arc<dyn LogSource> = match self.logs {
+            Some(dir) => Arc::new(LocalLogs::new(dir)),
+            None => Arc::new(ElsewhereLogs),
+        };
         let state = ApiState::new(handle, self.reader, self.accounts, logs, self.defaults).with_leader(leader);
         // A second handle of the same socket: who connects while one server follows the other waits in its queue.
         let copied = || -> std::io::Result<TcpListener> {

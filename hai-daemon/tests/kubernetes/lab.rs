@@ -111,6 +111,13 @@ impl Lab {
         opened.map(drop).map_err(|error| error.to_string())
     }
 
+    /// What agents would come through, with nothing remembered.
+    pub(crate) async fn agents(&self) -> hai_daemon::cluster::kubernetes::AgentDoor {
+        let opened =
+            KubernetesCluster::open(self.client.clone(), self.config.clone(), [7; 32], self.devices.subscribe()).await;
+        opened.expect("a cluster").agents()
+    }
+
     pub(crate) async fn submit(&self, spec: TaskSpec) -> TaskId {
         let program = Program { command: vec!["train".to_owned()], ..Program::default() };
         self.submit_program(spec, program).await

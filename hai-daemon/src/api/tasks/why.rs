@@ -73,6 +73,11 @@ pub(in crate::api) async fn explain(state: &ApiState, stored: &TaskView) -> Resu
     let (live, verdict, ahead) = look.await?;
     let task = live.as_ref().unwrap_or(stored);
     let mut sentence = sentence(task, verdict.as_ref());
+    let starting = task.run.filter(|_| task.state == TaskState::Starting);
+    let trouble = starting.and_then(|run| state.workers.as_ref()?.trouble(run));
+    if let Some(trouble) = &trouble {
+        sentence = format!("{sentence}; {trouble}");
+    }
     if let Some((head, verdict)) = ahead {
         sentence = format!("{sentence}; of task {head}: {verdict}");
     }
@@ -83,6 +88,7 @@ pub(in crate::api) async fn explain(state: &ApiState, stored: &TaskView) -> Resu
         sentence,
         verdict: verdict.as_ref().map(wire::Verdict::from),
         yielded: task.yielded.as_ref().map(Yielded::from),
+        trouble,
         reason: None,
         sections: Vec::new(),
         links: None,
