@@ -3,18 +3,14 @@
 //! See [`serve`] for the primary entry point. A daemon that stops leaves the work on its machine running; the next one
 //! takes it over.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use hai_core::backend::{Command, Driver, Fence};
 use hai_core::model::{Fact, NodeName, UserName};
-use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,6 +24,7 @@ use crate::cluster::kubernetes::{Herald, KubernetesCluster, KubernetesError};
 use crate::cluster::local::{LocalCluster, LocalConfig};
 use crate::compose::{self, LOG_SEGMENTS, LocalLogs};
 use crate::config::{ClusterKind, Config, Devices, Environment};
+use crate::data_dir::{DirLock, make_private_dir, write_address, write_token};
 use crate::gpu::health::Limits;
 use crate::gpu::observer::Rules;
 use crate::gpu::report::NodeReport;
@@ -55,8 +52,6 @@ const POD_ADDRESS: &str = "HAI_POD_IP";
 const OPEN_AGAIN: Duration = Duration::from_secs(2);
 /// How often this machine's GPUs are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long another daemon may take to let go of the data directory.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs a daemon with this configuration until it is told to stop by SIGTERM or SIGINT.
 ///
@@ -392,68 +387,12 @@ async fn told_to_stop() {
     }
 }
 
-/// Makes the directory for this user alone. True if it was not there.
-fn make_private_dir(dir: &Path) -> Result<bool> {
-    let missing = !dir.join("token").exists();
-    let unusable = |what: &str| {
-        let user = rustix::process::geteuid().as_raw();
-        format!(
-            "the data directory {} can not be {what}; let user {user} write there (on NFS, root_squash makes root somebody else), \
-             or name another with --data",
-            dir.display()
-        )
-    };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| unusable("made"))?;
-    // Everybody's output and environments lie below; one that was there before may be open to others.
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).with_context(|| unusable("closed to others"))?;
-    Ok(missing)
-}
-
 /// Every worker that executes takes a descriptor, and every listener one.
 fn allow_many_files() {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     if let Err(error) = raised {
         tracing::warn!(%error, limit = limit.current, "the limit of open files can not be raised");
-    }
-}
-
-/// Held as long as a daemon uses a data directory.
-struct DirLock {
-    _file: File,
-}
-
-impl DirLock {
-    /// Those who share a directory all hold the lock, and keep out whoever would have it alone.
-    fn take(dir: &Path, shared: bool) -> Result<Self> {
-        let operation =
-            if shared { FlockOperation::NonBlockingLockShared } else { FlockOperation::NonBlockingLockExclusive };
-        let path = dir.join("lock");
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let mut file = open.with_context(|| format!("{} can not be opened", path.display()))?;
-        let patience = Instant::now() + LOCK_PATIENCE;
-        while let Err(error) = rustix::fs::flock(&file, operation) {
-            if error != rustix::io::Errno::WOULDBLOCK {
-                bail!("{} can not be locked: {error}", path.display());
-            }
-            // A daemon that was killed while it began a worker may have left a child that is about to let go.
-            if Instant::now() < patience {
-                std::thread::sleep(Duration::from_millis(10));
-                continue;
-            }
-            let mut holder = String::new();
-            // Who holds it is only told; not knowing does no harm.
-            let _ = file.read_to_string(&mut holder);
-            bail!(
-                "another hai-daemon (process {}) uses {}; stop it, or give this one its own --data",
-                holder.trim(),
-                dir.display()
-            );
-        }
-        file.set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .context("the lock can not be written")?;
-        Ok(DirLock { _file: file })
     }
 }
 
@@ -475,20 +414,4 @@ async fn keep_operator(dir: &Path, accounts: &Accounts, operator: &UserName, sha
         None => accounts.rotate(operator).await.context("the operator can not get a new token")?,
     };
     write_token(dir, &token)
-}
-
-fn write_token(dir: &Path, token: &Token) -> Result<()> {
-    let (path, fresh) = (dir.join("token"), dir.join("token.new"));
-    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh);
-    open.and_then(|mut file| writeln!(file, "{}", token.as_str()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&fresh, &path))
-        .with_context(|| format!("the operator's token can not be written to {}", path.display()))
-}
-
-/// Tells the `hai` command of this machine where the daemon listens.
-fn write_address(dir: &Path, address: SocketAddr) -> Result<()> {
-    let (path, fresh) = (dir.join("address"), dir.join("address.new"));
-    fs::write(&fresh, format!("{address}\n"))
-        .and_then(|()| fs::rename(&fresh, &path))
-        .with_context(|| format!("the address can not be written to {}", path.display()))
 }

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod compose;
 pub mod config;
 pub mod daemon;
+mod data_dir;
 pub mod db;
 pub mod gpu;
 mod herald;

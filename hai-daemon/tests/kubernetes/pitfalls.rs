@@ -80,3 +80,24 @@ async fn a_node_whose_agent_sees_no_device_is_given_none_to_hold() {
     let verdict = lab.scheduler.inspect(move |engine| engine.verdict(id)).await.expect("a look");
     assert!(matches!(verdict, Some(Verdict::NeverFits { .. })), "{verdict:?}");
 }
+
+/// A taint that a task does not mind must not put its pod out once it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_tolerates_what_its_task_said_that_it_does() {
+    let plane = ControlPlane::start().await;
+    let machine = Machine::new("worker").cpu(12).memory_gib(32).label("hai_mars_group", "lab");
+    let _kubelet = Kubelet::start(&plane, machine.taint("lab", "ada", "NoExecute")).await;
+    let lab = Lab::over(plane, cards(), |_| ()).await;
+    let minding = lab.submit(task("minds", WorkerRequest::devices(1))).await;
+    let mut spec = task("train", WorkerRequest::devices(1));
+    spec.tolerates.insert("lab".to_owned());
+    let id = lab.submit(spec).await;
+    lab.until(id, TaskState::Running).await;
+    assert_eq!(lab.task(minding).runs, 0, "who minds it does not go there");
+    let pods = lab.pods().await;
+    let tolerations = pods[0].spec.as_ref().expect("a spec").tolerations.clone().unwrap_or_default();
+    let tolerates = tolerations.iter().any(|one| {
+        one.key.as_deref() == Some("lab") && one.effect.as_deref().is_none_or(|effect| effect == "NoExecute")
+    });
+    assert!(tolerates, "{tolerations:?}");
+}

@@ -32,7 +32,8 @@ pub(in crate::api) async fn why(
     let (links, helps) =
         state.look(effort, &caller, move |still| look(still.engine(), id, help, viewer.as_ref())).await?;
     if let Some(links) = links {
-        why.reason = Some(links.to_string());
+        // What a node says goes wrong counts for more than what was decided.
+        why.reason = Some(if why.trouble.is_some() { why.sentence.clone() } else { links.to_string() });
         why.sections = links.sections().iter().map(WhySection::from).collect();
         why.links = serde_json::to_value(&links).ok();
     }
