@@ -90,7 +90,7 @@ async fn a_pod_tolerates_what_its_task_said_that_it_does() {
     let lab = Lab::over(plane, cards(), |_| ()).await;
     let minding = lab.submit(task("minds", WorkerRequest::devices(1))).await;
     let mut spec = task("train", WorkerRequest::devices(1));
-    spec.tolerates.insert("lab".to_owned());
+    spec.tolerates.insert("lab=ada".to_owned());
     let id = lab.submit(spec).await;
     lab.until(id, TaskState::Running).await;
     assert_eq!(lab.task(minding).runs, 0, "who minds it does not go there");

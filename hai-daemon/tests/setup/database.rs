@@ -26,8 +26,8 @@ async fn two_daemons_take_a_database_and_are_both_waited_for() {
     let (plane, _kubelet) = lab().await;
     let client = plane.client().await;
     let operator = Operator::new(&plane.kubeconfig(), "");
-    for command in ["up", "manifests"] {
-        let said = operator.says(&[command, "--replicas", "2"]).await;
+    for command in [&["up", "--timeout", "1s"][..], &["manifests"]] {
+        let said = operator.says(&[command, &["--replicas", "2"]].concat()).await;
         assert_eq!(said.code, 2, "{said:?}");
         let line = one_line(&said.err);
         assert!(line.contains("2 daemons need a database that they share") && line.contains("data.database"), "{line}");
