@@ -11,16 +11,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use hai_core::model::{Grace, RunId};
+use hai_core::model::{Grace, NodeName, RunId};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use crate::api::{LogPart, LogSource, WorkerLog, Workers};
+use crate::api::{Agents, LogPart, LogSource, WorkerLog, Workers};
 use crate::cluster::kubernetes::{
-    self, Devices, GpuMode, GroupConfig, KubernetesCluster, KubernetesConfig, LocationLabels, Mount, MountSource,
-    NodeDevices, RunAs, WorkerDoor,
+    self, AgentDoor, Devices, GpuMode, GroupConfig, KubernetesCluster, KubernetesConfig, KubernetesError,
+    LocationLabels, Mount, MountSource, NodeDevices, RunAs, Silence, WorkerDoor,
 };
-use crate::cluster::local::logs::LogReader;
+use crate::cluster::logs::LogReader;
 use crate::config::{self, Config, KubernetesGpus, KubernetesGroup, KubernetesMount, KubernetesSource};
 use crate::gpu::reports::{ByNode, Reports};
 
@@ -130,7 +130,8 @@ pub async fn kubernetes_cluster(
 ) -> Result<KubernetesCluster> {
     let settings = &config.kubernetes;
     let context = settings.context.as_ref().map(|context| context.as_str());
-    let client = kubernetes::client(settings.kubeconfig.as_deref(), context).await?;
+    let client = kubernetes::client(settings.kubeconfig.as_deref(), context, Silence::OfWatches).await;
+    let client = client.map_err(KubernetesError::from)?;
     let secret = match (&config.data.database, shared) {
         (Some(_), Some(shared)) => Sha256::digest(format!("hai-worker-secret {shared}")).into(),
         _ => keep_secret(&dir.join("worker-secret"))?,
@@ -195,6 +196,10 @@ impl Workers for PodWorkers {
         Box::pin(async move { door.must_leave(run, patience).await })
     }
 
+    fn trouble(&self, run: RunId) -> Option<String> {
+        self.0.trouble(run)
+    }
+
     fn heard(&self, run: RunId, rank: u32) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
         let door = self.0.clone();
         Box::pin(async move { door.heard(run, rank).await.map_err(|error| error.to_string()) })
@@ -203,6 +208,17 @@ impl Workers for PodWorkers {
     fn done(&self, run: RunId, rank: u32) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
         let door = self.0.clone();
         Box::pin(async move { door.done(run, rank).await.map_err(|error| error.to_string()) })
+    }
+}
+
+/// Agents in pods, whom Kubernetes vouches for.
+#[derive(Clone, Debug)]
+pub(crate) struct PodAgents(pub(crate) AgentDoor);
+
+impl Agents for PodAgents {
+    fn node_of(&self, token: &str) -> Pin<Box<dyn Future<Output = Result<Option<NodeName>, String>> + Send>> {
+        let (door, token) = (self.0.clone(), token.to_owned());
+        Box::pin(async move { door.node_of(&token).await.map_err(|error| error.to_string()) })
     }
 }
 

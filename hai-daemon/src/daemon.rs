@@ -3,37 +3,36 @@
 //! See [`serve`] for the primary entry point. A daemon that stops leaves the work on its machine running; the next one
 //! takes it over.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use hai_core::backend::{Command, Driver};
+use anyhow::{Context as _, Result};
+use hai_core::backend::{Command, Driver, Fence};
 use hai_core::model::{Fact, NodeName, UserName};
-use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ApiState, Defaults, Workers};
+use crate::api::{self, Agents, ApiState, Defaults, Workers};
 use crate::cli::welcome::{Started, welcome};
 use crate::cluster::AnyCluster;
+use crate::cluster::kubernetes::{Herald, KubernetesCluster, KubernetesError};
 use crate::cluster::local::{LocalCluster, LocalConfig};
 use crate::compose::{self, LOG_SEGMENTS, LocalLogs};
 use crate::config::{ClusterKind, Config, Devices, Environment};
+use crate::data_dir::{DirLock, make_private_dir, write_address, write_token};
 use crate::gpu::health::Limits;
 use crate::gpu::observer::Rules;
 use crate::gpu::report::NodeReport;
 use crate::gpu::reports::Reports;
 use crate::gpu::strangers::{LocalWorkers, Tolerance};
 use crate::gpu::watching::{self, Options, Watching, look_once};
-use crate::leading::{self, Led, Lost};
+use crate::herald;
+use crate::leading::{self, Lead, Led, Lost};
 use crate::scheduler::{self, wall_clock};
 use crate::setup::{Plan, connect, doctor};
 use crate::standby::Standby;
@@ -45,10 +44,14 @@ const AGENT: &str = "agent";
 const AGENT_TOKEN: &str = "HAI_AGENT_TOKEN";
 /// The operator whose token lies in the data directory.
 const OPERATOR: &str = "operator";
+/// The name of the pod that it is, if it is one.
+const POD_NAME: &str = "HAI_POD_NAME";
+/// The address of that pod.
+const POD_ADDRESS: &str = "HAI_POD_IP";
+/// When a cluster that could not be opened is tried again.
+const OPEN_AGAIN: Duration = Duration::from_secs(2);
 /// How often this machine's GPUs are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long another daemon may take to let go of the data directory.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs a daemon with this configuration until it is told to stop by SIGTERM or SIGINT.
 ///
@@ -79,8 +82,10 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
         AnyStore::Postgres(postgres) => {
             let holder =
                 leading::holder::own().context("this process can not tell itself from others: is there no /proc?")?;
-            let candidate = postgres.candidate(holder, advertised(address));
-            let standby = Standby::new(&listener, postgres, log_dir.clone(), defaults(config));
+            let candidate = postgres.candidate(holder, advertised(address, environment));
+            // Of workers in pods the leader alone keeps the output; else all share the directory.
+            let logs = (config.cluster.kind == ClusterKind::Local).then(|| log_dir.clone());
+            let standby = Standby::new(&listener, postgres, logs, defaults(config));
             let leading = tokio::select! {
                 leading = standby.wait(candidate, address) => leading?,
                 () = told_to_stop() => return Ok(()),
@@ -96,7 +101,8 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
     keep_agent(&accounts, environment).await?;
     let reports = Reports::new();
     let mut workers: Option<Arc<dyn Workers>> = None;
-    let mut watched = None;
+    let mut agents: Option<Arc<dyn Agents>> = None;
+    let (mut watched, mut herald) = (None, None);
     let cluster = match config.cluster.kind {
         ClusterKind::Local => {
             let (cluster, watching) = local_cluster(config, &dir, &log_dir).await?;
@@ -107,16 +113,33 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
             AnyCluster::Local(cluster.with_reports(reports.subscribe()))
         }
         ClusterKind::Kubernetes => {
-            let cluster =
-                compose::kubernetes_cluster(config, &dir, &log_dir, &reports, agent_token(environment)).await?;
+            let opening =
+                async || compose::kubernetes_cluster(config, &dir, &log_dir, &reports, agent_token(environment)).await;
+            let cluster = tokio::select! {
+                cluster = patiently(opening) => cluster?,
+                lost = kept(&mut keeping) => return Err(lost.into()),
+                () = told_to_stop() => {
+                    if let Some(keeper) = &keeper {
+                        keeper.give_up().await;
+                    }
+                    return Ok(());
+                }
+            };
+            herald = Some(cluster.herald(own_name(environment), advertised(address, environment)));
             workers = Some(Arc::new(compose::PodWorkers(cluster.door())));
+            agents = Some(Arc::new(compose::PodAgents(cluster.agents())));
             AnyCluster::Kubernetes(cluster)
         }
     };
-    let mut driver =
-        Driver::open(config.engine(), Patient::new(store, health.clone()), Led::new(cluster, lead), wall_clock())
-            .await?;
+    let mut driver = Driver::open(
+        config.engine(),
+        Patient::new(store, health.clone()),
+        Led::new(cluster, lead.clone()),
+        wall_clock(),
+    )
+    .await?;
     set_first_rights(&mut driver, config).await?;
+    let fence = driver.fence();
     let (nodes, devices) =
         driver.engine().nodes().fold((0, 0), |(nodes, devices), node| (nodes + 1, devices + node.spec.devices.len()));
 
@@ -129,6 +152,9 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
     if let Some(workers) = workers {
         state = state.with_workers(workers);
     }
+    if let Some(agents) = agents {
+        state = state.with_agents(agents);
+    }
     let stop = CancellationToken::new();
     let mut scheduling = tokio::spawn(scheduler::run(driver, inbox, stop.clone()));
     let mut serving = tokio::spawn(api::serve(listener, state, stop.clone()));
@@ -138,6 +164,7 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
     let mut lost = None;
     let (scheduled, served) = tokio::select! {
         () = told_to_stop() => (None, None),
+        () = telling(herald.as_mut(), fence, lead) => (None, None),
         other = kept(&mut keeping) => {
             lost = Some(other);
             (None, None)
@@ -162,6 +189,9 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
         keeping.abort();
         keeper.give_up().await;
     }
+    if let Some(herald) = &herald {
+        herald::fall_silent(herald, fence).await;
+    }
     scheduled.context("the scheduler panicked")?.context("the scheduler stopped")?;
     served.context("the server panicked")?.context("the server failed")?;
     tracing::info!("stopped; what runs goes on, and the next daemon takes it over");
@@ -176,13 +206,51 @@ async fn kept(keeping: &mut Option<JoinHandle<Lost>>) -> Lost {
     }
 }
 
-/// Where others reach this daemon, as far as it knows.
-fn advertised(address: SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        return format!("http://{host}:{}", address.port());
+/// Tells who leads, where somebody can be told; for ever.
+async fn telling(herald: Option<&mut Herald>, fence: Fence, lead: Option<Lead>) {
+    match herald {
+        Some(herald) => herald::tell(herald, fence, lead).await,
+        None => std::future::pending().await,
     }
-    format!("http://{address}")
+}
+
+/// Opens a cluster, again and again while that fails for something that passes: who has just taken over while the API server is
+/// away keeps the lead, and shows so, instead of ending and beginning in a loop.
+async fn patiently<F>(open: impl Fn() -> F) -> Result<KubernetesCluster>
+where
+    F: Future<Output = Result<KubernetesCluster>>,
+{
+    loop {
+        match open().await {
+            Err(error) if error.downcast_ref::<KubernetesError>().is_some_and(KubernetesError::may_pass) => {
+                tracing::warn!("{error:#}; it is tried again");
+                tokio::time::sleep(OPEN_AGAIN).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Where others reach this daemon, as far as it knows. A pod's name is no host's, but its address may be told.
+fn advertised(address: SocketAddr, environment: &Environment) -> String {
+    if !address.ip().is_unspecified() {
+        return format!("http://{address}");
+    }
+    let told = environment.vars.get(POD_ADDRESS).and_then(|told| told.to_str()?.parse::<IpAddr>().ok());
+    match told {
+        Some(told) => format!("http://{}", SocketAddr::new(told, address.port())),
+        None => format!("http://{}:{}", host(), address.port()),
+    }
+}
+
+/// What people know this daemon by.
+fn own_name(environment: &Environment) -> String {
+    let pod = environment.vars.get(POD_NAME).and_then(|name| name.to_str()).filter(|name| !name.is_empty());
+    pod.map_or_else(host, str::to_owned)
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// A server that is not there yet is waited for; a file is not.
@@ -319,65 +387,12 @@ async fn told_to_stop() {
     }
 }
 
-/// Makes the directory for this user alone. True if it was not there.
-fn make_private_dir(dir: &Path) -> Result<bool> {
-    let missing = !dir.join("token").exists();
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("the data directory {} can not be made", dir.display()))?;
-    // Everybody's output and environments lie below; one that was there before may be open to others.
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
-        .with_context(|| format!("the data directory {} can not be closed to others", dir.display()))?;
-    Ok(missing)
-}
-
 /// Every worker that executes takes a descriptor, and every listener one.
 fn allow_many_files() {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     if let Err(error) = raised {
         tracing::warn!(%error, limit = limit.current, "the limit of open files can not be raised");
-    }
-}
-
-/// Held as long as somebody uses a data directory.
-pub(crate) struct DirLock {
-    _file: File,
-}
-
-impl DirLock {
-    /// Those who share a directory all hold the lock, and keep out whoever would have it alone.
-    pub(crate) fn take(dir: &Path, shared: bool) -> Result<Self> {
-        let operation =
-            if shared { FlockOperation::NonBlockingLockShared } else { FlockOperation::NonBlockingLockExclusive };
-        let path = dir.join("lock");
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let mut file = open.with_context(|| format!("{} can not be opened", path.display()))?;
-        let patience = Instant::now() + LOCK_PATIENCE;
-        while let Err(error) = rustix::fs::flock(&file, operation) {
-            if error != rustix::io::Errno::WOULDBLOCK {
-                bail!("{} can not be locked: {error}", path.display());
-            }
-            // A daemon that was killed while it began a worker may have left a child that is about to let go.
-            if Instant::now() < patience {
-                std::thread::sleep(Duration::from_millis(10));
-                continue;
-            }
-            let mut holder = String::new();
-            // Who holds it is only told; not knowing does no harm.
-            let _ = file.read_to_string(&mut holder);
-            bail!(
-                "another hai-daemon (process {}) uses {}; stop it, or give this one its own --data",
-                holder.trim(),
-                dir.display()
-            );
-        }
-        file.set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .context("the lock can not be written")?;
-        Ok(DirLock { _file: file })
     }
 }
 
@@ -399,20 +414,4 @@ async fn keep_operator(dir: &Path, accounts: &Accounts, operator: &UserName, sha
         None => accounts.rotate(operator).await.context("the operator can not get a new token")?,
     };
     write_token(dir, &token)
-}
-
-fn write_token(dir: &Path, token: &Token) -> Result<()> {
-    let (path, fresh) = (dir.join("token"), dir.join("token.new"));
-    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh);
-    open.and_then(|mut file| writeln!(file, "{}", token.as_str()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&fresh, &path))
-        .with_context(|| format!("the operator's token can not be written to {}", path.display()))
-}
-
-/// Tells the `hai` command of this machine where the daemon listens.
-fn write_address(dir: &Path, address: SocketAddr) -> Result<()> {
-    let (path, fresh) = (dir.join("address"), dir.join("address.new"));
-    fs::write(&fresh, format!("{address}\n"))
-        .and_then(|()| fs::rename(&fresh, &path))
-        .with_context(|| format!("the address can not be written to {}", path.display()))
 }

@@ -1,5 +1,6 @@
-//! A daemon while another one leads: it shows what is stored, and waits.
+//! A daemon while another one leads: it passes on what it is asked, or shows what is stored, and waits.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ApiState, Defaults};
+use crate::api::{self, ApiState, Defaults, LogPart, LogSource, WorkerLog};
 use crate::compose::LocalLogs;
 use crate::leading::{Keeper, Lead, wait_to_lead};
 use crate::scheduler::{self, Inbox};
@@ -29,12 +30,28 @@ pub(crate) struct Standby<'a> {
     reader: Reader,
     accounts: Accounts,
     heard: Heard,
-    logs: PathBuf,
+    logs: Option<PathBuf>,
     defaults: Defaults,
 }
 
+/// The output of workers where only the daemon that leads has it.
+#[derive(Debug)]
+struct ElsewhereLogs;
+
+impl LogSource for ElsewhereLogs {
+    fn read(&self, _: WorkerLog, _: u64, _: usize) -> io::Result<LogPart> {
+        Err(io::Error::other("the daemon that leads has the output of workers, and can not be reached"))
+    }
+}
+
 impl<'a> Standby<'a> {
-    pub(crate) fn new(listener: &'a TcpListener, store: &PostgresStore, logs: PathBuf, defaults: Defaults) -> Self {
+    /// `logs` is where the output of workers is, if this daemon can read it.
+    pub(crate) fn new(
+        listener: &'a TcpListener,
+        store: &PostgresStore,
+        logs: Option<PathBuf>,
+        defaults: Defaults,
+    ) -> Self {
         let (reader, accounts, heard) = (store.reader(), store.accounts(), store.heard());
         Standby { listener, reader, accounts, heard, logs, defaults }
     }
@@ -45,7 +62,10 @@ impl<'a> Standby<'a> {
         let stop = CancellationToken::new();
         // Nothing is scheduled here: its inbox is kept but not read, and those who listen hear of what the leader stores.
         let (handle, inbox) = scheduler::channel();
-        let logs = Arc::new(LocalLogs::new(self.logs));
+        let logs: Arc<dyn LogSource> = match self.logs {
+            Some(dir) => Arc::new(LocalLogs::new(dir)),
+            None => Arc::new(ElsewhereLogs),
+        };
         let relay = relay(self.reader.clone(), self.heard, inbox);
         let state = ApiState::new(handle, self.reader, self.accounts, logs, self.defaults).with_leader(leader);
         // A second handle of the same socket: who connects while one server follows the other waits in its queue.

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use hai_core::backend::{Cluster, StartOrder, WorkerReport};
 use hai_core::model::{Fact, Grace, RunId, WorkerExit, WorkerFate};
-use hai_daemon::cluster::local::logs::LogReader;
 use hai_daemon::cluster::local::{LocalCluster, LocalConfig, LocalError};
+use hai_daemon::cluster::logs::LogReader;
 use rustix::process::{Signal, kill_process};
 
 use lab::{IDLE, Lab, RUN, SmallDisk, TASK, command, ended, gone, grace, next, node, order, place, started, until};

@@ -2,6 +2,10 @@
 
 #[path = "support/control_plane/mod.rs"]
 mod control_plane;
+#[path = "setup/database.rs"]
+mod database;
+#[path = "support/postgres.rs"]
+mod postgres;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

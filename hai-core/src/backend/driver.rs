@@ -189,6 +189,12 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         Ok(driver)
     }
 
+    /// The number under which it commits: who opens the store after it has a greater one.
+    #[must_use]
+    pub const fn fence(&self) -> Fence {
+        self.fence
+    }
+
     /// One step: takes the commands in, decides, stores, and only then acts. Replies come in the commands' order.
     ///
     /// # Errors

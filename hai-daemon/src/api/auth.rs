@@ -1,9 +1,12 @@
 //! Who is asking: a bearer token becomes a user.
 
+use std::future::Future;
+use std::pin::Pin;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
-use hai_core::model::UserName;
+use hai_core::model::{NodeName, UserName};
 
 use super::ApiState;
 use super::problem::{ApiError, Kind};
@@ -20,8 +23,17 @@ pub(super) struct Caller {
 pub(super) struct Operator(pub(super) Caller);
 
 /// Somebody who may report devices: an agent, or an operator.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reporter;
+#[derive(Clone, Debug)]
+pub(super) struct Reporter {
+    /// The one node that it may speak of; any if there is none.
+    pub(super) node: Option<NodeName>,
+}
+
+/// The way from the API to who knows agents by tokens that are not hai's own, which `main` fills in.
+pub trait Agents: std::fmt::Debug + Send + Sync + 'static {
+    /// The node of the agent that has this token; an error says why that can not be told.
+    fn node_of(&self, token: &str) -> Pin<Box<dyn Future<Output = Result<Option<NodeName>, String>> + Send>>;
+}
 
 impl Caller {
     pub(super) fn is_operator(&self) -> bool {
@@ -64,12 +76,19 @@ impl FromRequestParts<ApiState> for Reporter {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
+        let token = parts.headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
+        if let (Some(agents), Some(token)) = (&state.agents, token) {
+            let node = agents.node_of(token).await.map_err(|problem| ApiError::new(Kind::Unavailable, problem))?;
+            if node.is_some() {
+                return Ok(Reporter { node });
+            }
+        }
         let user = authenticate(parts, state).await?;
         if user.role == Role::User {
             let detail = format!("only an agent or an operator may report devices, and {} is neither", user.name);
             return Err(ApiError::new(Kind::Forbidden, detail));
         }
-        Ok(Reporter)
+        Ok(Reporter { node: None })
     }
 }
 

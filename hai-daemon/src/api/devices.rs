@@ -23,10 +23,14 @@ use crate::scheduler::wall_clock;
     responses((status = 200, description = "It is taken.", body = ReportAnswer)))]
 pub(super) async fn report(
     State(state): State<ApiState>,
-    _: Reporter,
+    reporter: Reporter,
     Param(node): Param<NodeName>,
     Body(report): Body<NodeReport>,
 ) -> Result<Json<ReportAnswer>, ApiError> {
+    if let Some(own) = reporter.node.as_ref().filter(|own| **own != node) {
+        let detail = format!("name: the agent is on node {own}, and speaks for no other");
+        return Err(ApiError::new(Kind::Forbidden, detail).at("name"));
+    }
     let reports = &state.reports;
     if reports.is_own(&node) {
         let detail = format!("name: the daemon watches the devices of {node} itself; no agent is needed there");

@@ -42,8 +42,7 @@ pub(super) async fn while_the_store_is_away(
     next: Next,
 ) -> Response<axum::body::Body> {
     if let Some(leader) = &state.leader {
-        let leader = leader.borrow().clone();
-        return stand_by(&leader, request, next).await;
+        return leader.answer(request, next, state.closing.clone()).await;
     }
     let path = request.uri().path();
     // What workers say goes to the cluster, which keeps it until the scheduler asks.
@@ -59,24 +58,6 @@ pub(super) async fn while_the_store_is_away(
         () = state.store.away_for(AWAY_MAX) => {
             ApiError::away("what was asked for may have been done, so look before you ask again").into_response()
         }
-    }
-}
-
-/// How long one who stands by looks for an answer without a scheduler.
-const STAND_BY_MAX: Duration = Duration::from_secs(1);
-
-/// Shows what is stored, and sends everybody else to the leader. It is not ready, so that who distributes requests does the
-/// same.
-async fn stand_by(leader: &str, request: Request, next: Next) -> Response<axum::body::Body> {
-    let path = request.uri().path();
-    let alone = request.method().is_safe() && path != "/readyz";
-    if !alone {
-        return ApiError::stands_by(leader).into_response();
-    }
-    tokio::select! {
-        biased;
-        response = next.run(request) => response,
-        () = tokio::time::sleep(STAND_BY_MAX) => ApiError::stands_by(leader).into_response(),
     }
 }
 

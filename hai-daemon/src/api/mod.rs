@@ -19,6 +19,7 @@ mod devices;
 mod events;
 mod export;
 mod extract;
+mod forward;
 mod health;
 mod layers;
 mod learned;
@@ -45,6 +46,7 @@ mod walk;
 pub mod wire;
 mod worker;
 
+pub use auth::Agents;
 pub use log_source::{LogPart, LogSource, WorkerLog};
 pub use openapi::openapi;
 pub use server::{router, serve};

@@ -247,8 +247,22 @@ impl ApiError {
     pub(super) fn stands_by(leader: &str) -> Self {
         let detail = match leader {
             "" => "this daemon stands by, and nobody leads yet; nothing was done".to_owned(),
-            leader => format!("this daemon stands by; ask the one that leads, at {leader}. Nothing was done"),
+            leader => {
+                format!(
+                    "this daemon stands by, and the one that leads, at {leader}, can not be reached; nothing was done"
+                )
+            }
         };
+        ApiError::new(Kind::Unavailable, detail)
+            .with_header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))
+    }
+
+    /// Another daemon leads, and what became of what it was asked for is not known.
+    pub(super) fn leader_broke_off(leader: &str) -> Self {
+        let detail = format!(
+            "the daemon that leads, at {leader}, did not answer to the end; what was asked for may have been done, so look \
+             before you ask again"
+        );
         ApiError::new(Kind::Unavailable, detail)
             .with_header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))
     }

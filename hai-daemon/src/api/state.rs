@@ -7,11 +7,12 @@ use hai_core::model::{GroupName, Priority};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::forward::Leading;
 use super::learned::Learned;
 use super::looks::Looks;
 use super::metrics::Metrics;
 use super::places::Places;
-use super::{LogSource, Workers};
+use super::{Agents, LogSource, Workers};
 use crate::gpu::reports::Reports;
 use crate::scheduler::Scheduler;
 use crate::store::{Accounts, Reader, StoreHealth};
@@ -27,8 +28,8 @@ pub struct ApiState {
     pub(super) scheduler: Scheduler,
     pub(super) reader: Reader,
     pub(super) accounts: Accounts,
-    /// Where the daemon is that leads, if this one stands by: it shows what is stored, and its scheduler does nothing.
-    pub(super) leader: Option<watch::Receiver<String>>,
+    /// The way to the daemon that leads, if this one stands by: its own scheduler does nothing.
+    pub(super) leader: Option<Leading>,
     /// How the scheduler's store is.
     pub(super) store: StoreHealth,
     pub(super) logs: Arc<dyn LogSource>,
@@ -36,6 +37,8 @@ pub struct ApiState {
     pub(super) metrics: Arc<Metrics>,
     /// Where workers come in, if they come over HTTP.
     pub(super) workers: Option<Arc<dyn Workers>>,
+    /// Who knows agents that Kubernetes vouches for, if there is somebody.
+    pub(super) agents: Option<Arc<dyn Agents>>,
     /// What forecasts are made from.
     pub(super) learned: Learned,
     /// Places for those who look at the engine for longer than a moment.
@@ -84,7 +87,7 @@ impl ApiState {
         let closing = CancellationToken::new();
         let learned = Learned::new();
         let (defaults, looks, walks, stall) = (Arc::new(defaults), Looks::new(), Places::new(WALKS_MAX), STALL_MAX);
-        let (workers, reports) = (None, Reports::new());
+        let (workers, agents, reports) = (None, None, Reports::new());
         ApiState {
             scheduler,
             reader,
@@ -95,6 +98,7 @@ impl ApiState {
             defaults,
             metrics,
             workers,
+            agents,
             learned,
             looks,
             reports,
@@ -110,6 +114,12 @@ impl ApiState {
         ApiState { workers: Some(workers), ..self }
     }
 
+    /// The same, and agents may come with tokens that somebody else knows.
+    #[must_use]
+    pub fn with_agents(self, agents: Arc<dyn Agents>) -> Self {
+        ApiState { agents: Some(agents), ..self }
+    }
+
     /// The same, but what is reported of devices goes there.
     #[must_use]
     pub fn with_reports(self, reports: Reports) -> Self {
@@ -119,7 +129,7 @@ impl ApiState {
     /// The same, but this daemon stands by while another, which is told there, leads.
     #[must_use]
     pub fn with_leader(self, leader: watch::Receiver<String>) -> Self {
-        ApiState { leader: Some(leader), ..self }
+        ApiState { leader: Some(Leading::new(leader)), ..self }
     }
 
     /// The same, and the scheduler's store tells there how it is.

@@ -28,6 +28,9 @@ pub trait Workers: std::fmt::Debug + Send + Sync + 'static {
     /// Waits at most for `patience` until the run must leave; then its grace.
     fn must_leave(&self, run: RunId, patience: Duration) -> Pin<Box<dyn Future<Output = Option<Grace>> + Send>>;
 
+    /// What keeps the workers of a run that is being started from executing, if something does.
+    fn trouble(&self, run: RunId) -> Option<String>;
+
     /// The worker heard that it must leave; an error says why that could not be written down.
     fn heard(&self, run: RunId, rank: u32) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 

@@ -3,5 +3,6 @@
 mod any;
 pub mod kubernetes;
 pub mod local;
+pub mod logs;
 
 pub use any::{AnyCluster, AnyError};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use crate::config::{Config, DatabaseUrl, Environment, Raw, Setting as _};
-use crate::daemon::DirLock;
+use crate::data_dir::DirLock;
 use crate::store::moving::Found;
 use crate::store::{AnyStore, PostgresStore, SqliteStore};
 

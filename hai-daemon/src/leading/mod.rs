@@ -90,7 +90,7 @@ impl Keeper {
 
 impl Lead {
     /// Returns once it is sure that this daemon leads: at once as a rule, and never if it does not any more.
-    async fn sure(&mut self) {
+    pub(crate) async fn sure(&mut self) {
         loop {
             let renewed = *self.renewed.borrow_and_update();
             if renewed.elapsed() + MARGIN < LEAD {

@@ -10,7 +10,7 @@ use clap::{Args, ValueHint};
 use super::connect::Trouble;
 use super::doctor::{Known, Verdict};
 use super::up::Manner;
-use super::{Data, Ingress, Plan, PlanError, ServiceKind, doctor, objects, probe, up};
+use super::{Data, Database, Ingress, Plan, PlanError, ServiceKind, doctor, objects, probe, up};
 use crate::api::wire::{Node, NodeList};
 use crate::config::flags::ConfigFlags;
 use crate::config::{Config, Environment};
@@ -46,14 +46,18 @@ pub struct PlanArgs {
     #[arg(long, value_name = "CLASS", conflicts_with = "data_path")]
     pub storage_class: Option<String>,
     /// Keep the data in this directory of a node in place of a claim
-    #[arg(long, value_name = "DIR", requires = "data_node")]
+    #[arg(long, value_name = "DIR")]
     pub data_path: Option<String>,
-    /// That node, by its hostname label
+    /// That node, by its hostname label; left out where the directory is the same on all nodes, and the database is elsewhere
     #[arg(long, value_name = "NODE", requires = "data_path")]
     pub data_node: Option<String>,
-    /// How many daemons; more than one needs a database that they share
+    /// How many daemons; more than one needs a database that they share. Their data are then shared too (--data-path, or
+    /// --storage-class of a file system that many nodes may write), or go with the pod of each
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub replicas: i32,
+    /// The secret hai-database, which you made, says where the database is: its key `url` is a postgres:// URL
+    #[arg(long)]
+    pub database_secret: bool,
 }
 
 /// What `hai-daemon up` is told.
@@ -167,10 +171,21 @@ impl PlanArgs {
             let (class, tls) = (self.ingress_class.clone(), self.ingress_tls.clone());
             Ingress { host, class, tls }
         });
-        plan.data = match (&self.data_path, &self.data_node) {
-            (Some(path), Some(node)) => Data::Host { path: path.clone(), node: node.clone() },
-            _ => Data::Claim { size: self.data_size.clone(), class: self.storage_class.clone() },
+        plan.data = match &self.data_path {
+            Some(path) => Data::Host { path: path.clone(), node: self.data_node.clone() },
+            None if self.replicas > 1 && self.storage_class.is_none() => Data::Pod,
+            None => Data::Claim { size: self.data_size.clone(), class: self.storage_class.clone() },
         };
+        if let Some(url) = plan.settings.remove("data.database") {
+            // Not into the deployment, where others read it.
+            let text = format!("[data]\ndatabase = {}\n", toml::Value::String(url));
+            let read =
+                Config::parse(&text, "--set data.database").map_err(|errors| PlanError::Wrong(errors.to_string()))?;
+            plan.database = read.data.database.map_or(Database::File, Database::Given);
+        }
+        if self.database_secret {
+            plan.database = Database::Secret;
+        }
         plan.check()?;
         Ok(plan)
     }

@@ -1,17 +1,12 @@
 //! The way to the API server, and what to do when there is none.
 
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config, Error};
+use kube::{Client, Error};
 
 use super::Plan;
-use crate::cluster::kubernetes::chain;
-
-/// How long a connection may take, and an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::cluster::kubernetes::{self, Silence, chain};
 
 /// What a server says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,36 +46,8 @@ impl Trouble {
 /// # Errors
 /// In one line, with what to do.
 pub async fn client(plan: &Plan) -> Result<Client, Trouble> {
-    let options = KubeConfigOptions { context: plan.context.clone(), ..KubeConfigOptions::default() };
-    let config = match &plan.kubeconfig {
-        Some(path) => {
-            let read = Kubeconfig::read_from(path).map_err(|error| unreadable(path, &error))?;
-            Config::from_custom_kubeconfig(read, &options).await.map_err(|error| unreadable(path, &error))
-        }
-        None if plan.context.is_some() => {
-            Config::from_kubeconfig(&options).await.map_err(|error| unreadable(Path::new("the kubeconfig"), &error))
-        }
-        None => Config::infer().await.map_err(|_| {
-            Trouble::new(
-                "it is not known where the API server is: this is no pod of a cluster, and there is no kubeconfig",
-                "set kubernetes.kubeconfig, or KUBECONFIG, to the file that kubectl uses",
-            )
-        }),
-    };
-    let mut config = config?;
-    config.connect_timeout = Some(PATIENCE);
-    // Reading is for watches, which are silent for long; nothing here watches.
-    config.read_timeout = Some(PATIENCE * 3);
-    Client::try_from(config).map_err(|error| explain("making a client", &error))
-}
-
-fn unreadable(path: &Path, error: &dyn std::error::Error) -> Trouble {
-    let fix = if path.is_dir() {
-        "name the file in it, not the directory".to_owned()
-    } else {
-        "name the kubeconfig that kubectl uses; `kubectl config view` shows it".to_owned()
-    };
-    Trouble::new(format!("{} can not be used: {}", path.display(), chain(error)), fix)
+    let made = kubernetes::client(plan.kubeconfig.as_deref(), plan.context.as_deref(), Silence::OfAnswers).await;
+    made.map_err(|error| Trouble::new(error.to_string(), error.fix()))
 }
 
 /// What went wrong while `what` was done, in one line, with what to do.

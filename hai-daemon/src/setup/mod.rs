@@ -16,4 +16,4 @@ pub mod up;
 mod why;
 
 pub use args::main;
-pub use plan::{Data, Group, Ingress, Mount, Plan, PlanError, ServiceKind};
+pub use plan::{Data, Database, Group, Ingress, Mount, Plan, PlanError, ServiceKind};

@@ -6,7 +6,7 @@ mod parts;
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container, ContainerPort, HTTPGetAction, LocalObjectReference, Namespace, PersistentVolumeClaim,
     PersistentVolumeClaimSpec, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, Secret, Service, ServiceAccount,
@@ -24,8 +24,11 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::rights;
-use super::{Data, Plan, ServiceKind};
-use parts::{amounts, from_field, from_secret, nothing_more, quantities, seccomp, variable};
+use super::{Data, Database, Plan, ServiceKind};
+use crate::cluster::kubernetes::AGENT_ACCOUNT;
+use parts::{
+    amounts, apart, from_field, from_optional_secret, from_secret, nothing_more, quantities, seccomp, variable,
+};
 
 /// The port that the daemon listens on.
 pub const PORT: i32 = 8420;
@@ -37,6 +40,10 @@ pub const AGENT: &str = "hai-agent";
 pub const CLAIM: &str = "hai-data";
 /// The name of the secret with the agents' token.
 pub const TOKEN: &str = "hai-agent-token";
+/// The name of the secret that says where the database is, if it is on a server.
+pub const DATABASE: &str = "hai-database";
+/// The key of its URL in that secret.
+pub const DATABASE_KEY: &str = "url";
 /// The key of that token in its secret.
 pub const TOKEN_KEY: &str = "token";
 /// Who the daemon is in its container; what distroless images call `nonroot`.
@@ -126,7 +133,7 @@ impl Plan {
         format!("http://{NAME}.{}.svc:{PORT}", self.namespace)
     }
 
-    fn deployment(&self) -> Deployment {
+    fn deployment(&self, token: &str) -> Deployment {
         let volume = match &self.data {
             Data::Claim { .. } => Volume {
                 name: "data".to_owned(),
@@ -144,6 +151,7 @@ impl Plan {
                 }),
                 ..Volume::default()
             },
+            Data::Pod => Volume { name: "data".to_owned(), empty_dir: Some(Default::default()), ..Volume::default() },
         };
         let config = Volume {
             name: "config".to_owned(),
@@ -163,11 +171,16 @@ impl Plan {
             variable("HAI_CONFIG", "/etc/hai/config/hai.toml"),
             variable("HAI_SERVER_LISTEN", &format!("0.0.0.0:{PORT}")),
             variable("HAI_DATA_DIR", "/var/lib/hai"),
-            // Whoever brings this token may report devices, and nothing else.
+            // Whoever brings this token may report devices of any node, and nothing else: for agents outside of pods. What seals
+            // the tokens of workers comes from it too.
             from_secret("HAI_AGENT_TOKEN", TOKEN, TOKEN_KEY),
             variable("HAI_CLUSTER_KIND", "kubernetes"),
             variable("HAI_KUBERNETES_NAMESPACE", &self.namespace),
             from_field("HAI_POD_NAME", "metadata.name"),
+            // Where the others find it while it leads.
+            from_field("HAI_POD_IP", "status.podIP"),
+            // Without the secret the database is a file among the data.
+            from_optional_secret("HAI_DATA_DATABASE", DATABASE, DATABASE_KEY),
         ];
         if self.kubernetes.server.is_none() {
             env.push(variable("HAI_KUBERNETES_SERVER", &self.inner_url()));
@@ -216,20 +229,26 @@ impl Plan {
         };
         let tmp = Volume { name: "tmp".to_owned(), empty_dir: Some(Default::default()), ..Volume::default() };
         // A new configuration takes new daemons.
-        let digest = Sha256::digest(format!("{}{:?}", self.config, self.settings).as_bytes());
+        let mut digested = format!("{}{:?}", self.config, self.settings);
+        if let Database::Given(url) = &self.database {
+            // With the token before it nobody can try passwords against what comes of it.
+            digested = format!("{digested}{token}{}", url.secret());
+        }
+        let digest = Sha256::digest(digested.as_bytes());
         let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let annotations = BTreeMap::from([("hai/config".to_owned(), digest)]);
         let node = match &self.data {
-            Data::Host { node, .. } => Some(BTreeMap::from([("kubernetes.io/hostname".to_owned(), node.clone())])),
-            Data::Claim { .. } => None,
+            Data::Host { node: Some(node), .. } => {
+                Some(BTreeMap::from([("kubernetes.io/hostname".to_owned(), node.clone())]))
+            }
+            _ => None,
         };
         Deployment {
             metadata: self.meta(NAME, "daemon"),
             spec: Some(DeploymentSpec {
                 replicas: Some(self.replicas),
                 selector: LabelSelector { match_labels: Some(selector("daemon")), ..LabelSelector::default() },
-                // Two daemons must not hold one database at a time.
-                strategy: Some(DeploymentStrategy { type_: Some("Recreate".to_owned()), ..Default::default() }),
+                strategy: Some(self.strategy()),
                 template: PodTemplateSpec {
                     metadata: Some(ObjectMeta {
                         labels: Some(labels("daemon")),
@@ -244,6 +263,7 @@ impl Plan {
                         enable_service_links: Some(false),
                         image_pull_secrets: self.pull_secrets(),
                         node_selector: node,
+                        affinity: (self.replicas > 1).then(apart),
                         termination_grace_period_seconds: Some(30),
                         security_context: Some(PodSecurityContext {
                             run_as_non_root: Some(true),
@@ -259,6 +279,20 @@ impl Plan {
                 ..DeploymentSpec::default()
             }),
             ..Deployment::default()
+        }
+    }
+
+    fn strategy(&self) -> DeploymentStrategy {
+        // Two daemons can not have one file at a time. Of those on a server one leads, and the other is exchanged first or last.
+        if self.replicas == 1 {
+            return DeploymentStrategy { type_: Some("Recreate".to_owned()), ..Default::default() };
+        }
+        DeploymentStrategy {
+            type_: Some("RollingUpdate".to_owned()),
+            rolling_update: Some(RollingUpdateDeployment {
+                max_surge: Some(IntOrString::Int(0)),
+                max_unavailable: Some(IntOrString::Int(1)),
+            }),
         }
     }
 
@@ -319,7 +353,7 @@ impl Plan {
         PersistentVolumeClaim {
             metadata: self.meta(CLAIM, "daemon"),
             spec: Some(PersistentVolumeClaimSpec {
-                access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+                access_modes: Some(vec![if self.replicas > 1 { "ReadWriteMany" } else { "ReadWriteOnce" }.to_owned()]),
                 resources: Some(VolumeResourceRequirements {
                     requests: Some(quantities(&[("storage", size)])),
                     ..VolumeResourceRequirements::default()
@@ -355,7 +389,7 @@ pub fn all(plan: &Plan, token: &str) -> Vec<Object> {
     let mut all = vec![
         object(&namespace),
         object(&account("hai-daemon", "daemon")),
-        object(&account("hai-agent", "agent")),
+        object(&account(AGENT_ACCOUNT, "agent")),
         object(&ClusterRole {
             metadata: plan.meta_of_cluster(&cluster, "daemon"),
             rules: Some(rights::rules(rights::DAEMON, true)),
@@ -378,6 +412,14 @@ pub fn all(plan: &Plan, token: &str) -> Vec<Object> {
         object(&config),
         object(&secret),
     ];
+    if let Database::Given(url) = &plan.database {
+        all.push(object(&Secret {
+            metadata: plan.meta(DATABASE, "daemon"),
+            data: Some(BTreeMap::from([(DATABASE_KEY.to_owned(), ByteString(url.secret().as_bytes().to_vec()))])),
+            type_: Some("Opaque".to_owned()),
+            ..Secret::default()
+        }));
+    }
     if let Data::Claim { size, class } = &plan.data {
         all.push(object(&plan.claim(size, class.as_ref())));
     }
@@ -385,7 +427,7 @@ pub fn all(plan: &Plan, token: &str) -> Vec<Object> {
     if let Some(ingress) = &plan.ingress {
         all.push(object(&plan.ingress(ingress)));
     }
-    all.push(object(&plan.deployment()));
+    all.push(object(&plan.deployment(token)));
     all.push(object(&plan.agents()));
     all
 }

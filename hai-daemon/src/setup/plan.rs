@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::objects;
 use crate::cluster::kubernetes::{GpuMode, KubernetesConfig, MountSource};
 use crate::compose::kubernetes_config;
-use crate::config::Config;
+use crate::config::{Config, DatabaseUrl};
 
 /// How people outside of the cluster reach the daemon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -41,13 +42,26 @@ pub enum Data {
         /// The storage class; the cluster's usual one if there is none.
         class: Option<String>,
     },
-    /// In a directory of one node, where the daemon then runs.
+    /// In a directory of a node.
     Host {
         /// The directory.
         path: String,
-        /// The node's name.
-        node: String,
+        /// The node, where the daemon then runs; if there is none, the directory is the same one on all nodes.
+        node: Option<String>,
     },
+    /// With the daemon's pod, and gone with it: the output of workers, and the operator's token.
+    Pod,
+}
+
+/// Where what is decided is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// In a file among the data.
+    File,
+    /// On the server that this names. It goes into the secret [`objects::DATABASE`](super::objects::DATABASE).
+    Given(DatabaseUrl),
+    /// On the server that this secret, which the operator made, names.
+    Secret,
 }
 
 /// A name by which people reach the daemon through an ingress.
@@ -126,6 +140,8 @@ pub struct Plan {
     pub ingress: Option<Ingress>,
     /// Where its data lie.
     pub data: Data,
+    /// Where what is decided is stored.
+    pub database: Database,
     /// All that the configuration says of the cluster.
     pub kubernetes: KubernetesConfig,
     /// The runtime class of the agents.
@@ -158,13 +174,18 @@ fn dns_label(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.bytes().all(good) && !text.starts_with('-') && !text.ends_with('-')
 }
 
-/// How the API server is reached is another thing for a pod than for an operator: the same file without that.
+/// What does not hold within the cluster: how the API server is reached, and what a secret says there.
+const OUTER: [(&str, &[&str]); 2] = [("kubernetes", &["kubeconfig", "context"]), ("data", &["database"])];
+
+/// How the API server is reached is another thing for a pod than for an operator, and a password is for a secret: the same file
+/// without those.
 fn within_the_cluster(text: &str) -> Result<String, PlanError> {
     let wrong = |error: toml::de::Error| PlanError::Wrong(error.to_string());
     let mut wanted: toml::Table = toml::from_str(text).map_err(wrong)?;
-    if let Some(table) = wanted.get_mut("kubernetes").and_then(toml::Value::as_table_mut) {
-        table.remove("kubeconfig");
-        table.remove("context");
+    for (section, keys) in OUTER {
+        if let Some(table) = wanted.get_mut(section).and_then(toml::Value::as_table_mut) {
+            keys.iter().for_each(|key| drop(table.remove(*key)));
+        }
     }
     let mut section = String::new();
     let lines = text.lines().map(|line| {
@@ -173,8 +194,13 @@ fn within_the_cluster(text: &str) -> Result<String, PlanError> {
             plain.clone_into(&mut section);
         }
         let key = plain.split('=').next().unwrap_or_default().trim();
-        let outer = section.starts_with("[kubernetes]") && matches!(key, "kubeconfig" | "context");
-        if outer { format!("# not within the cluster: {plain}\n") } else { format!("{line}\n") }
+        let within = |name: &str| section.strip_prefix('[').is_some_and(|rest| rest.starts_with(&format!("{name}]")));
+        match OUTER.iter().find(|(name, keys)| within(name) && keys.contains(&key)) {
+            // Its value is nobody's business here.
+            Some(("data", _)) => format!("# not within the cluster: {key}\n"),
+            Some(_) => format!("# not within the cluster: {plain}\n"),
+            None => format!("{line}\n"),
+        }
     });
     let inner: String = lines.collect();
     let same = toml::from_str::<toml::Table>(&inner).is_ok_and(|table| table == wanted);
@@ -182,8 +208,8 @@ fn within_the_cluster(text: &str) -> Result<String, PlanError> {
         return Ok(inner);
     }
     Err(PlanError::Value(
-        "kubernetes.kubeconfig and context do not hold within the cluster, and can not be taken out: write each on a line \
-         of its own below [kubernetes]"
+        "kubernetes.kubeconfig and context do not hold within the cluster, data.database goes into a secret, and they can not \
+         be taken out: write each on a line of its own below [kubernetes] and [data]"
             .to_owned(),
     ))
 }
@@ -228,6 +254,7 @@ impl Plan {
             node_port: None,
             ingress: None,
             data: Data::Claim { size: "10Gi".to_owned(), class: None },
+            database: config.data.database.clone().map_or(Database::File, Database::Given),
             kubernetes,
         })
     }
@@ -261,8 +288,31 @@ impl Plan {
                 return refuse(format!("ingress host {host:?} is not a DNS name, such as hai.lab.example"));
             }
         }
-        if self.replicas > 1 && matches!(self.data, Data::Host { .. }) {
-            return refuse("several replicas can not share a directory of one node; give them a database".to_owned());
+        let replicas = self.replicas;
+        if replicas < 1 {
+            return refuse(format!("{replicas} daemons can not be: one at least"));
+        }
+        match (&self.database, &self.data) {
+            (Database::File, _) if replicas > 1 => {
+                return refuse(format!(
+                    "{replicas} daemons need a database that they share, since a file can have one alone: set data.database, \
+                     or make the secret {} with the key {} and say --database-secret",
+                    objects::DATABASE,
+                    objects::DATABASE_KEY
+                ));
+            }
+            (_, Data::Host { node: Some(node), .. }) if replicas > 1 => {
+                return refuse(format!(
+                    "{replicas} daemons on node {node} alone would go with it: leave --data-node out, and let --data-path be \
+                     the same directory on all nodes"
+                ));
+            }
+            (Database::File, Data::Host { path, node: None }) => {
+                return refuse(format!(
+                    "a database in {path} has to stay on one node: say with --data-node on which, or set data.database"
+                ));
+            }
+            _ => {}
         }
         for setting in self.settings.keys() {
             if setting.split('.').count() < 2 {
@@ -306,6 +356,8 @@ mod tests {
              # not within the cluster: context=\"lab\"\nnamespace = \"lab\"\n"
         );
         assert_eq!(plan(&inner).kubeconfig, None);
+        let inner = plan("[data]\ndatabase = \"postgres://hai:geheim@db/hai\"\ndir = \"/d\"\n").config;
+        assert_eq!(inner, "[data]\n# not within the cluster: database\ndir = \"/d\"\n");
         let dotted = "kubernetes.kubeconfig = \"/home/ada/.kube/config\"\n";
         let error = within_the_cluster(dotted).expect_err("it would be lost, or would not hold");
         assert!(error.to_string().contains("on a line of its own"), "{error}");
@@ -326,6 +378,24 @@ mod tests {
         assert!(by_address.check().expect_err("an address").to_string().contains("has to be a DNS name"));
         by_address.ingress = ingress("hai.lab");
         assert_eq!(by_address.check(), Ok(()));
+        let shared = |plan: &mut Plan| {
+            let config = Config::parse("[data]\ndatabase = \"postgres://hai@db/hai\"\n", "hai.toml").expect("good");
+            plan.database = Database::Given(config.data.database.expect("it is said"));
+            plan.replicas = 2;
+        };
+        assert!(refused(|plan| plan.replicas = 2).contains("2 daemons need a database that they share"));
+        assert!(refused(|plan| plan.replicas = 0).contains("one at least"));
+        let host = |node: Option<&str>| Data::Host { path: "/shared".to_owned(), node: node.map(str::to_owned) };
+        let mut two = plan("");
+        shared(&mut two);
+        assert_eq!(two.check(), Ok(()));
+        two.data = host(None);
+        assert_eq!(two.check(), Ok(()));
+        two.data = host(Some("n1"));
+        assert!(two.check().expect_err("one node").to_string().contains("would go with it"));
+        let mut one = plan("");
+        one.data = host(None);
+        assert!(one.check().expect_err("which node?").to_string().contains("--data-node"));
         let unnamed = |plan: &mut Plan| drop(plan.settings.insert("borrow".to_owned(), "false".to_owned()));
         assert!(refused(unnamed).contains("section.key=value"));
     }

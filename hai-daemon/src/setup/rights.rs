@@ -54,6 +54,14 @@ pub const DAEMON: &[Right] = &[
         why: "to see that the runtime class of a group is there",
     },
     Right {
+        group: "authentication.k8s.io",
+        resource: "tokenreviews",
+        sub: "",
+        verbs: &["create"],
+        everywhere: true,
+        why: "to know which node an agent is on",
+    },
+    Right {
         group: "",
         resource: "pods",
         sub: "",
@@ -97,7 +105,7 @@ pub const DAEMON: &[Right] = &[
         group: "",
         resource: "events",
         sub: "",
-        verbs: &["get", "list"],
+        verbs: &["list", "watch"],
         everywhere: false,
         why: "to say why a worker does not start",
     },
@@ -115,7 +123,7 @@ pub const DAEMON: &[Right] = &[
         sub: "",
         verbs: &["create", "get", "update"],
         everywhere: false,
-        why: "to agree on one daemon that decides",
+        why: "to tell which daemon decides",
     },
 ];
 

@@ -9,9 +9,9 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, Error, ResourceExt as _};
 
 use super::connect::{Trouble, client, explain};
-use super::objects::{self, AGENT, CLAIM, NAME, Object, TOKEN, TOKEN_KEY};
+use super::objects::{self, AGENT, CLAIM, DATABASE, DATABASE_KEY, NAME, Object, TOKEN, TOKEN_KEY};
 use super::progress::Progress;
-use super::{Plan, ServiceKind, doctor, why};
+use super::{Database, Plan, ServiceKind, doctor, why};
 
 /// As whom fields are set.
 const MANAGER: &str = "hai";
@@ -110,6 +110,15 @@ pub async fn up(plan: &Plan, manner: Manner) -> Result<(), Trouble> {
             doctor::Verdict::Bad => return Err(Trouble::new(check.said, check.fix.unwrap_or_default())),
             doctor::Verdict::Warning => eprintln!("{check}"),
             _ => {}
+        }
+    }
+    if plan.database == Database::Secret {
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), &plan.namespace);
+        let found =
+            secrets.get_opt(DATABASE).await.map_err(|error| explain("reading the secret of the database", &error))?;
+        if found.is_none_or(|secret| !secret.data.unwrap_or_default().contains_key(DATABASE_KEY)) {
+            let missing = doctor::database::missing(&plan.namespace);
+            return Err(Trouble::new(missing.said, missing.fix.unwrap_or_default()));
         }
     }
     let token = token(&client, plan).await?;

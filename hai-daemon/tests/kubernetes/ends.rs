@@ -79,7 +79,7 @@ async fn the_output_of_workers_is_kept_when_their_pods_are_gone() {
         return eprintln!("SKIPPED: a real API server asks kubelets for output, and these are played");
     }
     let read = |logs: &std::path::Path| {
-        let reader = hai_daemon::cluster::local::logs::LogReader::open(logs, id, run, 0);
+        let reader = hai_daemon::cluster::logs::LogReader::open(logs, id, run, 0);
         let chunk = reader.read(0, 1 << 20).expect("a log");
         (String::from_utf8(chunk.bytes).expect("text"), chunk.complete)
     };

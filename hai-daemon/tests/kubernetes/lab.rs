@@ -111,6 +111,18 @@ impl Lab {
         opened.map(drop).map_err(|error| error.to_string())
     }
 
+    /// The same cluster once more, as who takes over finds it.
+    pub(crate) async fn once_more(&self) -> KubernetesCluster {
+        let opened =
+            KubernetesCluster::open(self.client.clone(), self.config.clone(), [7; 32], self.devices.subscribe()).await;
+        opened.expect("a cluster")
+    }
+
+    /// What agents would come through, with nothing remembered.
+    pub(crate) async fn agents(&self) -> hai_daemon::cluster::kubernetes::AgentDoor {
+        self.once_more().await.agents()
+    }
+
     pub(crate) async fn submit(&self, spec: TaskSpec) -> TaskId {
         let program = Program { command: vec!["train".to_owned()], ..Program::default() };
         self.submit_program(spec, program).await

@@ -2,10 +2,17 @@
 
 #[path = "../support/control_plane/mod.rs"]
 mod control_plane;
+#[path = "../support/postgres.rs"]
+mod postgres;
 
+mod agents;
 mod churn;
 mod ends;
 mod lab;
+mod lease;
+mod pitfalls;
 mod processes;
+mod replicas;
 mod scenario;
 mod trouble;
+mod warnings;

@@ -182,6 +182,45 @@ async fn training_is_suspended_over_http_and_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn why_a_task_does_not_come_to_execute_is_told_to_who_asks() {
+    let (plane, kubelets) = plane().await;
+    kubelets[1].live(|_| Life::Silence);
+    let mut daemon = Daemon::new(&plane.kubeconfig());
+    daemon.start();
+    daemon.report("worker", "RTX 3060", 12);
+    let id = daemon.submit(&json!({"command": ["train"], "devices": 1}));
+    let task = daemon.until(id, "starting").await;
+    assert_eq!(task["why"], Value::Null, "nothing is wrong yet");
+    let pod = format!("hai-t{id}-r{}-0", task["run"]);
+    let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(plane.client().await, NAMESPACE);
+    let node = async || pods.get_opt(&pod).await.ok()??.spec?.node_name;
+    eventually("the pod to be bound", node).await;
+    let message = "Unable to attach or mount volumes: timed out waiting for the condition";
+    crate::warnings::event(&plane.client().await, &pod, "Warning", "FailedMount", message).await;
+    let why = eventually("it to be told", async || {
+        Some(daemon.get(&format!("/v1/tasks/{id}/why"))).filter(|why| why["trouble"].is_string())
+    })
+    .await;
+    let sentence = format!("its workers are being started (run {}); on worker: FailedMount: {message}", task["run"]);
+    assert_eq!((&why["sentence"], &why["waits"]), (&json!(sentence), &json!(false)));
+    let hai = |words: &[&str]| {
+        let mut hai = Command::new(env!("CARGO_BIN_EXE_hai"));
+        hai.env_remove("HAI_TOKEN")
+            .env_remove("HAI_SERVER")
+            .arg("--data")
+            .arg(daemon.dir.path().join("data"))
+            .args(words);
+        let output = hai.output().expect("executed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    for words in [["why", &id.to_string()], ["show", &id.to_string()]] {
+        let said = hai(&words).replace('\n', " ");
+        assert!(said.contains("FailedMount"), "{words:?}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_the_cluster_is_one_line_at_start() {
     let (plane, _kubelets) = plane().await;
     let daemon = Daemon::new(&plane.kubeconfig());

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use hai_core::model::{Fact, Outcome, TaskState, WorkerRequest};
+use hai_core::backend::{Cluster as _, StartOrder};
+use hai_core::model::{Fact, Outcome, Placement, TaskState, WorkerRequest};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 
@@ -82,6 +83,87 @@ async fn history_that_is_forgotten_is_listed_again() {
     for id in both {
         lab.until(id, TaskState::Running).await;
     }
+}
+
+/// After a crash nobody knows which pods of a run were bound: all are bound again, and who is there already stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_ordered_again_binds_what_is_bound_without_harm() {
+    let (mut lab, kubelets) = lab().await;
+    let id = lab.submit(task("train", WorkerRequest::devices(1))).await;
+    let run = lab.until(id, TaskState::Running).await.run.expect("a run");
+    lab.crash().await;
+    let mut cluster = lab.once_more().await;
+    let view = lab.store.kept().runs[&run].clone();
+    let order = StartOrder {
+        run,
+        task: id,
+        name: "train".to_owned(),
+        user: "ada".parse().expect("a name"),
+        program: hai_core::model::Program { command: vec!["train".to_owned()], ..Default::default() },
+        placement: Placement { workers: view.workers.iter().map(|worker| worker.place.clone()).collect() },
+        grace: Default::default(),
+        whole_life_state: 0,
+    };
+    cluster.start(&order).await.expect("taken");
+    let ended = async {
+        loop {
+            if let fact @ Fact::WorkerEnded { .. } = cluster.next().await {
+                return fact;
+            }
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(3), ended).await;
+    assert!(ended.is_err(), "it runs on: {ended:?}");
+    assert_eq!(lab.pods().await.iter().filter(|pod| alive(pod)).count(), 1);
+    drop(cluster);
+    lab.resume().await;
+    kubelets[1].end("hai", &format!("hai-t{id}-r{run}-0"), 0);
+    assert_eq!(lab.outcome(id).await, Outcome::Succeeded);
+    assert_eq!(lab.task(id).runs, 1);
+}
+
+/// What goes while nobody can hear of it is missed when all is listed again: a pod, a stranger, a node.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_while_history_is_forgotten_is_missed_afterwards() {
+    let (mut lab, kubelets) = lab().await;
+    let [master, _worker] = kubelets;
+    let stranger: Pod = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "stranger"},
+        "spec": {"nodeName": "worker", "containers": [{"name": "x", "image": "x", "resources": {"requests": {"cpu": "5"}}}]}
+    }))
+    .expect("a pod");
+    let pods = lab.of::<Pod>();
+    pods.create(&Default::default(), &stranger).await.expect("made");
+    let cpu = |scheduler: hai_daemon::scheduler::Scheduler| async move {
+        let look = |engine: &hai_core::engine::Engine| {
+            engine.nodes().map(|node| (node.spec.name.to_string(), node.spec.cpu_milli)).collect::<Vec<_>>()
+        };
+        scheduler.inspect(look).await.expect("a look")
+    };
+    let scheduler = lab.scheduler.clone();
+    let both = [("master".to_owned(), 16_000), ("worker".to_owned(), 7_000)];
+    eventually("the stranger to count", async || (cpu(scheduler.clone()).await == both).then_some(())).await;
+    let id = lab.submit(task("train", WorkerRequest::devices(1))).await;
+    let run = lab.until(id, TaskState::Running).await.run.expect("a run");
+    lab.plane.expire().await;
+    // At once, before anybody listens again.
+    let name = format!("hai-t{id}-r{run}-0");
+    let patch = kube::api::Patch::Merge(serde_json::json!({"metadata": {"finalizers": null}}));
+    let force = DeleteParams::default().grace_period(0);
+    let (_, _, _) = tokio::join!(
+        async {
+            pods.patch(&name, &Default::default(), &patch).await.expect("patched");
+            let _ = pods.delete(&name, &force).await;
+        },
+        async { pods.delete("stranger", &force).await.expect("deleted") },
+        master.remove(),
+    );
+    eventually("all of it to be missed", async || {
+        let gone = lab.task(id).run != Some(run) && cpu(scheduler.clone()).await == [("worker".to_owned(), 12_000)];
+        gone.then_some(())
+    })
+    .await;
+    assert_eq!(lab.until(id, TaskState::Running).await.runs, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,8 +11,8 @@ use hai_core::model::{
     DeviceId, Fact, Grace, GroupName, NodeName, NodeSpec, Placement, Program, RunId, Span, TaskId, UserName,
     WorkerExit, WorkerPlacement,
 };
-use hai_daemon::cluster::local::logs::LogReader;
 use hai_daemon::cluster::local::{LocalCluster, LocalConfig};
+use hai_daemon::cluster::logs::LogReader;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 
 /// Far more than anything here takes; a test that waits this long has failed.

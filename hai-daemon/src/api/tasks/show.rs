@@ -13,7 +13,7 @@ use crate::api::wire::{Run, Task, TaskDetail};
 /// How many of its last runs a task is shown with.
 const RUNS_MAX: usize = 1000;
 
-/// A task with its runs, their workers, and why it waits
+/// A task with its runs, their workers, and why it waits or does not come to execute
 #[utoipa::path(get, path = "/v1/tasks/{id}", tag = "tasks", operation_id = "show_task",
     params(("id" = u64, Path, description = "The task's number.")),
     responses((status = 200, description = "The task.", body = TaskDetail)))]
@@ -37,6 +37,6 @@ pub(in crate::api) async fn show(
         workdir: program.workdir,
         image: program.image,
         history: runs[runs.len().saturating_sub(RUNS_MAX)..].iter().map(Run::from).collect(),
-        why: why.filter(|why| why.waits),
+        why: why.filter(|why| why.waits || why.trouble.is_some()),
     }))
 }

@@ -32,7 +32,8 @@ pub(in crate::api) async fn why(
     let (links, helps) =
         state.look(effort, &caller, move |still| look(still.engine(), id, help, viewer.as_ref())).await?;
     if let Some(links) = links {
-        why.reason = Some(links.to_string());
+        // What a node says goes wrong counts for more than what was decided.
+        why.reason = Some(if why.trouble.is_some() { why.sentence.clone() } else { links.to_string() });
         why.sections = links.sections().iter().map(WhySection::from).collect();
         why.links = serde_json::to_value(&links).ok();
     }
@@ -73,6 +74,11 @@ pub(in crate::api) async fn explain(state: &ApiState, stored: &TaskView) -> Resu
     let (live, verdict, ahead) = look.await?;
     let task = live.as_ref().unwrap_or(stored);
     let mut sentence = sentence(task, verdict.as_ref());
+    let starting = task.run.filter(|_| task.state == TaskState::Starting);
+    let trouble = starting.and_then(|run| state.workers.as_ref()?.trouble(run));
+    if let Some(trouble) = &trouble {
+        sentence = format!("{sentence}; {trouble}");
+    }
     if let Some((head, verdict)) = ahead {
         sentence = format!("{sentence}; of task {head}: {verdict}");
     }
@@ -83,6 +89,7 @@ pub(in crate::api) async fn explain(state: &ApiState, stored: &TaskView) -> Resu
         sentence,
         verdict: verdict.as_ref().map(wire::Verdict::from),
         yielded: task.yielded.as_ref().map(Yielded::from),
+        trouble,
         reason: None,
         sections: Vec::new(),
         links: None,

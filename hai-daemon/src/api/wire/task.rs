@@ -170,7 +170,7 @@ pub struct TaskDetail {
     pub image: Option<String>,
     /// Its runs, oldest first; at most the last 1000.
     pub history: Vec<Run>,
-    /// Why it waits, if it does.
+    /// Why it waits, if it does; or what keeps its workers from executing.
     pub why: Option<Why>,
 }
 

@@ -24,6 +24,10 @@ pub struct Why {
     pub verdict: Option<Verdict>,
     /// Why its last run had to leave, if it had.
     pub yielded: Option<Yielded>,
+    /// What keeps its workers from executing although they were started, as the cluster tells it: a volume that does not mount, an
+    /// image that does not come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// The dominant reason in one plain sentence; left out for a task that is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

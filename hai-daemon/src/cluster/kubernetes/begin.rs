@@ -19,8 +19,9 @@ use super::names::{BEGUN, pod_name, run_name};
 use super::pod::{owner, pod, service};
 use super::remove::remove;
 use super::retry::{self, ask, code, failure, insist, is_there};
+use super::run::Stage;
 use super::standing::SIGTERM;
-use super::state::{Shared, Stage};
+use super::state::Shared;
 
 /// How many pods of one run are asked for at a time.
 const AT_A_TIME: usize = 16;

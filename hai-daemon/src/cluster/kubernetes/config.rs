@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hai_core::model::{GroupName, NodeName, RunId, TaskId, UserName};
 
+use super::connect::NoWay;
 use super::group::GroupError;
 
 /// How workers and nodes are dealt with.
@@ -177,17 +178,45 @@ impl KubernetesConfig {
     }
 }
 
+impl From<NoWay> for KubernetesError {
+    fn from(way: NoWay) -> Self {
+        KubernetesError::NoWay { way }
+    }
+}
+
+impl KubernetesError {
+    /// It may go another time without anybody having to mend anything.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, KubernetesError::Away { .. })
+    }
+}
+
 /// Why a Kubernetes cluster does not do what it should.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KubernetesError {
-    /// The API server does not answer, or refuses.
+    /// The API server refuses.
     #[error("{what} failed: {problem}")]
     Api {
         /// What was being done.
         what: String,
         /// What it said, and what helps.
         problem: String,
+    },
+    /// The API server is away, or has trouble that may pass.
+    #[error("{what} failed: {problem}")]
+    Away {
+        /// What was being done.
+        what: String,
+        /// What went wrong.
+        problem: String,
+    },
+    /// It is not known how to reach the API server.
+    #[error("{way}; {}", .way.fix())]
+    NoWay {
+        /// What is missing.
+        way: NoWay,
     },
     /// A group names nodes that are not.
     #[error(transparent)]

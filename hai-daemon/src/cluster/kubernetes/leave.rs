@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep_until};
 use super::names::pod_name;
 use super::pod::seconds;
 use super::retry::{code, insist};
-use super::state::{Leaving, Shared, Stage};
+use super::run::{Leaving, Stage};
+use super::state::Shared;
 
 /// How often a worker that should be gone is looked at again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -61,7 +62,7 @@ pub(crate) async fn take_off(shared: Arc<Shared>, task: TaskId, run: RunId, rank
     loop {
         delete(&shared, task, run, rank, 1).await;
         sleep_until(Instant::now() + AGAIN).await;
-        let worker = |known: &super::state::Run| known.workers.get(rank as usize).cloned();
+        let worker = |known: &super::run::Run| known.workers.get(rank as usize).cloned();
         let Some(worker) = shared.runs().get(&run).and_then(worker).filter(|worker| worker.exit.is_none()) else {
             return;
         };

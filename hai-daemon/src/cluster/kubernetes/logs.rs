@@ -13,8 +13,7 @@ use tokio::sync::watch;
 use super::names::{CONTAINER, pod_name};
 use super::retry::BackOff;
 use super::state::Shared;
-use crate::cluster::local::logs::{LogWriter, close, log_dir_of};
-use crate::cluster::local::order::LogBound;
+use crate::cluster::logs::{LogBound, LogWriter, clear, close, log_dir_of};
 
 /// Bytes that are taken at a time.
 const PIECE: usize = 64 << 10;
@@ -41,7 +40,7 @@ async fn copy(shared: &Arc<Shared>, task: TaskId, run: RunId, rank: u32, dir: Pa
     let new = dir.clone();
     // A daemon that takes over begins anew: Kubernetes still has all of it.
     let writer = tokio::task::spawn_blocking(move || {
-        let _ = crate::cluster::local::logs::clear(&new);
+        let _ = clear(&new);
         LogWriter::new(&new, bound, Arc::new(AtomicU64::new(0)))
     });
     let Ok(mut writer) = writer.await else { return };

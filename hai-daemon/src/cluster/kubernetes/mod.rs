@@ -3,12 +3,15 @@
 //! See [`KubernetesCluster`] for the primary entry point. What must be remembered lies in Kubernetes: a run's owner object
 //! says whether its workers may have begun, and a pod that ended stays, by a finalizer, until its end is stored.
 
+mod agents;
 mod begin;
 mod config;
 mod connect;
 pub mod door;
 mod environment;
+mod events;
 pub mod group;
+mod lease;
 mod leave;
 mod logs;
 mod names;
@@ -17,6 +20,7 @@ mod pod;
 mod quantity;
 mod remove;
 mod retry;
+mod run;
 mod standing;
 mod state;
 mod strangers;
@@ -35,15 +39,18 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+pub use agents::{ACCOUNT as AGENT_ACCOUNT, AUDIENCE as AGENT_AUDIENCE, AgentDoor};
 pub use config::{GpuMode, GroupConfig, KubernetesConfig, KubernetesError, LocationLabels, Mount, MountSource, RunAs};
-pub use connect::client;
+pub use connect::{NoWay, Silence, client};
 use door::WorkerTokens;
+pub use lease::{Herald, Told};
 use names::{BEGUN, GRACE, STORE, WORKERS, of_instance, rank_of, run_of};
 pub use node::NodeDevices;
 pub use retry::chain;
 use retry::failure;
+use run::{Run, Stage, Worker};
+use state::Shared;
 pub use state::{Devices, Pods};
-use state::{Run, Shared, Stage, Worker};
 pub use workers::WorkerDoor;
 
 /// How long a run that was found half made may wait to be ordered again.
@@ -78,6 +85,7 @@ impl KubernetesCluster {
         let shared = &cluster.shared;
         cluster.listeners.spawn(watch::nodes(shared.clone()));
         cluster.listeners.spawn(watch::pods(shared.clone()));
+        cluster.listeners.spawn(events::listen(shared.clone()));
         cluster.listeners.spawn(watch::devices(shared.clone(), devices));
         cluster.listeners.spawn(watch::time(shared.clone()));
         cluster.listeners.spawn(clear_half_made(shared.clone()));
@@ -94,6 +102,18 @@ impl KubernetesCluster {
     #[must_use]
     pub fn door(&self) -> WorkerDoor {
         WorkerDoor::new(self.shared.clone())
+    }
+
+    /// What agents come through.
+    #[must_use]
+    pub fn agents(&self) -> AgentDoor {
+        AgentDoor::new(self.shared.client.clone(), self.shared.config.namespace.clone())
+    }
+
+    /// What tells people who leads, if that is `identity`, at `address`. Who does not lead must not let it tell.
+    #[must_use]
+    pub fn herald(&self, identity: String, address: String) -> Herald {
+        Herald::new(self.shared.of_run(), self.shared.config.instance.clone(), identity, address)
     }
 
     /// Takes in nodes and runs that are there.

@@ -47,6 +47,14 @@ pub(crate) fn pod_name(instance: &str, task: TaskId, run: RunId, rank: u32) -> S
     format!("{}-{rank}", run_name(instance, task, run))
 }
 
+/// Which worker's pod has this name.
+pub(crate) fn worker_named(instance: &str, name: &str) -> Option<(TaskId, RunId, u32)> {
+    let mut parts = name.strip_prefix(instance)?.strip_prefix("-t")?.splitn(3, '-');
+    let task = TaskId(parts.next()?.parse().ok()?);
+    let run = RunId(parts.next()?.strip_prefix('r')?.parse().ok()?);
+    Some((task, run, parts.next()?.parse().ok()?))
+}
+
 /// The selector of all that an instance made.
 pub(crate) fn of_instance(instance: &str) -> String {
     format!("{INSTANCE}={instance}")
@@ -73,6 +81,10 @@ mod tests {
     fn names_are_numbers_and_are_found_again() {
         let name = pod_name("hai", TaskId(12), RunId(34), 5);
         assert_eq!(name, "hai-t12-r34-5");
+        assert_eq!(worker_named("hai", &name), Some((TaskId(12), RunId(34), 5)));
+        for other in ["hai-t12-r34", "hai-t12-r34-x", "hay-t12-r34-5", "hai-agent-x2x4z", "hai-t12-34-5"] {
+            assert_eq!(worker_named("hai", other), None, "{other}");
+        }
         let largest = pod_name("hai", TaskId(u64::MAX), RunId(u64::MAX), u32::MAX);
         assert!(largest.len() <= 63, "also a label and a host name: {largest}");
         let labels = [(INSTANCE, "hai"), (TASK, "12"), (RUN, "34"), (RANK, "5")];

@@ -40,7 +40,8 @@ pub(crate) fn failure(what: impl Into<String>, error: &Error) -> KubernetesError
         Error::Api(status) => status.message.clone(),
         error => format!("the API server can not be reached: {}", chain(error)),
     };
-    KubernetesError::Api { what: what.into(), problem }
+    let what = what.into();
+    if may_pass(error) { KubernetesError::Away { what, problem } } else { KubernetesError::Api { what, problem } }
 }
 
 /// An error with its causes, of which the last often is the one that says something.

@@ -131,7 +131,7 @@ fn held(waiting: Option<ContainerStateWaiting>, status: &PodStatus) -> Standing 
     let said = waiting.message.unwrap_or_default();
     let problem = bounded(if said.is_empty() { reason.clone() } else { format!("{reason}: {said}") });
     let fetching = matches!(reason.as_str(), "ErrImagePull" | "ImagePullBackOff" | "ImageInspectError");
-    let absent = fetching && NO_SUCH_IMAGE.iter().any(|word| said.to_ascii_lowercase().contains(word));
+    let absent = fetching && says_no_such_image(&said);
     if absent || NEVER.contains(&reason.as_str()) {
         return Standing::Condemned(WorkerExit::of(WorkerFate::NotExecuted { reason: problem }));
     }
@@ -145,6 +145,12 @@ fn held(waiting: Option<ContainerStateWaiting>, status: &PodStatus) -> Standing 
         true => Standing::Held { problem },
         false => Standing::Coming,
     }
+}
+
+/// Whether a registry says that it does not have an image.
+pub(crate) fn says_no_such_image(said: &str) -> bool {
+    let said = said.to_ascii_lowercase();
+    NO_SUCH_IMAGE.iter().any(|word| said.contains(word))
 }
 
 /// A pod that failed as a whole.
@@ -187,7 +193,8 @@ fn terminated_fate(terminated: &ContainerStateTerminated) -> WorkerFate {
     }
 }
 
-fn bounded(mut text: String) -> String {
+/// `text`, cut where people would stop reading.
+pub(crate) fn bounded(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(REASON_CHARS_MAX) {
         text.truncate(end);
         text.push('…');

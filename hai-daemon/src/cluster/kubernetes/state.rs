@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hai_core::model::{DeviceId, Fact, Grace, GroupName, NodeName, NodeSpec, RunId, TaskId, WorkerExit, WorkerFate};
+use hai_core::model::{DeviceId, Fact, GroupName, NodeName, NodeSpec, RunId, WorkerExit, WorkerFate};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::{mpsc, watch};
@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::KubernetesConfig;
 use super::door::WorkerTokens;
-use super::names::{DEVICES, HEARD, rank_of, run_of};
+use super::names::{rank_of, run_of};
 use super::node::{NodeDevices, Pulse, Seen, describe, says_ready};
+use super::run::{Run, Stage};
 use super::standing::{SIGTERM, Standing};
 use super::strangers::{PodKey, Strangers, use_of};
 use super::{group, leave, logs};
@@ -53,66 +54,6 @@ impl std::fmt::Debug for Shared {
 
 /// The devices of all nodes that were heard of.
 pub type Devices = Arc<BTreeMap<NodeName, NodeDevices>>;
-
-/// A run that was ordered, or found.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) task: TaskId,
-    pub(crate) stage: Stage,
-    pub(crate) workers: Vec<Worker>,
-    /// How long it has to leave, if it is not told otherwise.
-    pub(crate) grace: Grace,
-    /// It was told to leave.
-    pub(crate) leaving: Option<Leaving>,
-    /// What its workers are told when they ask: the grace, once their pods are being deleted.
-    pub(crate) flag: watch::Sender<Option<Grace>>,
-}
-
-/// How far a run's start is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// Its pods are being made; nothing executes.
-    Making,
-    /// It can not be called off any more: its pods are being bound.
-    Binding,
-    /// All pods are bound.
-    Bound,
-    /// Its start was called off; what was made is being removed.
-    CalledOff,
-    /// Found half made, and not ordered again yet.
-    Found(Instant),
-}
-
-/// A run was told to leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Leaving {
-    pub(crate) since: Instant,
-    pub(crate) grace: Grace,
-}
-
-/// A worker of a run.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Worker {
-    /// Where it is, or is meant to be.
-    pub(crate) node: Option<NodeName>,
-    /// Its pod is on that node.
-    pub(crate) bound: bool,
-    /// Its pod's UID, by which processes on its node are known to be ours.
-    pub(crate) uid: Option<String>,
-    /// That it executes was told.
-    pub(crate) started: bool,
-    /// It said that it heard that it must leave.
-    pub(crate) heard: bool,
-    /// Since when it has not come, and why.
-    pub(crate) held: Option<(Instant, String)>,
-    pub(crate) exit: Option<WorkerExit>,
-    /// It will never execute, and ends so once its pod is off its node.
-    pub(crate) condemned: Option<WorkerExit>,
-    /// What it was given.
-    pub(crate) devices: Vec<DeviceId>,
-    /// Its output is being copied.
-    pub(crate) followed: Option<watch::Receiver<bool>>,
-}
 
 #[derive(Debug)]
 struct KnownNode {
@@ -214,7 +155,7 @@ impl Shared {
             return;
         }
         worker.exit = Some(exit.clone());
-        worker.held = None;
+        worker.has_come();
         drop(runs);
         self.tell(Fact::WorkerEnded { run, rank, exit });
     }
@@ -278,11 +219,11 @@ impl Shared {
             ),
             _ => false,
         };
-        worker.held = match (&standing, worker.held.take()) {
-            (Standing::Held { problem }, Some((since, _))) => Some((since, problem.clone())),
-            (Standing::Held { problem }, None) => Some((Instant::now(), problem.clone())),
-            _ => None,
-        };
+        match &standing {
+            Standing::Held { problem } => worker.is_coming(Some(problem.clone())),
+            Standing::Coming => worker.is_coming(None),
+            _ => worker.has_come(),
+        }
         let alive = worker.exit.is_none();
         let tell_start = executed && !worker.started && alive;
         worker.started |= executed;
@@ -497,6 +438,7 @@ impl Shared {
         let patience = self.config.image_patience;
         for (run, known) in self.runs().iter_mut() {
             for (rank, worker) in (0_u32..).zip(&mut known.workers) {
+                worker.forget_old_warning();
                 let late = worker.held.as_ref().filter(|(since, _)| since.elapsed() >= patience);
                 let Some((_, problem)) = late.filter(|_| worker.condemned.is_none()) else { continue };
                 let reason = format!("{problem} (for {})", words(patience));
@@ -534,43 +476,4 @@ fn gone(leaving: bool) -> WorkerExit {
         return WorkerExit::of(WorkerFate::Killed { signal: SIGTERM }).after_signal();
     }
     WorkerExit::of(WorkerFate::Lost { reason: "its pod was removed, and how it ended is not known".to_owned() })
-}
-
-impl Run {
-    pub(crate) fn new(task: TaskId, stage: Stage, workers: usize, grace: Grace) -> Self {
-        Run {
-            task,
-            stage,
-            workers: vec![Worker::default(); workers],
-            grace,
-            leaving: None,
-            flag: watch::Sender::new(None),
-        }
-    }
-
-    /// Takes in that it must leave from now on.
-    pub(crate) fn leave(&mut self, grace: Grace) -> Leaving {
-        *self.leaving.insert(Leaving { since: Instant::now(), grace })
-    }
-
-    /// Whether something of it may execute.
-    pub(crate) fn executes(&self) -> bool {
-        self.workers.iter().any(|worker| worker.bound && worker.exit.is_none())
-    }
-}
-
-impl Worker {
-    /// Takes in what a pod says of itself, whatever its state.
-    pub(crate) fn note(&mut self, pod: &Pod) {
-        if let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
-            self.node = NodeName::new(node).ok().or(self.node.take());
-            self.bound = true;
-            self.uid = pod.metadata.uid.clone().or(self.uid.take());
-        }
-        let notes = pod.metadata.annotations.as_ref();
-        self.heard |= notes.is_some_and(|notes| notes.contains_key(HEARD));
-        if let Some(devices) = notes.and_then(|notes| notes.get(DEVICES)).filter(|_| self.devices.is_empty()) {
-            self.devices = devices.split(',').filter_map(|id| DeviceId::new(id).ok()).collect();
-        }
-    }
 }

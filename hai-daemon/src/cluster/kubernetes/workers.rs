@@ -41,7 +41,7 @@ impl WorkerDoor {
     /// The worker heard that it must leave, and gets the second part of its grace. Once this returns no crash forgets it.
     ///
     /// # Errors
-    /// [`KubernetesError::Api`] if that can not be written down.
+    /// [`KubernetesError`] if that can not be written down.
     pub async fn heard(&self, run: RunId, rank: u32) -> Result<(), KubernetesError> {
         self.shared.heard(run, rank);
         self.note(run, rank, HEARD, "writing down that a worker heard that it must leave").await
@@ -50,9 +50,15 @@ impl WorkerDoor {
     /// The worker says that the task's work is complete. Once this returns no crash forgets it.
     ///
     /// # Errors
-    /// [`KubernetesError::Api`] if that can not be written down.
+    /// [`KubernetesError`] if that can not be written down.
     pub async fn done(&self, run: RunId, rank: u32) -> Result<(), KubernetesError> {
         self.note(run, rank, DONE, "writing down that a task is done").await
+    }
+
+    /// What keeps the workers of a run that is being started from executing, if something does.
+    #[must_use]
+    pub fn trouble(&self, run: RunId) -> Option<String> {
+        self.shared.trouble(run)
     }
 
     async fn note(&self, run: RunId, rank: u32, note: &str, what: &str) -> Result<(), KubernetesError> {

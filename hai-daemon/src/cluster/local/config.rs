@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use hai_core::model::{DeviceSpec, NodeError, NodeName, NodeSpec, RunId};
 
-use super::order::LogBound;
+use crate::cluster::logs::LogBound;
 
 /// The least bytes of output that can be kept per worker: a bound below that keeps nothing of use.
 pub const LOG_BYTES_MIN: u64 = 4096;

@@ -17,8 +17,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::config::LocalConfig;
 use super::files::{EXIT, ORDER, RankDir, WORK};
 use super::journal::Lock;
-use super::logs::log_dir_of;
 use super::order::WorkerOrder;
+use crate::cluster::logs::log_dir_of;
 
 /// Marks a run's directory that is not whole yet.
 pub(crate) const STAGED: &str = ".new-";

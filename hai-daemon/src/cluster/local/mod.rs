@@ -14,7 +14,6 @@ mod files;
 mod follow;
 mod journal;
 mod launch;
-pub mod logs;
 mod machine;
 pub(crate) mod order;
 mod process;

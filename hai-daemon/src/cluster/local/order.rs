@@ -6,14 +6,7 @@ use hai_core::backend::StartOrder;
 use hai_core::model::{Grace, Program, RunId, TaskId, UserName, WorkerPlacement};
 use serde::{Deserialize, Serialize};
 
-/// How much of a worker's output is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LogBound {
-    /// In all segments together, in bytes.
-    pub(crate) bytes_max: u64,
-    /// How many files it is spread over; the oldest is dropped as a whole.
-    pub(crate) segments_max: u32,
-}
+use crate::cluster::logs::LogBound;
 
 /// All that a shim must know to execute one worker, even if the daemon is gone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

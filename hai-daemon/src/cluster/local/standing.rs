@@ -6,9 +6,9 @@ use hai_core::model::{RefusalCause, WorkerExit, WorkerFate};
 
 use super::files::{DONE, EXIT, LEAVE, ORDER, RankDir, SUSPEND};
 use super::journal::{Journal, Lock};
-use super::logs;
 use super::order::WorkerOrder;
 use super::process::{ProcessMark, Remains, boot_id};
+use crate::cluster::logs;
 
 /// How a worker stands.
 #[derive(Clone, Debug, PartialEq)]

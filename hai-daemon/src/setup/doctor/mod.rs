@@ -1,5 +1,6 @@
 //! `hai-daemon doctor`: what would keep hai from working on a Kubernetes cluster, a line each, with what to do.
 
+pub mod database;
 mod mounts;
 mod nodes;
 mod server;
@@ -134,7 +135,7 @@ pub async fn examine(plan: &Result<Plan, PlanError>, known: &Known) -> Vec<Check
         }
         Err(trouble) => checks.push(Check::trouble("nodes", trouble, true)),
     }
-    checks.push(server::database(plan, &client).await);
+    checks.extend(database::checks(plan, &client).await);
     checks.push(server::balancer(plan, &client).await);
     checks.push(server::clock(&about));
     checks

@@ -11,21 +11,29 @@ use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 
 use super::super::connect::explain;
-use super::super::{Plan, why};
+use super::super::{Mount, Plan, why};
 use super::{Check, nodes};
 use crate::cluster::kubernetes::MountSource;
 
 const WHAT: &str = "mounts";
 
+/// What a mount's source is called.
+fn source_of(mount: &Mount) -> String {
+    match &mount.source {
+        MountSource::HostPath(path) => path.clone(),
+        MountSource::Nfs { server, path } => format!("{server}:{path}"),
+        MountSource::Claim(name) => format!("claim {name}"),
+    }
+}
+
+/// Whether it is another one for each user.
+fn is_users(mount: &Mount) -> bool {
+    source_of(mount).contains("{user}") || mount.path.contains("{user}")
+}
+
 /// Mounts that are the same for all users: what stands for a user's name is left out.
 fn volumes(plan: &Plan) -> (Vec<Volume>, Vec<VolumeMount>) {
-    let shared = plan.mounts.iter().filter(|mount| {
-        let path = match &mount.source {
-            MountSource::HostPath(path) | MountSource::Nfs { path, .. } => path,
-            MountSource::Claim(name) => name,
-        };
-        !path.contains("{user}")
-    });
+    let shared = plan.mounts.iter().filter(|mount| !is_users(mount));
     let volume = |name: &str, source: &MountSource| {
         let mut volume = Volume { name: name.to_owned(), ..Volume::default() };
         match source {
@@ -106,11 +114,7 @@ fn pod(plan: &Plan, node: &str) -> Pod {
 /// What the paths within the pod are on the node.
 fn in_plain_words(plan: &Plan, text: &str) -> String {
     plan.mounts.iter().fold(text.trim().replace('\n', ", "), |text, mount| {
-        let source = match &mount.source {
-            MountSource::HostPath(path) => path.clone(),
-            MountSource::Nfs { server, path } => format!("{server}:{path}"),
-            MountSource::Claim(name) => format!("claim {name}"),
-        };
+        let source = source_of(mount);
         text.replace(&format!("/probe/{}", mount.name), &format!("{} ({source})", mount.name))
     })
 }
@@ -174,15 +178,24 @@ async fn on_node(plan: &Plan, client: &Client, node: &str, patience: Duration) -
 }
 
 pub(super) async fn checks(plan: &Plan, client: &Client, all: &[Node], patience: Duration) -> Vec<Check> {
+    let users = plan.mounts.iter().filter(|mount| is_users(mount));
+    let mut checks: Vec<Check> = users
+        .map(|mount| {
+            let said = format!("{} ({}) is another one for each user, and was not tried", mount.name, source_of(mount));
+            Check::skipped(WHAT, said)
+        })
+        .collect();
     if volumes(plan).0.is_empty() {
-        return vec![Check::skipped(WHAT, "workers find none mounted")];
+        if checks.is_empty() {
+            checks.push(Check::skipped(WHAT, "workers find none mounted"));
+        }
+        return checks;
     }
     let mut trying = Vec::new();
     for node in nodes::of_groups(plan, all) {
         let (plan, client) = (plan.clone(), client.clone());
         trying.push(tokio::spawn(async move { on_node(&plan, &client, &node, patience).await }));
     }
-    let mut checks = Vec::new();
     for one in trying {
         match one.await {
             Ok(check) => checks.push(check),

@@ -9,7 +9,7 @@ use kube::{Api, Client, ResourceExt as _};
 use super::super::connect::{Server, explain, server};
 use super::super::objects::{self, NAME};
 use super::super::rights::DAEMON;
-use super::super::{Data, Plan, ServiceKind, up, why};
+use super::super::{Plan, ServiceKind, up};
 use super::Check;
 use crate::cluster::kubernetes::GpuMode;
 
@@ -113,25 +113,6 @@ pub(super) async fn runtime_classes(plan: &Plan, client: &Client) -> Check {
 /// `none`, or the names.
 pub(super) fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
-pub(super) async fn database(plan: &Plan, client: &Client) -> Check {
-    const WHAT: &str = "database";
-    match &plan.data {
-        Data::Host { path, node } => Check::good(WHAT, format!("its files lie in {path} on {node}")),
-        Data::Claim { size, .. } => {
-            let claims: Api<k8s_openapi::api::core::v1::PersistentVolumeClaim> =
-                Api::namespaced(client.clone(), &plan.namespace);
-            match claims.get_opt(objects::CLAIM).await {
-                Ok(None) => Check::skipped(WHAT, format!("`hai-daemon up` will claim {size} for it")),
-                Ok(Some(_)) => match why::claim_is_not_bound(client, &plan.namespace).await {
-                    Some(said) => Check::bad(WHAT, said, "give the cluster storage, or the daemon a directory"),
-                    None => Check::good(WHAT, format!("claim {} is there", objects::CLAIM)),
-                },
-                Err(error) => Check::trouble(WHAT, explain("looking for its claim", &error), false),
-            }
-        }
-    }
 }
 
 pub(super) async fn balancer(plan: &Plan, client: &Client) -> Check {

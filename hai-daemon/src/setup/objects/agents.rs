@@ -2,12 +2,14 @@
 
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec};
 use k8s_openapi::api::core::v1::{
-    Container, PodSecurityContext, PodSpec, PodTemplateSpec, SecretVolumeSource, Toleration, Volume, VolumeMount,
+    Container, PodSecurityContext, PodSpec, PodTemplateSpec, ProjectedVolumeSource, ServiceAccountTokenProjection,
+    Toleration, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::parts::{amounts, from_field, nothing_more, seccomp, variable};
-use super::{AGENT, TOKEN, TOKEN_KEY, labels, selector};
+use super::{AGENT, TOKEN_KEY, labels, selector};
+use crate::cluster::kubernetes::{AGENT_ACCOUNT, AGENT_AUDIENCE};
 use crate::setup::Plan;
 
 impl Plan {
@@ -45,7 +47,7 @@ impl Plan {
                     spec: Some(PodSpec {
                         containers: vec![container],
                         volumes: Some(vec![token]),
-                        service_account_name: Some("hai-agent".to_owned()),
+                        service_account_name: Some(AGENT_ACCOUNT.to_owned()),
                         enable_service_links: Some(false),
                         automount_service_account_token: Some(false),
                         image_pull_secrets: self.pull_secrets(),
@@ -71,11 +73,20 @@ impl Plan {
     }
 }
 
-/// The volume with the agents' token in it.
+/// The volume with the agent's token in it: its pod's own, by which the daemon knows the node that it is on. The kubelet
+/// exchanges it in time.
 fn agents_token() -> Volume {
+    let token = ServiceAccountTokenProjection {
+        audience: Some(AGENT_AUDIENCE.to_owned()),
+        expiration_seconds: Some(3600),
+        path: TOKEN_KEY.to_owned(),
+    };
     Volume {
         name: "token".to_owned(),
-        secret: Some(SecretVolumeSource { secret_name: Some(TOKEN.to_owned()), ..SecretVolumeSource::default() }),
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(vec![VolumeProjection { service_account_token: Some(token), ..VolumeProjection::default() }]),
+            ..ProjectedVolumeSource::default()
+        }),
         ..Volume::default()
     }
 }

@@ -21,10 +21,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::files::{EXIT, LEAVE, ORDER, RankDir};
 use super::journal::{Claim, Journal, Lock};
 use super::launch::GO;
-use super::logs;
 use super::order::WorkerOrder;
 use super::process::{ProcessMark, boot_id};
 use super::standing::{never_executed, refused};
+use crate::cluster::logs;
 
 /// How long the lock may be held by one who only looks.
 const LOCK_ATTEMPTS_MAX: u32 = 200;

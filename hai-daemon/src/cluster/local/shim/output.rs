@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::super::files::RankDir;
-use super::super::logs::LogWriter;
 use super::super::order::WorkerOrder;
+use crate::cluster::logs::LogWriter;
 
 const STACK_BYTES: usize = 256 << 10;
 /// As much as a pipe holds.

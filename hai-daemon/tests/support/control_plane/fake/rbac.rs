@@ -159,8 +159,54 @@ pub(crate) fn authorize(store: &Store, who: &Identity, really: Option<&Identity>
     if may(store, who, &wish) { Ok(()) } else { Err(forbidden(who, &wish)) }
 }
 
-/// Answers a review of what somebody may do.
+/// The token of a pod's service account. A real one is signed; this one is just as good within this process.
+pub(crate) fn account_token(store: &Store, ask: &Ask, mut body: Value) -> Answer<Value> {
+    let pods = Resource::find("", "v1", "pods").expect("a kind there is");
+    let bound = body["spec"]["boundObjectRef"].clone();
+    let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+    let (pod, uid) = (text(&bound["name"]), text(&bound["uid"]));
+    let there = store.get(pods, &(ask.namespace.clone(), pod.clone()));
+    if !pod.is_empty() && there.is_none_or(|there| there["metadata"]["uid"] != bound["uid"]) {
+        return Err(Refused::new(409, "Conflict", "the pod is another one", details("", "serviceaccounts", &ask.name)));
+    }
+    let audience = text(&body["spec"]["audiences"][0]);
+    body["status"] = json!({
+        "token": format!("played.{}.{}", [&ask.namespace, &ask.name, &pod, &uid, &audience].map(String::as_str).join("~"), "x"),
+        "expirationTimestamp": "2100-01-01T00:00:00Z",
+    });
+    Ok(body)
+}
+
+/// Answers whose token it is: those that [`account_token`] gave, as long as the pod is there.
+fn whose(store: &Store, mut body: Value) -> Value {
+    let token = body["spec"]["token"].as_str().unwrap_or("").to_owned();
+    let parts: Vec<&str> = token.split('.').nth(1).unwrap_or("").split('~').collect();
+    let wanted = body["spec"]["audiences"][0].clone();
+    let pods = Resource::find("", "v1", "pods").expect("a kind there is");
+    body["status"] = match parts.as_slice() {
+        [namespace, account, pod, uid, audience]
+            if wanted == *audience
+                && store
+                    .get(pods, &((*namespace).to_owned(), (*pod).to_owned()))
+                    .is_some_and(|pod| pod["metadata"]["uid"] == *uid) =>
+        {
+            json!({
+                "authenticated": true, "audiences": [audience],
+                "user": {"username": format!("system:serviceaccount:{namespace}:{account}"), "uid": "1", "groups": [], "extra": {
+                    "authentication.kubernetes.io/pod-name": [pod], "authentication.kubernetes.io/pod-uid": [uid]}},
+            })
+        }
+        _ => json!({"error": "invalid bearer token", "user": {}}),
+    };
+    body
+}
+
+/// Answers a review of what somebody may do, or of whose a token is.
 pub(crate) fn review(store: &Store, who: &Identity, kind: &str, mut body: Value) -> Answer<Value> {
+    if kind == "tokenreviews" {
+        let wish = Wish { verb: "create", group: "authentication.k8s.io", plural: kind, ..Wish::default() };
+        return if may(store, who, &wish) { Ok(whose(store, body)) } else { Err(forbidden(who, &wish)) };
+    }
     if kind != "selfsubjectaccessreviews" {
         return Err(Refused::unknown_path());
     }

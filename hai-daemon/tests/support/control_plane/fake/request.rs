@@ -93,7 +93,7 @@ pub(crate) fn read(method: &Method, uri: &Uri) -> Answer<Path> {
         ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
         _ => return Ok(Path::Plain(uri.path().to_owned())),
     };
-    if group == "authorization.k8s.io" {
+    if matches!(group, "authorization.k8s.io" | "authentication.k8s.io") {
         return Ok(Path::Review(rest[0].to_owned()));
     }
     let (namespace, rest) = match rest {

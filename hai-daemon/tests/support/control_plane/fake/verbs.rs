@@ -97,6 +97,9 @@ pub(crate) fn create(store: &mut Store, ask: &Ask, carried: Carried) -> Answer<(
     if ask.resource.plural == "pods" && !ask.sub.is_empty() {
         return super::pods::subresource(store, ask, &carried.body).map(|answer| (201, answer));
     }
+    if ask.resource.plural == "serviceaccounts" && ask.sub == "token" {
+        return super::rbac::account_token(store, ask, carried.body).map(|answer| (201, answer));
+    }
     if !ask.name.is_empty() {
         return Err(Refused::unknown_path());
     }

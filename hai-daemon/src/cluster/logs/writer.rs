@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::super::order::LogBound;
+use super::LogBound;
 use super::{Segment, WRITING};
 
 /// The writing end of one worker's log.

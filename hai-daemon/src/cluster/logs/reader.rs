@@ -113,7 +113,7 @@ fn read_segment(segment: &Segment, position: u64, wanted: usize, bytes: &mut Vec
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::order::LogBound;
+    use super::super::LogBound;
     use super::super::{LogWriter, close};
     use super::*;
 

@@ -1,4 +1,4 @@
-//! The output of workers: written by shims as size-bounded segments, read by absolute offset.
+//! The output of workers: written as size-bounded segments, by shims or from what Kubernetes keeps, read by absolute offset.
 //!
 //! See [`LogReader`] for the primary entry point. The output of one worker lies in `LOG_DIR/TASK/RUN/RANK/` in files
 //! named by the offset of their first byte, e.g. `00000000000000065536.log`. Offsets count the bytes that were kept,
@@ -13,6 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use hai_core::model::{RunId, TaskId};
+use serde::{Deserialize, Serialize};
 
 pub use reader::{LogChunk, LogReader};
 pub(crate) use writer::LogWriter;
@@ -20,6 +21,15 @@ pub(crate) use writer::LogWriter;
 /// There as long as more may be written. Its removal, unlike its creation, never fails on a full disk.
 const WRITING: &str = "writing";
 const SUFFIX: &str = ".log";
+
+/// How much of a worker's output is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogBound {
+    /// In all segments together, in bytes.
+    pub(crate) bytes_max: u64,
+    /// How many files it is spread over; the oldest is dropped as a whole.
+    pub(crate) segments_max: u32,
+}
 
 /// Where the output of one worker lies.
 #[must_use]
