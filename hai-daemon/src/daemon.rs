@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use hai_core::backend::{Command, Driver, Fence};
@@ -50,6 +50,8 @@ const POD_NAME: &str = "HAI_POD_NAME";
 const POD_ADDRESS: &str = "HAI_POD_IP";
 /// When a cluster that could not be opened is tried again.
 const OPEN_AGAIN: Duration = Duration::from_secs(2);
+/// How long an API server that was away may take to read its roles once it answers.
+const ROLES_READ: Duration = Duration::from_secs(30);
 /// How often this machine's GPUs are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -220,14 +222,20 @@ async fn patiently<F>(open: impl Fn() -> F) -> Result<KubernetesCluster>
 where
     F: Future<Output = Result<KubernetesCluster>>,
 {
+    let mut away: Option<Instant> = None;
     loop {
-        match open().await {
-            Err(error) if error.downcast_ref::<KubernetesError>().is_some_and(KubernetesError::may_pass) => {
-                tracing::warn!("{error:#}; it is tried again");
-                tokio::time::sleep(OPEN_AGAIN).await;
-            }
-            opened => return opened,
+        let error = match open().await {
+            Ok(cluster) => return Ok(cluster),
+            Err(error) => error,
+        };
+        match error.downcast_ref::<KubernetesError>() {
+            Some(known) if known.may_pass() => away = Some(Instant::now()),
+            // One that has just begun refuses what it allows once it has read its roles.
+            Some(KubernetesError::Api { .. }) if away.is_some_and(|last| last.elapsed() < ROLES_READ) => {}
+            _ => return Err(error),
         }
+        tracing::warn!("{error:#}; it is tried again");
+        tokio::time::sleep(OPEN_AGAIN).await;
     }
 }
 

@@ -9,10 +9,10 @@ use serde_json::json;
 
 use crate::lab::{NAMESPACE, lab};
 
-/// The pod of an agent on `node`.
-async fn agent_pod(client: &Client, node: &str) -> Pod {
+/// A pod of `account` on `node`.
+async fn pod_of(client: &Client, account: &str, node: &str) -> Pod {
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
-    let pod = json!({"metadata": {"name": format!("hai-agent-{node}")}, "spec": {"nodeName": node, "serviceAccountName": AGENT_ACCOUNT,
+    let pod = json!({"metadata": {"name": format!("{account}-{node}")}, "spec": {"nodeName": node, "serviceAccountName": account,
                      "containers": [{"name": "agent", "image": "example.test/hai:1"}]}});
     pods.create(&PostParams::default(), &serde_json::from_value(pod).expect("a pod")).await.expect("made")
 }
@@ -44,14 +44,16 @@ async fn a_pod_s_token_names_its_node_and_nothing_else_does() {
         let account = serde_json::from_value(json!({"metadata": {"name": name}})).expect("an account");
         lab.of::<ServiceAccount>().create(&PostParams::default(), &account).await.expect("made");
     }
-    let (master, worker) = (agent_pod(&client, "master").await, agent_pod(&client, "worker").await);
+    let master = pod_of(&client, AGENT_ACCOUNT, "master").await;
+    let worker = pod_of(&client, AGENT_ACCOUNT, "worker").await;
+    let stranger = pod_of(&client, "stranger", "worker").await;
     let agents = lab.agents().await;
     let node = async |token: &str| agents.node_of(token).await.expect("an answer").map(|node| node.to_string());
     let good = token(&client, AGENT_ACCOUNT, &worker, AGENT_AUDIENCE).await;
     assert_eq!(node(&good).await.as_deref(), Some("worker"));
     assert_eq!(node(&token(&client, AGENT_ACCOUNT, &master, AGENT_AUDIENCE).await).await.as_deref(), Some("master"));
     let (other_account, other_audience) = (
-        token(&client, "stranger", &worker, AGENT_AUDIENCE).await,
+        token(&client, "stranger", &stranger, AGENT_AUDIENCE).await,
         token(&client, AGENT_ACCOUNT, &worker, "vault").await,
     );
     for wrong in [&other_account, &other_audience, "a.b.c", "hai_0123", ""] {

@@ -1,7 +1,7 @@
 //! Which node an agent is on, as Kubernetes vouches for it: the token of its pod, which it can not choose.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hai_core::model::NodeName;
@@ -33,11 +33,13 @@ pub struct AgentDoor {
     inner: Arc<Inner>,
 }
 
+/// When it was asked and which node it was, by the token's digest; no node of a token that is nobody's.
+type Answers = BTreeMap<[u8; 32], (Instant, Option<NodeName>)>;
+
 struct Inner {
     client: Client,
     namespace: String,
-    /// By the token's digest; `None` of one that is nobody's.
-    answers: Mutex<BTreeMap<[u8; 32], (Instant, Option<NodeName>)>>,
+    answers: Mutex<Answers>,
     asking: Semaphore,
 }
 
@@ -82,7 +84,7 @@ impl AgentDoor {
         Ok(node)
     }
 
-    fn answers(&self) -> std::sync::MutexGuard<'_, BTreeMap<[u8; 32], (Instant, Option<NodeName>)>> {
+    fn answers(&self) -> MutexGuard<'_, Answers> {
         self.inner.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

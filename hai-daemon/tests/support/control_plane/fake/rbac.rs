@@ -169,6 +169,13 @@ pub(crate) fn account_token(store: &Store, ask: &Ask, mut body: Value) -> Answer
     if !pod.is_empty() && there.is_none_or(|there| there["metadata"]["uid"] != bound["uid"]) {
         return Err(Refused::new(409, "Conflict", "the pod is another one", details("", "serviceaccounts", &ask.name)));
     }
+    if there.is_some_and(|there| there["spec"]["serviceAccountName"] != ask.name) {
+        let message = format!(
+            "cannot bind token for serviceaccount \"{}\" to pod running with different serviceaccount name.",
+            ask.name
+        );
+        return Err(Refused::bad(message));
+    }
     let audience = text(&body["spec"]["audiences"][0]);
     body["status"] = json!({
         "token": format!("played.{}.{}", [&ask.namespace, &ask.name, &pod, &uid, &audience].map(String::as_str).join("~"), "x"),
