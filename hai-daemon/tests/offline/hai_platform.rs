@@ -157,6 +157,7 @@ async fn what_is_there_is_taken_once_and_what_can_not_be_is_told() {
         let refused = lab.import(database, &[]);
         assert_eq!(refused.status.code(), Some(1));
         assert!(text(&refused.stderr).contains("--tokens"), "{}", text(&refused.stderr));
+        assert!(round > 0 || files(lab.home.path()).is_empty(), "{:?}", files(lab.home.path()));
 
         let (tokens, config) = (lab.path(&format!("tokens-{round}")), lab.path(&format!("groups-{round}.toml")));
         let done = lab.json(database, &["--tokens", &tokens, "--output", &config]);

@@ -113,8 +113,9 @@ async fn import(asked: &HaiPlatform, config: &Config, environment: &Environment)
     report.not_read = read.not_read;
     report.dry_run = asked.dry_run;
     let engine = config.engine();
+    let there = place.look().await?.is_some_and(|found| !found.filled.is_empty());
+    let without = "users get new tokens; name a file for them with --tokens. Nothing was changed";
     if asked.dry_run {
-        let there = place.look().await?.is_some_and(|found| !found.filled.is_empty());
         let store = if there { Some(place.opened().await?) } else { None };
         apply::compare(&mut plan, &mut report, store.as_ref(), &engine).await?;
         if plan.users.values().any(Option::is_none) {
@@ -123,11 +124,15 @@ async fn import(asked: &HaiPlatform, config: &Config, environment: &Environment)
             report.tokens = Some(file);
         }
     } else {
+        let no_file = asked.tokens.is_none();
+        if no_file && !there && plan.users.values().any(Option::is_none) {
+            bail!(without);
+        }
         let _lock = place.hold_to_write().await?;
         let store = place.opened().await?;
         let listing = apply::compare(&mut plan, &mut report, Some(&store), &engine).await?;
-        if asked.tokens.is_none() && plan.users.values().any(Option::is_none) {
-            bail!("users get new tokens; name a file for them with --tokens. Nothing was changed");
+        if no_file && plan.users.values().any(Option::is_none) {
+            bail!(without);
         }
         apply::apply(plan, &mut report, store, listing, engine, asked.tokens.as_deref()).await?;
     }

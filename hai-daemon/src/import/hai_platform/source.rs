@@ -52,7 +52,9 @@ pub(super) async fn read(url: &DatabaseUrl) -> Result<Read> {
             continue;
         }
         // As JSON, so that a column of another type, or one that is not there, is a row's trouble and not the table's.
-        let sql = format!("SELECT to_jsonb(r)::text FROM ONLY \"{name}\" r ORDER BY 1 COLLATE \"C\"");
+        let sql = format!(
+            "SELECT line FROM (SELECT to_jsonb(r)::text AS line FROM ONLY \"{name}\" r) t ORDER BY line COLLATE \"C\""
+        );
         let mut found = sqlx::query_scalar::<_, String>(AssertSqlSafe(sql)).fetch(&mut connection);
         while let Some(json) = found.try_next().await.with_context(|| format!("the table {name} can not be read"))? {
             read.rows.push((table, json));
