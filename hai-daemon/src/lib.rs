@@ -13,6 +13,7 @@ pub mod db;
 pub mod gpu;
 pub mod import;
 pub mod leading;
+mod marsv2;
 pub mod report;
 pub mod scheduler;
 pub mod setup;

@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 
 use super::ApiState;
+use super::dialect;
 use super::problem::{ApiError, Kind};
 
 /// How long the beginning of an answer may take. What follows it, as in an event stream, has no bound.
@@ -50,7 +51,7 @@ pub(super) async fn while_the_store_is_away(
     if TELLING.contains(&path) || path.starts_with("/v1/worker/") {
         return next.run(request).await;
     }
-    if !request.method().is_safe() && state.store.away_since().is_some() {
+    if changes(&request) && state.store.away_since().is_some() {
         return ApiError::away("nothing was done").into_response();
     }
     tokio::select! {
@@ -62,6 +63,11 @@ pub(super) async fn while_the_store_is_away(
     }
 }
 
+/// Whether it may change something. What hai-platform's client asks is always posted.
+fn changes(request: &Request) -> bool {
+    !request.method().is_safe() && !dialect::only_reads(request.uri().path())
+}
+
 /// How long one who stands by looks for an answer without a scheduler.
 const STAND_BY_MAX: Duration = Duration::from_secs(1);
 
@@ -69,7 +75,7 @@ const STAND_BY_MAX: Duration = Duration::from_secs(1);
 /// same.
 async fn stand_by(leader: &str, request: Request, next: Next) -> Response<axum::body::Body> {
     let path = request.uri().path();
-    let alone = request.method().is_safe() && !["/readyz", "/v1/events"].contains(&path);
+    let alone = !changes(&request) && !["/readyz", "/v1/events"].contains(&path);
     if !alone {
         return ApiError::stands_by(leader).into_response();
     }

@@ -1,10 +1,16 @@
 //! What the daemon writes for a shim: the order, and how long the worker may take to leave.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hai_core::backend::StartOrder;
 use hai_core::model::{Grace, Program, RunId, TaskId, UserName, WorkerPlacement};
 use serde::{Deserialize, Serialize};
+
+use crate::marsv2;
+
+/// Where rank 0 is: all workers of a run are on this machine.
+pub(crate) const MASTER: &str = "127.0.0.1";
 
 /// How much of a worker's output is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +34,9 @@ pub(crate) struct WorkerOrder {
     pub(crate) program: Program,
     pub(crate) grace: Grace,
     pub(crate) whole_life_state: i64,
+    /// Variables that the worker gets besides; older orders have none.
+    #[serde(default)]
+    pub(crate) variables: BTreeMap<String, String>,
     /// A port that was free on this machine when the run was ordered; the same for all its ranks.
     pub(crate) master_port: u16,
     /// Where this worker's output goes.
@@ -56,6 +65,10 @@ impl WorkerOrder {
             program: order.program.clone(),
             grace: order.grace,
             whole_life_state: order.whole_life_state,
+            variables: marsv2::variables(order, rank, MASTER)
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
             master_port,
             log_dir,
             log_bound,

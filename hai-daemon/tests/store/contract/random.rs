@@ -149,7 +149,7 @@ impl Model {
         }
         for view in &step.tasks {
             let env = [(view.spec.name.clone(), "\0'".into())].into();
-            let program = Program { command: vec![view.spec.name.clone()], env, workdir: None, image: None };
+            let program = Program { command: vec![view.spec.name.clone()], env, ..Program::default() };
             if let btree_map::Entry::Vacant(new) = self.programs.entry(view.id) {
                 batch.programs.push((view.id, new.insert(program).clone()));
             }
