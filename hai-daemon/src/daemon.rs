@@ -104,6 +104,8 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
                 show_own(&reports, &node.name, watching)?;
             }
             watched = watching;
+            let cluster = cluster.with_service(compose::worker_service(&dir, address)?);
+            workers = cluster.door().map(|door| -> Arc<dyn Workers> { Arc::new(compose::ProcessWorkers(door)) });
             AnyCluster::Local(cluster.with_reports(reports.subscribe()))
         }
         ClusterKind::Kubernetes => {

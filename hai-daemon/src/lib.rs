@@ -14,6 +14,7 @@ pub mod gpu;
 pub mod import;
 pub mod leading;
 mod marsv2;
+mod python;
 pub mod report;
 pub mod scheduler;
 pub mod setup;

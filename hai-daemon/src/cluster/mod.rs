@@ -3,5 +3,7 @@
 mod any;
 pub mod kubernetes;
 pub mod local;
+mod tokens;
 
 pub use any::{AnyCluster, AnyError};
+pub use tokens::WorkerTokens;

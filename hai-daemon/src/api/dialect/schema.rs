@@ -11,6 +11,9 @@ use crate::api::wire::{KindWord, SubmitRequest};
 /// Under which name the schema is kept with the task, as it was submitted.
 pub(super) const SCHEMA_NOTE: &str = "hai-platform.schema";
 
+/// Where the modules lie that code written for hai-platform imports.
+const MODULES: &str =
+    "if [ -n \"${HAI_PYTHON:-}\" ]; then export PYTHONPATH=\"${PYTHONPATH:+$PYTHONPATH:}$HAI_PYTHON\"; fi";
 const WORKSPACE_MAX: usize = 255;
 const CODE_FILE_MAX: usize = 2047;
 
@@ -167,7 +170,7 @@ impl Schema {
 
     /// What the shell of every worker is told. Parameters and values were quoted by the client.
     fn script(&self) -> String {
-        let mut lines = Vec::new();
+        let mut lines = vec![MODULES.to_owned()];
         if self.whole_life_state != 0 {
             // Until a run has said a number of its own.
             lines.push(format!(
@@ -383,8 +386,11 @@ mod tests {
         assert_eq!(request.command[..2], ["bash", "-c"]);
         assert_eq!(
             request.command[2],
-            "if [ \"${HAI_WHOLE_LIFE_STATE:-0}\" = 0 ]; then export HAI_WHOLE_LIFE_STATE=5 MARSV2_WHOLE_LIFE_STATE=5; fi\n\
-             export A=1\nexport B='x y'\nexec bash run.sh a 'b c'"
+            format!(
+                "{MODULES}\n\
+                 if [ \"${{HAI_WHOLE_LIFE_STATE:-0}}\" = 0 ]; then export HAI_WHOLE_LIFE_STATE=5 MARSV2_WHOLE_LIFE_STATE=5; fi\n\
+                 export A=1\nexport B='x y'\nexec bash run.sh a 'b c'"
+            )
         );
         assert_eq!(
             (request.workdir.as_deref(), request.workers, request.whole_node),

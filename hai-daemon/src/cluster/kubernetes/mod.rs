@@ -6,7 +6,6 @@
 mod begin;
 mod config;
 mod connect;
-pub mod door;
 mod environment;
 pub mod group;
 mod leave;
@@ -35,9 +34,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::cluster::WorkerTokens;
 pub use config::{GpuMode, GroupConfig, KubernetesConfig, KubernetesError, LocationLabels, Mount, MountSource, RunAs};
 pub use connect::client;
-use door::WorkerTokens;
 use names::{BEGUN, GRACE, STORE, WORKERS, of_instance, rank_of, run_of};
 pub use node::NodeDevices;
 pub use retry::chain;

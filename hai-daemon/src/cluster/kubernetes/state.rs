@@ -14,12 +14,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::config::KubernetesConfig;
-use super::door::WorkerTokens;
 use super::names::{DEVICES, HEARD, rank_of, run_of};
 use super::node::{NodeDevices, Pulse, Seen, describe, says_ready};
 use super::standing::{SIGTERM, Standing};
 use super::strangers::{PodKey, Strangers, use_of};
 use super::{group, leave, logs};
+use crate::cluster::WorkerTokens;
 
 /// What all parts of the cluster share.
 pub(crate) struct Shared {

@@ -76,6 +76,14 @@ impl WorkerOrder {
     }
 }
 
+impl WorkerOrder {
+    /// The same, and these variables too.
+    pub(crate) fn with(mut self, variables: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        self.variables.extend(variables.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        self
+    }
+}
+
 /// Written by the daemon before it signals a shim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Leave {

@@ -70,7 +70,7 @@ pub(crate) async fn until(client: &Client, query: &str, status: &str) -> Value {
             return task;
         }
         assert!(begun.elapsed() < PATIENCE, "the chain is never {status}: {task}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(25)).await;
     }
 }
 
@@ -89,6 +89,6 @@ pub(crate) async fn follow(client: &Client, chain: &str, rank: u32) -> (String, 
             _ => {}
         }
         assert!(begun.elapsed() < PATIENCE, "it never ends: {reply}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(25)).await;
     }
 }
