@@ -95,7 +95,7 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
 
     keep_agent(&accounts, environment).await?;
     let reports = Reports::new();
-    let mut workers: Option<Arc<dyn Workers>> = None;
+    let workers: Option<Arc<dyn Workers>>;
     let mut watched = None;
     let cluster = match config.cluster.kind {
         ClusterKind::Local => {

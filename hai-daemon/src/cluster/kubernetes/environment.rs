@@ -7,6 +7,7 @@ use hai_core::model::GroupName;
 use k8s_openapi::api::core::v1::EnvVar;
 
 use super::config::{GpuMode, KubernetesConfig};
+use super::modules::PYTHON_DIR;
 use super::names::run_name;
 use crate::marsv2;
 
@@ -40,6 +41,7 @@ pub(crate) fn environment(
     set("HAI_USER", order.user.as_str());
     set("HAI_NODE", place.node.as_str());
     set("HAI_WHOLE_LIFE_STATE", &state);
+    set("HAI_PYTHON", PYTHON_DIR);
     if let (Some(server), Some(token)) = (&config.server, token) {
         set("HAI_SERVER", server);
         set("HAI_WORKER_TOKEN", token);

@@ -10,6 +10,7 @@ mod environment;
 pub mod group;
 mod leave;
 mod logs;
+mod modules;
 mod names;
 mod node;
 mod pod;
@@ -75,6 +76,10 @@ impl KubernetesCluster {
         let mut cluster = KubernetesCluster { shared, facts, listeners: JoinSet::new() };
         cluster.find().await?;
         let shared = &cluster.shared;
+        // Few tasks need them, and those fail by themselves without.
+        if let Err(error) = modules::install(&shared.client, &shared.config).await {
+            tracing::warn!(%error, "workers will not find hai's Python modules");
+        }
         cluster.listeners.spawn(watch::nodes(shared.clone()));
         cluster.listeners.spawn(watch::pods(shared.clone()));
         cluster.listeners.spawn(watch::devices(shared.clone(), devices));
