@@ -11,7 +11,7 @@ const NOT_OFFERED: [(&str, &str); 52] = [
     ("/operating/task/share", NO_SHARING),
     ("/operating/task/unshare", NO_SHARING),
     ("/operating/task/group/update", "a task keeps its group; stop it and submit it again"),
-    ("/operating/task/fail", "sick nodes are found by their devices here; an operator drains one with `hai nodes`"),
+    ("/operating/task/fail", "sick nodes are found by their devices here; an operator drains one with `hai preview --apply drain NODE`"),
     ("/operating/task/restart_log/set", "why an attempt ended stands in its log here"),
     ("/operating/task/service_control", NO_SERVICES),
     ("/operating/task/artifact/map", NO_ARTIFACTS),
@@ -66,7 +66,7 @@ const NO_CHECKS: &str = "nodes are watched by their agents here";
 const NO_PROFILES: &str = "profiles and series are not kept here; /metrics has numbers for Prometheus";
 const NO_USERS: &str = "users are kept with `hai users`";
 const NO_RIGHTS: &str = "rights are kept with `hai rights`";
-const NO_NODES: &str = "nodes are what the cluster says they are";
+const NO_NODES: &str = "nodes are what the cluster says they are; `hai preview --apply drain NODE` takes one out";
 const NO_MOUNTS: &str = "what is mounted is set in the server's configuration";
 const NO_PORTS: &str = "ports are not given out here";
 
