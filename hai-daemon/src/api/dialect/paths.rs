@@ -11,7 +11,10 @@ const NOT_OFFERED: [(&str, &str); 52] = [
     ("/operating/task/share", NO_SHARING),
     ("/operating/task/unshare", NO_SHARING),
     ("/operating/task/group/update", "a task keeps its group; stop it and submit it again"),
-    ("/operating/task/fail", "sick nodes are found by their devices here; an operator drains one with `hai preview --apply drain NODE`"),
+    (
+        "/operating/task/fail",
+        "sick nodes are found by their devices here; an operator drains one with `hai preview --apply drain NODE`",
+    ),
     ("/operating/task/restart_log/set", "why an attempt ended stands in its log here"),
     ("/operating/task/service_control", NO_SERVICES),
     ("/operating/task/artifact/map", NO_ARTIFACTS),

@@ -57,6 +57,9 @@ async fn a_stopped_chain_ends_whoever_follows_it() {
         accepted(&create(&lab.alice, &schema(name, work.path(), "run.sh")).await);
     }
     let runs = until(&lab.alice, "nb_name=runs", "running").await;
+    while good(&lab.alice, "/query/task/log", "nb_name=runs").await["data"] != "here\n" {
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
     let waits = until(&lab.alice, "nb_name=waits", "waiting_init").await;
     assert_eq!(
         (&waits["queue_status"], &waits["worker_status"], &waits["_pods_"]),
