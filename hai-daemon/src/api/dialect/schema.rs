@@ -14,6 +14,10 @@ pub(super) const SCHEMA_NOTE: &str = "hai-platform.schema";
 /// Where the modules lie that code written for hai-platform imports.
 const MODULES: &str =
     "if [ -n \"${HAI_PYTHON:-}\" ]; then export PYTHONPATH=\"${PYTHONPATH:+$PYTHONPATH:}$HAI_PYTHON\"; fi";
+/// Executes the command in a process group of its own. There nothing is told by SIGTERM, and launchers such as torchrun end their
+/// workers at once when it comes: only the shell gets it, and waits for what was told by the flag, or by force.
+const ALONE: &str = "trap : TERM\nset -m\n{ COMMAND\n} &\nwait $!; code=$?\n\
+                     while [ $code -gt 128 ] && kill -0 $! 2>/dev/null; do wait $!; code=$?; done\nexit $code";
 const WORKSPACE_MAX: usize = 255;
 const CODE_FILE_MAX: usize = 2047;
 
@@ -188,7 +192,7 @@ impl Schema {
         } else {
             format!("bash {file}")
         };
-        lines.push(format!("exec {with} {}", self.parameters).trim_end().to_owned());
+        lines.push(ALONE.replace("COMMAND", format!("{with} {}", self.parameters).trim_end()));
         lines.join("\n")
     }
 }
@@ -389,7 +393,8 @@ mod tests {
             format!(
                 "{MODULES}\n\
                  if [ \"${{HAI_WHOLE_LIFE_STATE:-0}}\" = 0 ]; then export HAI_WHOLE_LIFE_STATE=5 MARSV2_WHOLE_LIFE_STATE=5; fi\n\
-                 export A=1\nexport B='x y'\nexec bash run.sh a 'b c'"
+                 export A=1\nexport B='x y'\n{}",
+                ALONE.replace("COMMAND", "bash run.sh a 'b c'")
             )
         );
         assert_eq!(
@@ -419,10 +424,10 @@ mod tests {
         value["spec"]["parameters"] = json!("");
         let (_, request) = read(&value).expect("a schema");
         assert_eq!(request.group, None);
-        assert!(request.command[2].ends_with("\nexec python3 -u 'a b.py'"), "{}", request.command[2]);
+        assert!(request.command[2].contains("\n{ python3 -u 'a b.py'\n} &\n"), "{}", request.command[2]);
         value["spec"]["entrypoint_executable"] = json!(true);
         value["spec"]["entrypoint"] = json!("tool");
-        assert!(read(&value).expect("a schema").1.command[2].ends_with("\nexec ./tool"));
+        assert!(read(&value).expect("a schema").1.command[2].contains("\n{ ./tool\n} &\n"));
     }
 
     #[test]
