@@ -63,6 +63,7 @@ fn output(daemon: &Daemon, name: &str) -> String {
 #[test]
 fn a_training_script_is_suspended_by_a_better_task_and_goes_on() {
     let daemon = Daemon::start(2, "");
+    daemon.says(&["rights", "set", "--nodes", "unlimited", "--devices", "unlimited"]);
     let work = daemon.scratch();
     fs::write(work.join("train.py"), TRAIN).expect("written");
     let hold = work.join("hold");
@@ -102,6 +103,7 @@ fn a_training_script_is_suspended_by_a_better_task_and_goes_on() {
 #[test]
 fn a_task_that_gives_way_by_itself_comes_back_and_may_say_how_urgent_it_is() {
     let daemon = Daemon::start(1, "");
+    daemon.says(&["rights", "set", "--nodes", "unlimited", "--devices", "unlimited"]);
     let work = daemon.scratch();
     let script = "import hfai.client as c\nif c.get_whole_life_state() == 0:\n    c.set_whole_life_state(7)\n    c.set_priority(50)\n    \
                   c.set_watchdog_time(60)\n    c.go_suspend()\nprint('again from', c.get_whole_life_state())\n";

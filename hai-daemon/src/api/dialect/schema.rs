@@ -16,7 +16,7 @@ const MODULES: &str =
     "if [ -n \"${HAI_PYTHON:-}\" ]; then export PYTHONPATH=\"${PYTHONPATH:+$PYTHONPATH:}$HAI_PYTHON\"; fi";
 /// Executes the command in a process group of its own. There nothing is told by SIGTERM, and launchers such as torchrun end their
 /// workers at once when it comes: only the shell gets it, and waits for what was told by the flag, or by force.
-const ALONE: &str = "trap : TERM\nset -m\n{ COMMAND\n} &\nwait $!; code=$?\n\
+const ALONE: &str = "trap : TERM\nset -m\n{ COMMAND\n} &\nset +m\nwait $!; code=$?\n\
                      while [ $code -gt 128 ] && kill -0 $! 2>/dev/null; do wait $!; code=$?; done\nexit $code";
 const WORKSPACE_MAX: usize = 255;
 const CODE_FILE_MAX: usize = 2047;
