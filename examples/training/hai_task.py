@@ -14,12 +14,16 @@
     task.declare_done()
 
 Without hai nothing of this does anything, so a program that uses it still runs by hand.
+
+Programs written for hai-platform find its calls here as functions (receive_suspend_command, go_suspend, ...), and under hai
+also as `hfai.client`.
 """
 
 import http.client
 import json
 import os
 import signal
+import sys
 import threading
 import time
 import urllib.request
@@ -43,8 +47,12 @@ class Task:
         self._token = os.environ.get("HAI_WORKER_TOKEN")
         self._server = os.environ.get("HAI_SERVER") if self._token else None
         self._told = False
-        signal.signal(signal.SIGTERM, self._on_signal)
-        if self._server:
+        try:
+            signal.signal(signal.SIGTERM, self._on_signal)
+        except ValueError:
+            # Not in the main thread: then the file or the server says it.
+            pass
+        if self._server and not self._suspend_file:
             threading.Thread(target=self._listen, daemon=True).start()
 
     def must_leave(self):
@@ -58,12 +66,18 @@ class Task:
 
         All workers of a run share one number, so only rank 0 reports.
         """
-        if self.rank != 0:
-            return
-        if self._state_file:
-            write_atomically(self._state_file, str(int(whole_life_state)))
-        elif self._server:
-            self._ask_until_answered("PUT", "state", {"whole_life_state": int(whole_life_state)})
+        if self.rank == 0:
+            self._remember(int(whole_life_state))
+
+    def give_way(self):
+        """Asks hai to suspend the task, unless it was told to leave already. Its workers are then told."""
+        if not self.must_leave() and self._server:
+            self._ask_until_answered("POST", "yield")
+
+    def set_priority(self, priority):
+        """Changes how urgent the task is, to a level's name or number."""
+        if self._server:
+            self._ask_until_answered("PUT", "priority", {"priority": _level(priority)})
 
     def declare_done(self):
         """Says that the whole task is complete: it is not run again, even if the suspend signal came meanwhile.
@@ -74,6 +88,13 @@ class Task:
             _touch(self._done_file)
         elif self._server:
             self._ask_until_answered("POST", "done")
+
+    def _remember(self, whole_life_state):
+        """Reports a number, whichever rank this is."""
+        if self._state_file:
+            write_atomically(self._state_file, str(whole_life_state))
+        elif self._server:
+            self._ask_until_answered("PUT", "state", {"whole_life_state": whole_life_state})
 
     def _on_signal(self, _number, _frame):
         self._hear()
@@ -122,6 +143,81 @@ class Task:
         with urllib.request.urlopen(request, timeout=30) as answer:
             text = answer.read()
         return json.loads(text) if text else None
+
+
+# The calls of hai-platform's training code.
+
+#: How levels are called; hai-platform knows them by number.
+LEVELS = {
+    50: "EXTREME_HIGH", 40: "VERY_HIGH", 30: "HIGH", 20: "ABOVE_NORMAL", 10: "NORMAL", 8: "UNDER_NORMAL", 5: "BELOW_NORMAL", 0: "LOW", -1: "AUTO",
+}
+
+_task = None
+
+
+def the_task():
+    """This worker's one Task, made when it is first asked for."""
+    global _task
+    if _task is None:
+        _task = Task()
+        # hai-platform's client plays a suspension by itself after so many seconds.
+        seconds = os.environ.get("SIMULATE_SUSPEND") if os.environ.get("HFAI_SIMULATE") == "1" else None
+        if seconds and float(seconds) > 0:
+            timer = threading.Timer(float(seconds), _task._hear)
+            timer.daemon = True
+            timer.start()
+    return _task
+
+
+def receive_suspend_command():
+    """Whether the task must save its work and call go_suspend. Asking counts as having heard it."""
+    return the_task().must_leave()
+
+
+def go_suspend():
+    """Gives the machine back, and does not return: what was saved is found by the task's next run."""
+    task = the_task()
+    if task.id is None and not task.must_leave():
+        # By hand there is nobody to come back for.
+        return
+    task.give_way()
+    # Leaving before hai has said so would look like the end of the work.
+    while not task.must_leave():
+        time.sleep(0.05)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def get_whole_life_state():
+    """The number that was set last, in this run or in one before; 0 if none was."""
+    return the_task().whole_life_state
+
+
+def set_whole_life_state(state):
+    """Keeps a number for the next run. Call it after the save that it stands for."""
+    task = the_task()
+    task.whole_life_state = int(state)
+    task._remember(task.whole_life_state)
+
+
+def set_priority(priority):
+    """Changes how urgent the task is."""
+    the_task().set_priority(priority)
+
+
+def set_watchdog_time(_seconds):
+    """Does nothing: hai ends no task for being silent."""
+
+
+def disable_warn():
+    """Does nothing: hai sends no warnings."""
+
+
+def _level(priority):
+    if isinstance(priority, str) and not priority.lstrip("-").isdigit():
+        return priority
+    return LEVELS.get(int(priority), str(priority))
 
 
 def write_atomically(path, text):

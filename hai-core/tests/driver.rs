@@ -184,9 +184,11 @@ fn strays_are_stopped_and_forgotten() {
     let order = StartOrder {
         run,
         task: TaskId(55),
+        attempt: 1,
         name: "stray".into(),
         user: support::user("u"),
-        program: Program { command: vec!["job".into()], env: Default::default(), workdir: None, image: None },
+        group: support::group("g"),
+        program: Program { command: vec!["job".into()], ..Program::default() },
         placement: Placement { workers: [place.clone(), place].into_iter().collect() },
         grace: Grace::default(),
         whole_life_state: 0,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::future::Future;
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -16,13 +17,16 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use crate::api::{Agents, LogPart, LogSource, WorkerLog, Workers};
+use crate::cluster::WorkerTokens;
 use crate::cluster::kubernetes::{
     self, AgentDoor, Devices, GpuMode, GroupConfig, KubernetesCluster, KubernetesConfig, KubernetesError,
     LocationLabels, Mount, MountSource, NodeDevices, RunAs, Silence, WorkerDoor,
 };
+use crate::cluster::local::{LocalDoor, WorkerService};
 use crate::cluster::logs::LogReader;
 use crate::config::{self, Config, KubernetesGpus, KubernetesGroup, KubernetesMount, KubernetesSource};
 use crate::gpu::reports::{ByNode, Reports};
+use crate::python;
 
 /// Files that the output of one worker is spread over.
 pub(crate) const LOG_SEGMENTS: u32 = 8;
@@ -219,6 +223,63 @@ impl Agents for PodAgents {
     fn node_of(&self, token: &str) -> Pin<Box<dyn Future<Output = Result<Option<NodeName>, String>> + Send>> {
         let (door, token) = (self.0.clone(), token.to_owned());
         Box::pin(async move { door.node_of(&token).await.map_err(|error| error.to_string()) })
+    }
+}
+
+/// How workers of this machine reach the daemon, which listens there.
+///
+/// # Errors
+/// What keeps the secret or the modules from being kept in `dir`.
+pub fn worker_service(dir: &Path, address: SocketAddr) -> Result<WorkerService> {
+    let python = std::path::absolute(dir.join("python")).context("the data directory")?;
+    python::install(&python)
+        .with_context(|| format!("the Python modules can not be written to {}", python.display()))?;
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    let server = format!("http://{}", SocketAddr::new(ip, address.port()));
+    Ok(WorkerService { server, tokens: WorkerTokens::new(keep_secret(&dir.join("worker-secret"))?), python })
+}
+
+/// Workers on this machine, which come in over HTTP.
+#[derive(Clone, Debug)]
+pub struct ProcessWorkers(pub LocalDoor);
+
+impl ProcessWorkers {
+    fn write(&self, what: impl FnOnce(&LocalDoor) -> std::io::Result<()> + Send + 'static) -> Writing {
+        let door = self.0.clone();
+        Box::pin(async move {
+            let written = tokio::task::spawn_blocking(move || what(&door)).await;
+            written.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+        })
+    }
+}
+
+type Writing = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+impl Workers for ProcessWorkers {
+    fn worker(&self, token: &str) -> Option<(RunId, u32)> {
+        self.0.worker(token)
+    }
+
+    /// What goes wrong here ends the worker, which tells it.
+    fn trouble(&self, _: RunId) -> Option<String> {
+        None
+    }
+
+    fn must_leave(&self, run: RunId, patience: Duration) -> Pin<Box<dyn Future<Output = Option<Grace>> + Send>> {
+        let door = self.0.clone();
+        Box::pin(async move { door.must_leave(run, patience).await })
+    }
+
+    fn heard(&self, run: RunId, rank: u32) -> Writing {
+        self.write(move |door| door.heard(run, rank))
+    }
+
+    fn done(&self, run: RunId, rank: u32) -> Writing {
+        self.write(move |door| door.done(run, rank))
     }
 }
 

@@ -102,7 +102,7 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
 
     keep_agent(&accounts, environment).await?;
     let reports = Reports::new();
-    let mut workers: Option<Arc<dyn Workers>> = None;
+    let workers: Option<Arc<dyn Workers>>;
     let mut agents: Option<Arc<dyn Agents>> = None;
     let (mut watched, mut herald) = (None, None);
     let cluster = match config.cluster.kind {
@@ -112,6 +112,8 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
                 show_own(&reports, &node.name, watching)?;
             }
             watched = watching;
+            let cluster = cluster.with_service(compose::worker_service(&dir, address)?);
+            workers = cluster.door().map(|door| -> Arc<dyn Workers> { Arc::new(compose::ProcessWorkers(door)) });
             AnyCluster::Local(cluster.with_reports(reports.subscribe()))
         }
         ClusterKind::Kubernetes => {

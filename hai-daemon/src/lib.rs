@@ -15,6 +15,8 @@ pub mod gpu;
 mod herald;
 pub mod import;
 pub mod leading;
+mod marsv2;
+mod python;
 pub mod report;
 pub mod scheduler;
 pub mod setup;

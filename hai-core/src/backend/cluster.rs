@@ -4,7 +4,7 @@ use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Fact, Grace, NodeSpec, Placement, Program, RunId, TaskId, UserName, WorkerExit};
+use crate::model::{Fact, Grace, GroupName, NodeSpec, Placement, Program, RunId, TaskId, UserName, WorkerExit};
 
 /// Machines that execute runs.
 ///
@@ -44,10 +44,14 @@ pub struct StartOrder {
     pub run: RunId,
     /// Its task.
     pub task: TaskId,
+    /// 1 for the task's first run.
+    pub attempt: u32,
     /// The task's name.
     pub name: String,
     /// The task's owner.
     pub user: UserName,
+    /// The nodes that it may have.
+    pub group: GroupName,
     /// What every worker executes.
     pub program: Program,
     /// Where, by rank.

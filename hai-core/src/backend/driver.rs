@@ -405,8 +405,10 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         let order = StartOrder {
             run,
             task: task.id,
+            attempt: view.attempt,
             name: task.spec.name.clone(),
             user: task.spec.user.clone(),
+            group: task.spec.group.clone(),
             program,
             placement: view.placement(),
             grace: task.spec.grace,

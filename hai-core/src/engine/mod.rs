@@ -48,8 +48,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::inventory::{Inventory, NodeIx};
 use crate::model::{
-    Charge, Claim, Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView, Span,
-    TaskId, TaskView, Team, Time, UserName, Verdict,
+    Allowance, Charge, Claim, Decision, Fact, GroupName, NodeName, NodeView, Priority, RightRow, Round, RunId, RunView,
+    Span, TaskId, TaskView, Team, Time, UserName, Verdict,
 };
 use crate::placement::{self, Placer};
 use crate::preemption::{Owner, Yielders};
@@ -385,6 +385,18 @@ impl Engine {
     /// All rights, by key.
     pub fn rights(&self) -> impl Iterator<Item = RightRow> + '_ {
         self.book.rows()
+    }
+
+    /// What a user may hold within right in a group at a level; pools of teams bound it besides.
+    #[must_use]
+    pub fn right_of(&self, user: &UserName, group: &GroupName, level: Priority) -> Allowance {
+        self.book.right_of(user, group, level)
+    }
+
+    /// What a user holds within right in a group at a level: all runs that stay, leave or are promised a place.
+    #[must_use]
+    pub fn held_by(&self, user: &UserName, group: &GroupName, level: Priority) -> Charge {
+        self.book.held_by(user, group, level)
     }
 
     /// The number for the next submission.

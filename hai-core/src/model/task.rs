@@ -324,6 +324,9 @@ pub struct Program {
     /// The container image, where workers are containers; by default the one that the operator set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// What whoever submitted it wants kept with it. Workers do not see it, and nothing is decided by it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, String>,
 }
 
 /// What is wrong with a submission; every variant names the field.

@@ -420,6 +420,26 @@ impl Book {
         chain.iter().any(|link| link.lowest && self.forest.pool(link.pool).team == team)
     }
 
+    /// What the rows come to for somebody, whether or not the book has heard of them; pools bound it besides.
+    #[must_use]
+    pub fn right_of(&self, user: &UserName, group: &GroupName, level: Priority) -> Allowance {
+        // Numbers that no row has stand for names that no row has.
+        let (nobody, nowhere) = (UserIx::of(u32::MAX), GroupIx::of(u32::MAX));
+        let user = self.users.find(user);
+        let teams = user.and_then(|user| self.memberships.get(user.at())).map_or(&[][..], |teams| teams);
+        let group = self.groups.find(group).unwrap_or(nowhere);
+        self.rows.resolve(user.unwrap_or(nobody), teams, group, level).allowance
+    }
+
+    /// What somebody holds within right: all runs that stay, leave or are promised a place.
+    #[must_use]
+    pub fn held_by(&self, user: &UserName, group: &GroupName, level: Priority) -> Charge {
+        let bucket = self.users.find(user).zip(self.groups.find(group));
+        let bucket = bucket.and_then(|(user, group)| self.bucket_of.get(&(user, group, level)));
+        let used = bucket.map(|&bucket| self.used(bucket)).unwrap_or_default();
+        used.staying + used.leaving + used.promised
+    }
+
     /// What a bucket may hold within right, models apart.
     #[must_use]
     pub fn allowance(&self, bucket: BucketIx) -> Allowance {

@@ -52,8 +52,7 @@ pub(crate) fn anything_goes() -> Command {
 }
 
 pub(crate) fn submit(spec: TaskSpec) -> Command {
-    let program =
-        Program { command: vec!["job".into(), spec.name.clone()], env: BTreeMap::new(), workdir: None, image: None };
+    let program = Program { command: vec!["job".into(), spec.name.clone()], ..Program::default() };
     Command::Submit(Box::new(Submitted { spec, program }))
 }
 

@@ -36,10 +36,7 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for Body<T> {
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
         let is_json = is_json(&request);
-        let body = read(request.into_body(), state.defaults.body_bytes_max);
-        let bytes = tokio::time::timeout(BODY_TIME_MAX, body).await.map_err(|_| {
-            ApiError::new(Kind::Timeout, format!("the body did not come within {} s", BODY_TIME_MAX.as_secs()))
-        })??;
+        let bytes = whole(request.into_body(), state.defaults.body_bytes_max).await?;
         if !is_json {
             let detail = "the body must be JSON, and `Content-Type: application/json` must say so";
             return Err(ApiError::new(Kind::UnsupportedMediaType, detail).at("content-type"));
@@ -52,6 +49,13 @@ fn is_json(request: &Request) -> bool {
     let value = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = value.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+}
+
+/// A body, if it comes in time and is no longer than that.
+pub(super) async fn whole(body: RawBody, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
+    tokio::time::timeout(BODY_TIME_MAX, read(body, bytes_max)).await.map_err(|_| {
+        ApiError::new(Kind::Timeout, format!("the body did not come within {} s", BODY_TIME_MAX.as_secs()))
+    })?
 }
 
 async fn read(body: RawBody, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
@@ -79,7 +83,8 @@ async fn read(body: RawBody, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
     Ok(bytes)
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+/// What JSON says, with each thing wrong by its path.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();

@@ -20,6 +20,8 @@ use hyper_util::rt::TokioExecutor;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::dialect;
+use super::layers::changes;
 use super::problem::ApiError;
 
 /// Marks what was passed on once, so that two who each think that the other leads do not pass it to and fro.
@@ -77,12 +79,12 @@ impl Leading {
     pub(super) async fn answer(&self, request: Request, next: Next, closing: CancellationToken) -> Response<Body> {
         let path = request.uri().path();
         // What happens from now on is heard here too, from the database.
-        if !path.starts_with("/v1/") || path == "/v1/events" {
+        if !(path.starts_with("/v1/") || dialect::is_ours(path)) || path == "/v1/events" {
             return within(OWN_MAX, next.run(request)).await.unwrap_or_else(|| self.stands_by());
         }
         let leader = self.address();
         let reachable = !leader.is_empty() && !request.headers().contains_key(PASSED_ON);
-        if !request.method().is_safe() {
+        if changes(&request) {
             if !reachable {
                 return self.stands_by();
             }

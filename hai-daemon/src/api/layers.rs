@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 
 use super::ApiState;
+use super::dialect;
 use super::problem::{ApiError, Kind};
 
 /// How long the beginning of an answer may take. What follows it, as in an event stream, has no bound.
@@ -49,7 +50,7 @@ pub(super) async fn while_the_store_is_away(
     if TELLING.contains(&path) || path.starts_with("/v1/worker/") {
         return next.run(request).await;
     }
-    if !request.method().is_safe() && state.store.away_since().is_some() {
+    if changes(&request) && state.store.away_since().is_some() {
         return ApiError::away("nothing was done").into_response();
     }
     tokio::select! {
@@ -59,6 +60,11 @@ pub(super) async fn while_the_store_is_away(
             ApiError::away("what was asked for may have been done, so look before you ask again").into_response()
         }
     }
+}
+
+/// Whether it may change something. What hai-platform's client asks is always posted.
+pub(super) fn changes(request: &Request) -> bool {
+    !request.method().is_safe() && !dialect::only_reads(request.uri().path())
 }
 
 /// Gives up on answers that do not begin in time.

@@ -100,7 +100,12 @@ async fn start(state: &ApiState, worker: WorkerLog, begin: Begin) -> Result<u64,
     }
 }
 
-async fn read(state: &ApiState, worker: WorkerLog, offset: u64, bytes_max: usize) -> Result<LogPart, ApiError> {
+pub(super) async fn read(
+    state: &ApiState,
+    worker: WorkerLog,
+    offset: u64,
+    bytes_max: usize,
+) -> Result<LogPart, ApiError> {
     let logs = state.logs.clone();
     let reading = tokio::task::spawn_blocking(move || logs.read(worker, offset, bytes_max)).await;
     let result = reading.unwrap_or_else(|error| Err(io::Error::other(error)));

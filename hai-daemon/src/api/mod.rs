@@ -16,6 +16,7 @@
 mod audit;
 mod auth;
 mod devices;
+mod dialect;
 mod events;
 mod export;
 mod extract;

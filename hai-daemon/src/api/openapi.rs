@@ -65,6 +65,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(worker::leave))
         .routes(routes!(worker::heard))
         .routes(routes!(worker::saved))
+        .routes(routes!(worker::give_way))
+        .routes(routes!(worker::priority))
         .routes(routes!(worker::done))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

@@ -43,6 +43,8 @@ pub enum Kind {
     RangeNotSatisfiable,
     /// The body took too long to come.
     Timeout,
+    /// The user asks too often.
+    TooMany,
     /// The scheduler does not answer.
     Unavailable,
     /// A fault of the server's.
@@ -54,7 +56,7 @@ const RETRY_AFTER_SECONDS: &str = "5";
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 17] = [
         Kind::MalformedJson,
         Kind::UnknownField,
         Kind::InvalidValue,
@@ -69,6 +71,7 @@ impl Kind {
         Kind::UnsupportedMediaType,
         Kind::RangeNotSatisfiable,
         Kind::Timeout,
+        Kind::TooMany,
         Kind::Unavailable,
         Kind::Internal,
     ];
@@ -183,6 +186,12 @@ impl Kind {
                 "It took too long",
                 "The body did not arrive in time. Nothing was done.",
             ),
+            Kind::TooMany => (
+                "too-many",
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many requests",
+                "The user asks more often than they may. The header `Retry-After` says when to try again. Nothing was done.",
+            ),
             Kind::Unavailable => (
                 "unavailable",
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -212,6 +221,17 @@ impl ApiError {
     /// A problem of this kind; `detail` says what is wrong here and what would be right.
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         ApiError { kind, detail: detail.into(), field: None, headers: Vec::new() }
+    }
+
+    /// What clients may tell it by.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What is wrong here.
+    #[cfg(test)]
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// The same, and this field or parameter is the wrong one.

@@ -4,8 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +15,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::{ApiError, Kind};
 use super::stall::Stalling;
-use super::{ApiState, layers, openapi, root};
+use super::{ApiState, dialect, layers, openapi, root};
 
 /// How long requests that are under way may go on once the server stops.
 const GOODBYE_MAX: Duration = Duration::from_secs(10);
@@ -23,11 +25,13 @@ pub fn router(state: ApiState) -> Router {
     let (routes, document) = openapi::routes().split_for_parts();
     routes
         .merge(root::routes(&document))
+        .merge(dialect::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(state.clone(), layers::while_the_store_is_away))
         .layer(from_fn(layers::answer_in_time))
         .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(from_fn(dialect::in_the_dialect))
         .layer(from_fn_with_state(state.clone(), layers::observe))
         .with_state(state)
 }
@@ -66,8 +70,13 @@ pub async fn serve(listener: TcpListener, state: ApiState, stop: CancellationTok
     }
 }
 
-async fn no_such_path(uri: Uri) -> ApiError {
-    ApiError::new(Kind::NotFound, format!("there is no path {}; GET /openapi.json lists those that are", uri.path()))
+async fn no_such_path(State(state): State<ApiState>, request: Request) -> Response {
+    let path = request.uri().path();
+    if dialect::is_ours(path) {
+        return dialect::answer(State(state), request).await;
+    }
+    let detail = format!("there is no path {path}; GET /openapi.json lists those that are");
+    ApiError::new(Kind::NotFound, detail).into_response()
 }
 
 async fn no_such_method(method: axum::http::Method, uri: Uri) -> ApiError {

@@ -7,6 +7,7 @@ use hai_core::model::{GroupName, Priority};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::dialect::Memory;
 use super::forward::Leading;
 use super::learned::Learned;
 use super::looks::Looks;
@@ -47,6 +48,8 @@ pub struct ApiState {
     pub(super) reports: Reports,
     /// Places for those who read the whole log, which takes a while and a processor.
     pub(super) walks: Places,
+    /// What the dialect of hai-platform remembers between requests.
+    pub(super) dialect: Memory,
     /// Who takes nothing of an answer for so long is hung up on.
     pub(super) stall: Duration,
     /// Answers that go on for as long as somebody listens end when this is cancelled.
@@ -103,6 +106,7 @@ impl ApiState {
             looks,
             reports,
             walks,
+            dialect: Memory::default(),
             stall,
             closing,
         }

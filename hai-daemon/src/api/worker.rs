@@ -9,13 +9,13 @@ use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
-use hai_core::model::{Fact, Grace, RunId};
+use hai_core::model::{Fact, Grace, RunId, TaskState, TaskView};
 
 use super::ApiState;
 use super::auth::bearer;
 use super::extract::{Body, Query};
 use super::problem::{ApiError, Kind};
-use super::wire::{LeaveQuery, Leaving, SavedState};
+use super::wire::{LeaveQuery, Leaving, OwnPriority, SavedState};
 
 /// The longest that a worker may be made to wait for an answer; below what every answer may take.
 const WAIT_MAX: Duration = Duration::from_secs(25);
@@ -111,6 +111,47 @@ pub(super) async fn saved(
     let fact = Fact::Checkpointed { run: worker.run, whole_life_state: saved.whole_life_state };
     state.scheduler.report(fact).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ask to be suspended
+///
+/// The task saves itself, leaves and waits in its place in the queue, as if somebody better had come. Answered once all its workers
+/// are told.
+#[utoipa::path(post, path = "/v1/worker/yield", tag = "workers", operation_id = "worker_yield",
+    responses((status = 204, description = "The workers are told to leave.")))]
+pub(super) async fn give_way(State(state): State<ApiState>, worker: Worker) -> Result<StatusCode, ApiError> {
+    let task = task_of(&state, &worker).await?;
+    if task.state == TaskState::Suspending {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    // Held, it leaves; released while it does, it goes on as soon as its turn comes.
+    for fact in [Fact::Held { task: task.id }, Fact::Released { task: task.id }] {
+        state.scheduler.tell(task.spec.user.clone(), fact).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Change how urgent the own task is
+///
+/// As its owner could. It keeps its place in the queue.
+#[utoipa::path(put, path = "/v1/worker/priority", tag = "workers", operation_id = "worker_priority", request_body = OwnPriority,
+    responses((status = 204, description = "It is stored.")))]
+pub(super) async fn priority(
+    State(state): State<ApiState>,
+    worker: Worker,
+    Body(OwnPriority { priority }): Body<OwnPriority>,
+) -> Result<StatusCode, ApiError> {
+    let task = task_of(&state, &worker).await?;
+    let fact = Fact::Reprioritised { task: task.id, priority, custom_rank: task.spec.custom_rank };
+    state.scheduler.tell(task.spec.user.clone(), fact).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The task that a worker is of, as long as its run goes on.
+async fn task_of(state: &ApiState, worker: &Worker) -> Result<TaskView, ApiError> {
+    let run = worker.run;
+    let task = state.scheduler.inspect(move |engine| engine.task(engine.run(run)?.task)).await?;
+    task.ok_or_else(|| ApiError::new(Kind::Conflict, format!("run {run} is over")))
 }
 
 /// Say that the task's work is complete

@@ -4,5 +4,7 @@ mod any;
 pub mod kubernetes;
 pub mod local;
 pub mod logs;
+mod tokens;
 
 pub use any::{AnyCluster, AnyError};
+pub use tokens::WorkerTokens;

@@ -16,6 +16,8 @@ pub struct TaskFilter {
     /// Ended in one of these ways, in the words of [`Outcome::word`](hai_core::model::Outcome::word); empty for any,
     /// unfinished tasks included. A word that is no outcome matches nothing.
     pub outcomes: Vec<String>,
+    /// With just this name.
+    pub name: Option<String>,
     /// With exactly this text somewhere in the name; upper and lower case differ, and no character is special.
     pub name_contains: Option<String>,
     /// Of this priority, as it is now.

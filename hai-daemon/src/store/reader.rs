@@ -45,6 +45,17 @@ impl Reader {
         ask!(self, reader => reader.tasks(filter, page))
     }
 
+    /// How many tasks `filter` wants.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    ///
+    /// # Complexity
+    /// Linear in the number of those tasks, and of all of the user's if something is asked for besides the user.
+    pub async fn count(&self, filter: &TaskFilter) -> Result<u64, StoreError> {
+        ask!(self, reader => reader.count(filter))
+    }
+
     /// A task, finished or not.
     ///
     /// # Errors

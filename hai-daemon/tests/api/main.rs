@@ -3,6 +3,7 @@
 mod bad_input;
 mod client;
 mod devices;
+mod dialect;
 mod document;
 mod events;
 mod history;

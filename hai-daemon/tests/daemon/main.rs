@@ -1,6 +1,7 @@
 //! The whole daemon as people use it: real processes, real HTTP, a real database, real crashes.
 
 mod crash;
+mod dialect;
 mod hearing;
 mod history;
 mod leading;

@@ -97,8 +97,11 @@ async fn a_run_that_is_ordered_again_binds_what_is_bound_without_harm() {
     let order = StartOrder {
         run,
         task: id,
+        attempt: 1,
+        attempt: 1,
         name: "train".to_owned(),
         user: "ada".parse().expect("a name"),
+        group: "lab".parse().expect("a name"),
         program: hai_core::model::Program { command: vec!["train".to_owned()], ..Default::default() },
         placement: Placement { workers: view.workers.iter().map(|worker| worker.place.clone()).collect() },
         grace: Default::default(),

@@ -1,6 +1,5 @@
 //! A local cluster in directories of its own, and what its tests need to look at it.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -111,14 +110,11 @@ pub(crate) fn command(words: &[&str]) -> StartOrder {
     StartOrder {
         run: RUN,
         task: TASK,
+        attempt: 1,
         name: "a task".into(),
         user: UserName::new("ada").expect("a name"),
-        program: Program {
-            command: words.iter().map(|word| (*word).to_owned()).collect(),
-            env: BTreeMap::new(),
-            workdir: None,
-            image: None,
-        },
+        group: GroupName::new("lab").expect("a name"),
+        program: Program { command: words.iter().map(|word| (*word).to_owned()).collect(), ..Program::default() },
         placement: Placement { workers: [place("one", &[])].into_iter().collect() },
         grace: Grace::default(),
         whole_life_state: 0,

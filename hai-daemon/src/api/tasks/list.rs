@@ -30,6 +30,7 @@ pub(in crate::api) async fn list(
         group: query.group,
         states: states(query.state.as_deref().unwrap_or_default())?,
         outcomes: query.outcome.map(OutcomeWord::word).map(str::to_owned).into_iter().collect(),
+        name: None,
         name_contains: query.name.filter(|part| !part.is_empty()),
         priority: query.priority,
     };

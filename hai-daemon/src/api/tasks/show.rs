@@ -36,6 +36,7 @@ pub(in crate::api) async fn show(
         env: program.env,
         workdir: program.workdir,
         image: program.image,
+        notes: program.notes,
         history: runs[runs.len().saturating_sub(RUNS_MAX)..].iter().map(Run::from).collect(),
         why: why.filter(|why| why.waits || why.trouble.is_some()),
     }))

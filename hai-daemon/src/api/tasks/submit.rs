@@ -92,8 +92,13 @@ fn read(request: SubmitRequest, user: UserName, defaults: &Defaults) -> Result<(
         one_zone: request.one_zone,
         arrangement: if request.spread { Arrangement::Spread } else { Arrangement::Pack },
     };
-    let program =
-        Program { command: request.command, env: request.env, workdir: request.workdir, image: request.image };
+    let program = Program {
+        command: request.command,
+        env: request.env,
+        workdir: request.workdir,
+        image: request.image,
+        notes: request.notes,
+    };
     program.check()?;
     let spec = TaskSpec {
         name: request.name.unwrap_or_else(|| name_of(&program.command[0])),

@@ -93,7 +93,7 @@ pub use team::{Pool, PoolBound, Team, TeamList};
 pub use text::PriorityWord;
 pub use user::{NewToken, NewUser, Role, User, UserList};
 pub use verdict::{Charge, HelpfulChange, Lack, Verdict, Why, WhyHelp, WhyQuery, WhySection};
-pub use worker::{LeaveQuery, Leaving, SavedState};
+pub use worker::{LeaveQuery, Leaving, OwnPriority, SavedState};
 
 use chrono::{DateTime, Utc};
 use hai_core::model::Time;

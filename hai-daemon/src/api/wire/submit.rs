@@ -173,6 +173,9 @@ pub struct SubmitRequest {
     #[serde(default, with = "text::maybe_span", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, examples("10m"))]
     pub checkpoint_every: Option<Span>,
+    /// What you want kept with it. Workers do not see it, and nothing is decided by it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, String>,
     /// Whose it will be; by default the sender's. Operators only, unless it is the sender.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]

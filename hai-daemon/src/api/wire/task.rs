@@ -168,6 +168,9 @@ pub struct TaskDetail {
     /// The container image, if one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// What was to be kept with it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, String>,
     /// Its runs, oldest first; at most the last 1000.
     pub history: Vec<Run>,
     /// Why it waits, if it does; or what keeps its workers from executing.

@@ -1,8 +1,10 @@
 //! What workers send and get.
 
-use hai_core::model::Span;
+use hai_core::model::{Priority, Span};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+
+use super::PriorityWord;
 
 /// How long to wait for an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
@@ -35,4 +37,13 @@ pub struct Leaving {
 pub struct SavedState {
     /// The number that the task's next run gets.
     pub whole_life_state: i64,
+}
+
+/// How urgent a worker wants its task to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnPriority {
+    /// The new level.
+    #[schema(value_type = PriorityWord)]
+    pub priority: Priority,
 }

@@ -7,7 +7,9 @@ use hai_core::model::GroupName;
 use k8s_openapi::api::core::v1::EnvVar;
 
 use super::config::{GpuMode, KubernetesConfig};
+use super::modules::PYTHON_DIR;
 use super::names::run_name;
+use crate::marsv2;
 
 /// Where rank 0 listens; every pod has an address of its own, so it can be the same for all.
 const MASTER_PORT: &str = "2222";
@@ -39,6 +41,7 @@ pub(crate) fn environment(
     set("HAI_USER", order.user.as_str());
     set("HAI_NODE", place.node.as_str());
     set("HAI_WHOLE_LIFE_STATE", &state);
+    set("HAI_PYTHON", PYTHON_DIR);
     if let (Some(server), Some(token)) = (&config.server, token) {
         set("HAI_SERVER", server);
         set("HAI_WORKER_TOKEN", token);
@@ -52,22 +55,15 @@ pub(crate) fn environment(
     set("NODE_RANK", &rank_word);
     set("NPROC_PER_NODE", &devices.len().max(1).to_string());
     // hai-platform.
-    set("MASTER_IP", &master);
-    set("CHAIN_ID", &task);
-    set("MARSV2_RANK", &rank_word);
-    set("MARSV2_NODE_NAME", place.node.as_str());
-    set("MARSV2_TASK_ID", &run_number);
-    set("MARSV2_TASK_TYPE", "training");
-    set("MARSV2_NB_NAME", &order.name);
-    set("MARSV2_NB_GROUP", group.as_str());
+    for (name, value) in marsv2::variables(order, rank, &master) {
+        set(name, &value);
+    }
     if let Some(server) = &config.server {
         set("MARSV2_SERVER", server);
     }
     if let Some(numbers) = config.users.get(&order.user).or(config.run_as.as_ref()) {
         set("MARSV2_UID", &numbers.uid.to_string());
     }
-    set("MARSV2_USER", order.user.as_str());
-    set("MARSV2_WHOLE_LIFE_STATE", &state);
     match gpus {
         // Nothing must be visible to a worker that was given nothing, whatever its image says.
         GpuMode::Visible if devices.is_empty() => drop(set("NVIDIA_VISIBLE_DEVICES", "void")),

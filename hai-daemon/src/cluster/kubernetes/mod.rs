@@ -7,13 +7,13 @@ mod agents;
 mod begin;
 mod config;
 mod connect;
-pub mod door;
 mod environment;
 mod events;
 pub mod group;
 mod lease;
 mod leave;
 mod logs;
+mod modules;
 mod names;
 mod node;
 mod pod;
@@ -39,10 +39,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::cluster::WorkerTokens;
 pub use agents::{ACCOUNT as AGENT_ACCOUNT, AUDIENCE as AGENT_AUDIENCE, AgentDoor};
 pub use config::{GpuMode, GroupConfig, KubernetesConfig, KubernetesError, LocationLabels, Mount, MountSource, RunAs};
 pub use connect::{NoWay, Silence, client};
-use door::WorkerTokens;
 pub use lease::{Herald, Told};
 use names::{BEGUN, GRACE, STORE, WORKERS, of_instance, rank_of, run_of};
 pub use node::NodeDevices;
@@ -83,6 +83,10 @@ impl KubernetesCluster {
         let mut cluster = KubernetesCluster { shared, facts, listeners: JoinSet::new() };
         cluster.find().await?;
         let shared = &cluster.shared;
+        // Few tasks need them, and those fail by themselves without.
+        if let Err(error) = modules::install(&shared.client, &shared.config).await {
+            tracing::warn!(%error, "workers will not find hai's Python modules");
+        }
         cluster.listeners.spawn(watch::nodes(shared.clone()));
         cluster.listeners.spawn(watch::pods(shared.clone()));
         cluster.listeners.spawn(events::listen(shared.clone()));

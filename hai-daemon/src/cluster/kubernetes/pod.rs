@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use super::config::{GpuMode, KubernetesConfig, KubernetesError, Mount, MountSource, RunAs};
 use super::environment::environment;
+use super::modules;
 use super::names::{
     CONTAINER, DEVICES, GRACE, INSTANCE, KEEP, NAME, RANK, RUN, SCHEDULER, STORE, TASK, USER, WORKERS, pod_name,
     run_name,
@@ -211,6 +212,9 @@ fn volumes(config: &KubernetesConfig, order: &StartOrder, memory_mib: u64) -> (V
     let mut volumes = vec![Volume { name: SHM.to_owned(), empty_dir: Some(shm), ..Volume::default() }];
     let mut mounts =
         vec![VolumeMount { name: SHM.to_owned(), mount_path: "/dev/shm".to_owned(), ..VolumeMount::default() }];
+    let (python, at) = modules::volume(config);
+    volumes.push(python);
+    mounts.push(at);
     for mount in config.mounts.iter().filter(|mount| mount.users.is_empty() || mount.users.contains(&order.user)) {
         volumes.push(volume(mount, &order.user));
         mounts.push(VolumeMount {

@@ -14,13 +14,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::config::KubernetesConfig;
-use super::door::WorkerTokens;
 use super::names::{rank_of, run_of};
 use super::node::{NodeDevices, Pulse, Seen, describe, says_ready};
 use super::run::{Run, Stage};
 use super::standing::{SIGTERM, Standing};
 use super::strangers::{PodKey, Strangers, use_of};
 use super::{group, leave, logs};
+use crate::cluster::WorkerTokens;
 
 /// What all parts of the cluster share.
 pub(crate) struct Shared {

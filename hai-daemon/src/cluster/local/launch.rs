@@ -15,6 +15,7 @@ use hai_core::model::RunId;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::config::LocalConfig;
+use super::door::WorkerService;
 use super::files::{EXIT, ORDER, RankDir, WORK};
 use super::journal::Lock;
 use super::order::WorkerOrder;
@@ -38,8 +39,9 @@ pub(crate) fn begin(
     config: &LocalConfig,
     order: &StartOrder,
     ports: &BTreeSet<u16>,
+    service: Option<&WorkerService>,
 ) -> io::Result<(Vec<Launched>, u16)> {
-    let port = prepare(config, order, ports)?;
+    let port = prepare(config, order, ports, service)?;
     let ranks: Vec<u32> = (0..).take(order.placement.workers.len()).collect();
     let launched = launch(config, order.run, &ranks);
     if launched.is_err()
@@ -50,10 +52,15 @@ pub(crate) fn begin(
     Ok((launched?, port))
 }
 
-fn prepare(config: &LocalConfig, order: &StartOrder, ports: &BTreeSet<u16>) -> io::Result<u16> {
+fn prepare(
+    config: &LocalConfig,
+    order: &StartOrder,
+    ports: &BTreeSet<u16>,
+    service: Option<&WorkerService>,
+) -> io::Result<u16> {
     let staged = config.run_dir.join(format!("{STAGED}{}", order.run));
     let port = free_port(ports)?;
-    let made = remove(&staged).and_then(|()| make(config, order, port, &staged));
+    let made = remove(&staged).and_then(|()| make(config, order, port, service, &staged));
     let made = made.and_then(|()| fs::rename(&staged, run_path(&config.run_dir, order.run)));
     if made.is_err()
         && let Err(error) = remove(&staged)
@@ -63,7 +70,13 @@ fn prepare(config: &LocalConfig, order: &StartOrder, ports: &BTreeSet<u16>) -> i
     made.map(|()| port)
 }
 
-fn make(config: &LocalConfig, order: &StartOrder, port: u16, staged: &Path) -> io::Result<()> {
+fn make(
+    config: &LocalConfig,
+    order: &StartOrder,
+    port: u16,
+    service: Option<&WorkerService>,
+    staged: &Path,
+) -> io::Result<()> {
     fs::create_dir(staged)?;
     for (rank, place) in (0_u32..).zip(&order.placement.workers) {
         let dir = RankDir::new(staged.join(rank.to_string()));
@@ -73,7 +86,9 @@ fn make(config: &LocalConfig, order: &StartOrder, port: u16, staged: &Path) -> i
         }
         let log_dir = log_dir_of(&config.log_dir, order.task, order.run, rank);
         // In a directory that nobody knows yet there is no reader who could see half of it.
-        dir.create(ORDER, &WorkerOrder::of(order, rank, place, port, log_dir, config.log_bound()))?;
+        let order = WorkerOrder::of(order, rank, place, port, log_dir, config.log_bound())
+            .with(service.map(|service| service.variables(order, rank)).into_iter().flatten());
+        dir.create(ORDER, &order)?;
         Lock::make(&dir)?;
         dir.reserve(EXIT)?;
     }

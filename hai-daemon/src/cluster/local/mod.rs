@@ -10,6 +10,7 @@
 
 mod checkpoint;
 mod config;
+mod door;
 mod files;
 mod follow;
 mod journal;
@@ -34,6 +35,7 @@ use tokio::task::JoinSet;
 use crate::gpu::reports::ByNode;
 
 pub use config::{LOG_BYTES_MIN, LocalConfig, LocalError};
+pub use door::{LocalDoor, WorkerService};
 use files::{LEAVE, ORDER, RankDir};
 use launch::{Launched, Shim, run_path};
 use order::{Leave, WorkerOrder};
@@ -52,6 +54,8 @@ pub struct LocalCluster {
     /// What is reported of devices, and the facts in it that nobody has heard yet.
     reports: Option<watch::Receiver<ByNode>>,
     told: VecDeque<Fact>,
+    /// Where workers reach the daemon over HTTP, if they can.
+    service: Option<WorkerService>,
 }
 
 impl LocalCluster {
@@ -73,7 +77,7 @@ impl LocalCluster {
         let (sender, facts) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(config.run_dir.clone(), sender));
         let (followers, reports, told) = (JoinSet::new(), None, VecDeque::new());
-        let mut cluster = LocalCluster { config, nodes, shared, facts, followers, reports, told };
+        let mut cluster = LocalCluster { config, nodes, shared, facts, followers, reports, told, service: None };
         for run in cluster.blocking("open its directories", find_runs).await? {
             // A run that is not seen would be taken for lost, and started a second time.
             cluster.find(run).await?;
@@ -99,6 +103,19 @@ impl LocalCluster {
         // Whoever lists the nodes sees what was told so far.
         self.told.clear();
         self
+    }
+
+    /// The same, and workers that are started from now on reach the daemon over HTTP too.
+    #[must_use]
+    pub fn with_service(self, service: WorkerService) -> Self {
+        LocalCluster { service: Some(service), ..self }
+    }
+
+    /// The way from workers to it, if they come over HTTP.
+    #[must_use]
+    pub fn door(&self) -> Option<LocalDoor> {
+        let tokens = self.service.as_ref()?.tokens.clone();
+        Some(LocalDoor::new(tokens, self.config.run_dir.clone()))
     }
 
     /// Its nodes.
@@ -176,7 +193,8 @@ impl LocalCluster {
         let run = order.run;
         let ports: BTreeSet<u16> = self.shared.runs().values().map(|run| run.master_port).collect();
         let order = order.clone();
-        let begin = move |config: &LocalConfig| launch::begin(config, &order, &ports);
+        let service = self.service.clone();
+        let begin = move |config: &LocalConfig| launch::begin(config, &order, &ports, service.as_ref());
         let what = format!("make the directories of run {run} and execute {}", self.config.shim.display());
         let (shims, master_port) = self.blocking(&what, begin).await?;
         self.shared.states.add(run, &run_path(&self.config.run_dir, run));

@@ -1,5 +1,6 @@
 //! What the daemon writes for a shim: the order, and how long the worker may take to leave.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hai_core::backend::StartOrder;
@@ -7,6 +8,10 @@ use hai_core::model::{Grace, Program, RunId, TaskId, UserName, WorkerPlacement};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::logs::LogBound;
+use crate::marsv2;
+
+/// Where rank 0 is: all workers of a run are on this machine.
+pub(crate) const MASTER: &str = "127.0.0.1";
 
 /// All that a shim must know to execute one worker, even if the daemon is gone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +26,9 @@ pub(crate) struct WorkerOrder {
     pub(crate) program: Program,
     pub(crate) grace: Grace,
     pub(crate) whole_life_state: i64,
+    /// Variables that the worker gets besides; older orders have none.
+    #[serde(default)]
+    pub(crate) variables: BTreeMap<String, String>,
     /// A port that was free on this machine when the run was ordered; the same for all its ranks.
     pub(crate) master_port: u16,
     /// Where this worker's output goes.
@@ -49,10 +57,22 @@ impl WorkerOrder {
             program: order.program.clone(),
             grace: order.grace,
             whole_life_state: order.whole_life_state,
+            variables: marsv2::variables(order, rank, MASTER)
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
             master_port,
             log_dir,
             log_bound,
         }
+    }
+}
+
+impl WorkerOrder {
+    /// The same, and these variables too.
+    pub(crate) fn with(mut self, variables: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        self.variables.extend(variables.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        self
     }
 }
 

@@ -209,7 +209,7 @@ fn program(
         Some(Value::String(name)) => Some(images.get(name).unwrap_or(name).clone()),
         Some(_) => return Err(row.remark("config_json.resource.image", "it is no text")),
     };
-    Ok(Program { command, env, workdir, image })
+    Ok(Program { command, env, workdir, image, notes: BTreeMap::new() })
 }
 
 /// What is executed: by the interpreter that belongs to the file, and by a shell where the parameters need one.

@@ -55,6 +55,11 @@ impl Reader {
         rows::page(&select(filter, page.before, limit + 1).build().fetch_all(&self.pool).await?, limit)
     }
 
+    pub(in crate::store) async fn count(&self, filter: &TaskFilter) -> Result<u64, StoreError> {
+        let mut sql = wanted("SELECT count(*) FROM tasks", filter, None);
+        rows::number("tasks", sql.build_query_scalar().fetch_one(&self.pool).await?)
+    }
+
     pub(in crate::store) async fn task(&self, task: TaskId) -> Result<Option<TaskView>, StoreError> {
         let Ok(id) = rows::task_id(task) else { return Ok(None) };
         self.one(TASK, id).await?.map(|row| rows::view("tasks", &row)).transpose()
@@ -135,7 +140,14 @@ impl Reader {
 }
 
 fn select(filter: &TaskFilter, before: Option<TaskId>, limit: u32) -> QueryBuilder<Postgres> {
-    let mut sql = QueryBuilder::new("SELECT id, view FROM tasks");
+    let mut sql = wanted("SELECT id, view FROM tasks", filter, before);
+    sql.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit));
+    sql
+}
+
+/// The same rows, whatever is asked of them.
+fn wanted(what: &'static str, filter: &TaskFilter, before: Option<TaskId>) -> QueryBuilder<Postgres> {
+    let mut sql = QueryBuilder::new(what);
     if !filter.states.is_empty() && !filter.states.contains(&TaskState::Finished) {
         // Of the tasks that ever were, few are unfinished, and have a small index of their own. As a literal: the server must
         // see that it applies when it plans.
@@ -161,10 +173,12 @@ fn select(filter: &TaskFilter, before: Option<TaskId>, limit: u32) -> QueryBuild
     }
     among(&mut sql, "state", filter.states.iter().map(|state| state.word().to_owned()));
     among(&mut sql, "outcome", filter.outcomes.iter().cloned());
+    if let Some(name) = &filter.name {
+        sql.push(" AND name = ").push_bind(name.clone().into_bytes());
+    }
     if let Some(part) = &filter.name_contains {
         sql.push(" AND position(").push_bind(part.clone().into_bytes()).push(" IN name) > 0");
     }
-    sql.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit));
     sql
 }
 

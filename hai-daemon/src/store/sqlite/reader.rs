@@ -46,6 +46,11 @@ impl Reader {
         rows::page(&select(filter, page.before, limit + 1).build().fetch_all(&self.pool).await?, limit)
     }
 
+    pub(in crate::store) async fn count(&self, filter: &TaskFilter) -> Result<u64, StoreError> {
+        let mut sql = wanted("SELECT count(*) FROM tasks", filter, None);
+        rows::number("tasks", sql.build_query_scalar().fetch_one(&self.pool).await?)
+    }
+
     pub(in crate::store) async fn task(&self, task: TaskId) -> Result<Option<TaskView>, StoreError> {
         let Ok(id) = rows::task_id(task) else { return Ok(None) };
         self.one(TASK, id).await?.map(|row| rows::view("tasks", &row)).transpose()
@@ -128,7 +133,14 @@ impl Reader {
 }
 
 fn select(filter: &TaskFilter, before: Option<TaskId>, limit: u32) -> QueryBuilder<Sqlite> {
-    let mut sql = QueryBuilder::new("SELECT id, view FROM tasks");
+    let mut sql = wanted("SELECT id, view FROM tasks", filter, before);
+    sql.push(" ORDER BY id DESC LIMIT ").push_bind(limit);
+    sql
+}
+
+/// The same rows, whatever is asked of them.
+fn wanted(what: &'static str, filter: &TaskFilter, before: Option<TaskId>) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::new(what);
     if !filter.states.is_empty() && !filter.states.contains(&TaskState::Finished) {
         // Of the tasks that ever were, few are unfinished, so their own small index is always the right one to walk;
         // SQLite can not know that.
@@ -155,10 +167,12 @@ fn select(filter: &TaskFilter, before: Option<TaskId>, limit: u32) -> QueryBuild
     // The plus keeps SQLite from gathering and sorting all that ever finished, which is nearly everything.
     among(&mut sql, "+state", filter.states.iter().map(|state| state.word().to_owned()));
     among(&mut sql, "outcome", filter.outcomes.iter().cloned());
+    if let Some(name) = &filter.name {
+        sql.push(" AND name = ").push_bind(name.clone());
+    }
     if let Some(part) = &filter.name_contains {
         sql.push(" AND instr(name, ").push_bind(part.clone()).push(") > 0");
     }
-    sql.push(" ORDER BY id DESC LIMIT ").push_bind(limit);
     sql
 }
 

@@ -149,7 +149,7 @@ impl Model {
         }
         for view in &step.tasks {
             let env = [(view.spec.name.clone(), "\0'".into())].into();
-            let program = Program { command: vec![view.spec.name.clone()], env, workdir: None, image: None };
+            let program = Program { command: vec![view.spec.name.clone()], env, ..Program::default() };
             if let btree_map::Entry::Vacant(new) = self.programs.entry(view.id) {
                 batch.programs.push((view.id, new.insert(program).clone()));
             }
@@ -205,6 +205,7 @@ impl Model {
                 && filter.group.as_ref().is_none_or(|group| *group == task.spec.group)
                 && (filter.states.is_empty() || filter.states.contains(&task.state))
                 && (filter.outcomes.is_empty() || word.is_some_and(|word| filter.outcomes.iter().any(|o| o == word)))
+                && filter.name.as_ref().is_none_or(|name| task.spec.name == *name)
                 && filter.name_contains.as_ref().is_none_or(|part| task.spec.name.contains(part))
                 && filter.priority.is_none_or(|priority| priority == task.spec.priority)
         };
@@ -221,6 +222,13 @@ impl Model {
             }
         }
         assert_eq!(found, expected, "{filter:?}");
+        assert_eq!(reader.count(filter).await.expect("a count"), expected.len() as u64, "{filter:?}");
+        // The same with the whole name of one that is there, which also is a part of itself.
+        let Some(name) = expected.first().map(|task| task.spec.name.clone()).filter(|_| filter.name.is_none()) else {
+            return;
+        };
+        let named = TaskFilter { name: Some(name), ..filter.clone() };
+        Box::pin(self.check_pages(reader, &named, limit)).await;
     }
 }
 
@@ -241,6 +249,7 @@ fn any_filter() -> impl Strategy<Value = TaskFilter> {
             group: whither.map(|lab| group(if lab { "lab" } else { "big" })),
             states: states.into_iter().map(|index| STATES[index]).collect(),
             outcomes,
+            name: None,
             name_contains,
             priority: priority.map(|high| if high { Priority::High } else { Priority::Auto }),
         })

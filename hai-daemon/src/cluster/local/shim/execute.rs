@@ -12,7 +12,7 @@ use hai_core::model::WorkerFate;
 use rustix::io::Errno;
 
 use super::super::files::{ANSWER, DONE, RankDir, SUSPEND, WORK};
-use super::super::order::WorkerOrder;
+use super::super::order::{MASTER, WorkerOrder};
 use super::super::standing::refused;
 use super::output::Output;
 
@@ -64,10 +64,11 @@ fn environment(dir: &RankDir, order: &WorkerOrder) -> BTreeMap<OsString, OsStrin
         ("HAI_WHOLE_LIFE_STATE", order.whole_life_state.to_string()),
         ("RANK", order.rank.to_string()),
         ("WORLD_SIZE", order.world_size.to_string()),
-        ("MASTER_ADDR", "127.0.0.1".to_owned()),
+        ("MASTER_ADDR", MASTER.to_owned()),
         ("MASTER_PORT", order.master_port.to_string()),
         ("CUDA_VISIBLE_DEVICES", devices.join(",")),
     ];
+    all.extend(order.variables.iter().map(|(name, value)| (name.into(), value.into())));
     all.extend(texts.map(|(name, value)| (name.into(), value.into())));
     let paths = [
         ("HAI_LOG_PATH", order.log_dir.clone()),

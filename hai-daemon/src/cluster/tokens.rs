@@ -1,4 +1,4 @@
-//! What workers and the daemon say to each other over HTTP: tokens that name one worker, and the flag to leave.
+//! Tokens by which workers are known over HTTP: each names one worker.
 
 use std::fmt;
 use std::fmt::Write as _;

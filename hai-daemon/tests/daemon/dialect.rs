@@ -1,0 +1,116 @@
+//! Training code that was written for hai-platform runs, is suspended by a better task, and goes on, without an edit.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::{Daemon, wait_for};
+
+/// As its documentation has it: rank 0 asks after every step, saves, keeps the step as the state, and gives the machine back.
+const TRAIN: &str = r#"
+import json, os, sys, time
+import hfai.client
+
+path, total = sys.argv[1], int(sys.argv[2])
+step = hfai.client.get_whole_life_state()
+print("begins at step", step, "as", os.environ["MARSV2_NB_NAME"], flush=True)
+weights = json.load(open(path)) if step else []
+while step < total:
+    weights.append(step * step)
+    step += 1
+    if os.path.exists(path + ".slow"):
+        time.sleep(0.01)
+    if int(os.environ["RANK"]) == 0 and hfai.client.receive_suspend_command():
+        json.dump(weights, open(path + ".new", "w"))
+        os.replace(path + ".new", path)
+        hfai.client.set_whole_life_state(step)
+        print("gives way at step", step, flush=True)
+        hfai.client.go_suspend()
+        print("never", flush=True)
+print("sum", sum(weights), flush=True)
+"#;
+
+fn post(daemon: &Daemon, path: &str, query: &str, body: &str) -> Value {
+    // Nobody may ask as often as a test waits.
+    std::thread::sleep(std::time::Duration::from_millis(25));
+    let address = format!("{}{path}?token={}&{query}", daemon.url, daemon.token);
+    let mut answer = ureq::post(&address).header("content-type", "application/json").send(body).expect("an answer");
+    let answer: Value = answer.body_mut().read_json().expect("JSON");
+    assert_eq!(answer["success"], 1, "{answer}");
+    answer
+}
+
+fn schema(name: &str, workspace: &Path, file: &str, parameters: &str, priority: i32) -> String {
+    json!({
+        "version": 2, "name": name, "priority": priority,
+        "spec": {"workspace": workspace, "entrypoint": file, "parameters": parameters, "environments": {}},
+        "resource": {"image": "default", "group": "default", "node_count": 1}, "options": {},
+    })
+    .to_string()
+}
+
+fn task(daemon: &Daemon, name: &str) -> Value {
+    post(daemon, "/query/task", &format!("nb_name={name}"), "")["result"]["task"].take()
+}
+
+fn output(daemon: &Daemon, name: &str) -> String {
+    let chain = task(daemon, name)["chain_id"].as_str().expect("a chain").to_owned();
+    let log = post(daemon, "/query/task/log", &format!("chain_id={chain}&rank=0&last_seen=null"), "");
+    log["data"].as_str().expect("text").to_owned()
+}
+
+#[test]
+fn a_training_script_is_suspended_by_a_better_task_and_goes_on() {
+    let daemon = Daemon::start(2, "");
+    daemon.says(&["rights", "set", "--nodes", "unlimited", "--devices", "unlimited"]);
+    let work = daemon.scratch();
+    fs::write(work.join("train.py"), TRAIN).expect("written");
+    let hold = work.join("hold");
+    fs::write(work.join("better.sh"), "while [ -e \"$1\" ]; do sleep 0.02; done\n").expect("written");
+    let (slow, weights) = (work.join("weights.slow"), work.join("weights"));
+    for file in [&slow, &hold] {
+        fs::write(file, "").expect("written");
+    }
+    let parameters = format!("{} 500", weights.display());
+    post(&daemon, "/operating/task/create", "", &schema("train", work, "train.py", &parameters, 30));
+    wait_for("the first steps", || output(&daemon, "train").contains("begins at step 0 as train").then_some(()));
+
+    post(&daemon, "/operating/task/create", "", &schema("better", work, "better.sh", &hold.display().to_string(), 50));
+    wait_for("the better task", || (task(&daemon, "better")["chain_status"] == "running").then_some(()));
+    let suspended = task(&daemon, "train");
+    assert_eq!((&suspended["chain_status"], &suspended["restart_count"]), (&json!("suspended"), &json!(1)));
+    let step = suspended["whole_life_state"].as_i64().expect("a number");
+    assert!(step > 0, "{suspended}");
+
+    fs::remove_file(&slow).expect("it is there");
+    fs::remove_file(&hold).expect("it is there");
+    wait_for("the end", || (task(&daemon, "train")["chain_status"] == "finished").then_some(()));
+    assert_eq!(task(&daemon, "train")["worker_status"], "succeeded");
+    let said = output(&daemon, "train");
+    let sum: u64 = (0..500_u64).map(|step| step * step).sum();
+    assert_eq!(
+        said.lines().collect::<Vec<_>>(),
+        [
+            "begins at step 0 as train",
+            &format!("gives way at step {step}"),
+            &format!("begins at step {step} as train"),
+            &format!("sum {sum}"),
+        ]
+    );
+}
+
+#[test]
+fn a_task_that_gives_way_by_itself_comes_back_and_may_say_how_urgent_it_is() {
+    let daemon = Daemon::start(1, "");
+    daemon.says(&["rights", "set", "--nodes", "unlimited", "--devices", "unlimited"]);
+    let work = daemon.scratch();
+    let script = "import hfai.client as c\nif c.get_whole_life_state() == 0:\n    c.set_whole_life_state(7)\n    c.set_priority(50)\n    \
+                  c.set_watchdog_time(60)\n    c.go_suspend()\nprint('again from', c.get_whole_life_state())\n";
+    fs::write(work.join("yields.py"), script).expect("written");
+    post(&daemon, "/operating/task/create", "", &schema("yields", work, "yields.py", "", 30));
+    wait_for("the end", || (task(&daemon, "yields")["chain_status"] == "finished").then_some(()));
+    let task = task(&daemon, "yields");
+    assert_eq!((&task["stop_code_list"], &task["priority"]), (&json!([16, 1]), &json!(50)));
+    assert_eq!(output(&daemon, "yields"), "again from 7\n");
+}
