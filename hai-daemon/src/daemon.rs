@@ -47,6 +47,8 @@ const AGENT_TOKEN: &str = "HAI_AGENT_TOKEN";
 const OPERATOR: &str = "operator";
 /// How often this machine's GPUs are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long a daemon that is to stop waits for its database.
+const STOP_MAX: Duration = Duration::from_secs(5);
 /// How long another daemon may take to let go of the data directory.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -113,10 +115,17 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
             AnyCluster::Kubernetes(cluster)
         }
     };
-    let mut driver =
-        Driver::open(config.engine(), Patient::new(store, health.clone()), Led::new(cluster, lead), wall_clock())
-            .await?;
-    set_first_rights(&mut driver, config).await?;
+    let waiting = cluster.facts_waiting();
+    let opening = async {
+        let (store, cluster) = (Patient::new(store, health.clone()), Led::new(cluster, lead));
+        let mut driver = Driver::open(config.engine(), store, cluster, wall_clock()).await?;
+        set_first_rights(&mut driver, config).await?;
+        anyhow::Ok(driver)
+    };
+    let driver = tokio::select! {
+        driver = opening => driver?,
+        () = told_to_stop() => return Ok(()),
+    };
     let (nodes, devices) =
         driver.engine().nodes().fold((0, 0), |(nodes, devices), node| (nodes + 1, devices + node.spec.devices.len()));
 
@@ -124,8 +133,9 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
 
     let (handle, inbox) = scheduler::channel();
     let logs = Arc::new(LocalLogs::new(log_dir));
-    let mut state =
-        ApiState::new(handle, reader, accounts, logs, defaults(config)).with_reports(reports).with_store(health);
+    let mut state = ApiState::new(handle, reader, accounts, logs, defaults(config))
+        .with_reports(reports)
+        .with_store(health, waiting);
     if let Some(workers) = workers {
         state = state.with_workers(workers);
     }
@@ -152,7 +162,15 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
     };
     let scheduled = match scheduled {
         Some(scheduled) => scheduled,
-        None => scheduling.await,
+        None => match tokio::time::timeout(STOP_MAX, &mut scheduling).await {
+            Ok(scheduled) => scheduled,
+            Err(_) => {
+                // As if it had been killed: what is not stored was promised to nobody.
+                scheduling.abort();
+                tracing::warn!("what was to be stored last was not within {STOP_MAX:?}: the database does not answer");
+                Ok(Ok(()))
+            }
+        },
     };
     drop(watched);
     if let Some(lost) = lost {

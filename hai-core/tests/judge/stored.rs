@@ -54,13 +54,7 @@ where
 impl Judging {
     fn new(header: &Header) -> Self {
         assert!(header.state.is_none(), "what happened before the log begins is not known");
-        let done = Stored {
-            rounds: 0,
-            decisions: 0,
-            openings: 0,
-            finished: BTreeMap::new(),
-            runs: BTreeMap::new(),
-        };
+        let done = Stored { rounds: 0, decisions: 0, openings: 0, finished: BTreeMap::new(), runs: BTreeMap::new() };
         let replay = Replay::new(header, Policies::default());
         Judging { books: Books::new(header.config.clone()), replay, news: true, done }
     }

@@ -3,5 +3,6 @@
 mod any;
 pub mod kubernetes;
 pub mod local;
+mod told;
 
 pub use any::{AnyCluster, AnyError};

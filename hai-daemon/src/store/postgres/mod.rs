@@ -15,10 +15,12 @@ pub(super) use reader::Reader;
 use hai_core::backend::{Batch, Committed, Fence, Saved, Store};
 use hai_core::model::{Program, TaskId};
 use sqlx::{Connection, PgConnection, PgPool};
-use tokio::time::timeout;
 
 use super::{Accounts, StoreError, rows};
-use connect::{ANSWER_MAX, Writer};
+use connect::{ANSWER_MAX, LOAD_MAX, READERS_MAX, Writer, within};
+
+/// Who says that it leads must not wait for those who read.
+const LEADING_MAX: u32 = 2;
 
 const TAKE_LEASE: &str = "UPDATE lease SET fence = fence + 1 RETURNING fence";
 const SNAPSHOT: &str = "SELECT seq, digest, state FROM snapshots ORDER BY seq DESC LIMIT 1";
@@ -33,6 +35,7 @@ const LAST_EVENT: &str = "SELECT coalesce(max(id), 0) FROM events";
 pub struct PostgresStore {
     writer: Writer,
     readers: PgPool,
+    leading: PgPool,
 }
 
 impl PostgresStore {
@@ -47,8 +50,8 @@ impl PostgresStore {
     /// Outside a tokio runtime.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let options = connect::options(url)?;
-        let readers = connect::readers(&options);
-        Ok(PostgresStore { writer: Writer::open(options).await?, readers })
+        let (readers, leading) = (connect::pool(&options, READERS_MAX), connect::pool(&options, LEADING_MAX));
+        Ok(PostgresStore { writer: Writer::open(options).await?, readers, leading })
     }
 
     /// For those who show what is stored.
@@ -60,7 +63,7 @@ impl PostgresStore {
     /// One who would lead all daemons on this database: `holder` is like nobody else, and can be reached at `address`.
     #[must_use]
     pub fn candidate(&self, holder: String, address: String) -> Candidate {
-        Candidate::new(self.readers.clone(), holder, address)
+        Candidate::new(self.leading.clone(), holder, address)
     }
 
     /// For those who check who is there. Changes go through the same one writing connection as commits do.
@@ -75,22 +78,20 @@ impl Store for PostgresStore {
 
     async fn open(&mut self) -> Result<Saved, StoreError> {
         let mut lent = self.writer.lend().await?;
-        let saved = take_over(&mut lent.connection).await?;
+        let saved = within(LOAD_MAX, take_over(&mut lent.connection)).await??;
         lent.give_back();
         Ok(saved)
     }
 
     async fn commit(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
         let mut lent = self.writer.lend().await?;
-        // A server that can not be reached any more says nothing at all.
-        let written = timeout(ANSWER_MAX, commit::write(&mut lent.connection, batch)).await;
-        let committed = written.map_err(|_| StoreError::Silent(ANSWER_MAX))??;
+        let committed = within(ANSWER_MAX, commit::write(&mut lent.connection, batch)).await??;
         lent.give_back();
         Ok(committed)
     }
 
     async fn program(&mut self, task: TaskId) -> Result<Option<Program>, StoreError> {
-        self.reader().program(task).await
+        within(ANSWER_MAX, self.reader().program(task)).await?
     }
 }
 
