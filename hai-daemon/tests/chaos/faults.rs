@@ -181,7 +181,7 @@ fn full_disk(lab: &mut Lab) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !away() {
         assert!(Instant::now() < deadline, "the disk is full, and everything is stored");
-        lab.submit(1);
+        lab.submit_large();
     }
     lab.wait_until_it_says_so();
     lab.submit(1);

@@ -18,9 +18,9 @@ use crate::trouble::Trouble;
 
 /// Devices of the one node.
 const DEVICES: u32 = 4;
-/// Nothing but these rules: what a test counts is what a task did itself.
-///
-/// It notes when it begins, leaves and ends, and complains if another run of the task is alive.
+/// What a large submission carries; an environment's variable may have 128 KiB.
+const LARGE_BYTES: usize = 100_000;
+/// What is counted is what a task did itself. It notes when it begins, leaves and ends, and complains if another run of the task is alive.
 const WORK: &str = r#"
 exec 9>>"$0.lock"
 flock -n 9 || { echo twice >> "$0"; exit 1; }
@@ -117,7 +117,7 @@ impl Lab {
 
     fn request(&self, number: u64) -> Value {
         let mut random = Random::of(number + 1_000_003);
-        let sleep = format!("0.{:02}", 5 + random.below(40));
+        let sleep = format!("0.{:02}", 2 + random.below(25));
         let priority = ["LOW", "NORMAL", "HIGH"][usize::try_from(random.below(3)).expect("below 3")];
         let name = format!("work-{number}-x");
         json!({
@@ -138,21 +138,35 @@ impl Lab {
     pub(crate) fn submit_to(&self, url: &str, tasks: u64) {
         for _ in 0..tasks {
             let request = self.request(self.next.fetch_add(1, Ordering::Relaxed));
-            let heard = match self.daemon.answer_of(url, "/v1/tasks", Some(&request)) {
-                Some((201, _, text)) => {
-                    let answer: Value = serde_json::from_str(&text).expect("JSON");
-                    Heard::Taken(answer["id"].as_u64().expect("a number"))
-                }
-                Some((503, retry, text)) => {
-                    assert!(retry.is_some(), "no Retry-After: {text}");
-                    if text.contains("nothing was done.") { Heard::Refused } else { Heard::Nothing }
-                }
-                Some((status, _, text)) => panic!("{status} {text}"),
-                None => Heard::Nothing,
-            };
-            let name = request["name"].as_str().expect("a name").to_owned();
-            self.heard.lock().expect("nobody panicked").insert(name, heard);
+            self.ask(url, &request);
         }
+    }
+
+    /// Submits one that takes much room where it is stored.
+    pub(crate) fn submit_large(&self) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (mut request, mut random) = (self.request(number), Random::of(number));
+        // Nothing makes it shorter.
+        let text: String = (0..LARGE_BYTES).map(|_| char::from(33 + random.below(90) as u8)).collect();
+        request["env"] = json!({"PAYLOAD": text});
+        self.ask(&self.daemon.url, &request);
+    }
+
+    fn ask(&self, url: &str, request: &Value) {
+        let heard = match self.daemon.answer_of(url, "/v1/tasks", Some(request)) {
+            Some((201, _, text)) => {
+                let answer: Value = serde_json::from_str(&text).expect("JSON");
+                Heard::Taken(answer["id"].as_u64().expect("a number"))
+            }
+            Some((503, retry, text)) => {
+                assert!(retry.is_some(), "no Retry-After: {text}");
+                if text.contains("nothing was done.") { Heard::Refused } else { Heard::Nothing }
+            }
+            Some((status, _, text)) => panic!("{status} {text}"),
+            None => Heard::Nothing,
+        };
+        let name = request["name"].as_str().expect("a name").to_owned();
+        self.heard.lock().expect("nobody panicked").insert(name, heard);
     }
 
     /// Does something while so many are submitted by each of two.

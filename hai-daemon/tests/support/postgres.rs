@@ -1,7 +1,8 @@
 //! A Postgres server of a test's own, which ends with it; or the one that `HAI_TEST_DATABASE_URL` names.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -130,19 +131,18 @@ impl Postgres {
     /// Fills its small disk to the last byte.
     #[allow(dead_code, reason = "not every test binary needs it")]
     pub(crate) fn fill_disk(&self) {
-        let filler = self.server.as_ref().expect("a server of our own").filler();
-        let mut file = fs::File::options().create(true).append(true).open(filler).expect("a file");
-        // As the server gives pages back while it is filled, until nothing more goes in.
-        for size in [1 << 20, 4096, 1] {
-            while file.write(&vec![0; size]).is_ok_and(|written| written > 0) {}
-        }
+        let server = self.server.as_ref().expect("a server of our own");
+        let filled = server.inside("sh").args(["-c", "cat /dev/zero > \"$0\""]).arg(server.filler()).output();
+        let filled = filled.expect("sh is executed");
+        assert!(String::from_utf8_lossy(&filled.stderr).contains("No space left"), "{filled:?}");
     }
 
     /// Makes room on it again; a server that could not go on is started.
     #[allow(dead_code, reason = "not every test binary needs it")]
     pub(crate) fn empty_disk(&mut self) {
         let server = self.server.as_mut().expect("a server of our own");
-        fs::remove_file(server.filler()).expect("it was filled");
+        let removed = server.inside("rm").arg(server.filler()).status().expect("rm is executed");
+        assert!(removed.success(), "it was filled");
         let child = server.postmaster.as_mut().expect("it was started");
         // One that can not write its log ends by itself, if it does; one that goes on is left alone.
         let ends = Instant::now() + Duration::from_secs(1);
@@ -194,14 +194,26 @@ impl Postgres {
 
 impl Server {
     fn command(&self, name: &str) -> Command {
-        let binary = self.binaries.join(name);
+        self.inside(self.binaries.join(name))
+    }
+
+    /// A program as the server's user, who sees what the server sees.
+    fn inside(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = match &self.disk {
-            None => Command::new(binary),
+            None => Command::new(program),
             Some(disk) => {
                 // There the user is mapped to root, whom Postgres refuses.
                 let mut command = Command::new("nsenter");
-                command.args(["-U", "-m", "-t", &disk.keeper.id().to_string(), "--wd=/", "--"]);
-                command.args(["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]).arg(binary);
+                command.args([
+                    "--preserve-credentials",
+                    "-U",
+                    "-m",
+                    "-t",
+                    &disk.keeper.id().to_string(),
+                    "--wd=/",
+                    "--",
+                ]);
+                command.args(["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]).arg(program);
                 command
             }
         };
@@ -229,7 +241,7 @@ impl Server {
     }
 
     fn filler(&self) -> PathBuf {
-        self.seen(&self.dir.path().join("disk/filler"))
+        self.dir.path().join("disk/filler")
     }
 
     fn init(&self) {
