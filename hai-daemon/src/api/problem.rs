@@ -240,7 +240,6 @@ impl ApiError {
     pub(super) fn away(what: &'static str) -> Self {
         let detail = format!("the database can not be used for now; {what}. What runs goes on");
         ApiError::new(Kind::Unavailable, detail)
-            .with_header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))
     }
 
     /// Another daemon leads.
@@ -250,7 +249,6 @@ impl ApiError {
             leader => format!("this daemon stands by; ask the one that leads, at {leader}. Nothing was done"),
         };
         ApiError::new(Kind::Unavailable, detail)
-            .with_header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))
     }
 
     /// A fault of ours: the log gets the cause, the client does not.
@@ -272,6 +270,9 @@ impl IntoResponse for ApiError {
         let mut response = (self.kind.status(), axum::Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.kind == Kind::Unavailable {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
         headers.extend(self.headers);
         response
     }

@@ -58,23 +58,20 @@ fn a_connection_breaks_after_a_commit() {
 }
 
 #[test]
-fn a_commit_is_never_answered() {
-    alone_times(Fault::AtCommit(AtCommit::MuteAfter), 8, 1);
-}
-
-#[test]
 fn the_way_is_slow() {
     alone(Fault::Delay, 9);
 }
 
+/// A daemon that hears nothing waits long until it does not believe any more that it will; so all three wait together.
 #[test]
-fn connections_fall_silent() {
-    alone_times(Fault::Mute { server_forgets: false }, 10, 1);
-}
-
-#[test]
-fn connections_are_half_open() {
-    alone_times(Fault::Mute { server_forgets: true }, 11, 1);
+fn connections_fall_silent_or_are_half_open_or_a_commit_is_never_answered() {
+    let silent = Fault::Mute { server_forgets: false };
+    let half_open = Fault::Mute { server_forgets: true };
+    std::thread::scope(|scope| {
+        for (fault, seed) in [(silent, 10), (half_open, 11), (Fault::AtCommit(AtCommit::MuteAfter), 8)] {
+            scope.spawn(move || alone_times(fault, seed, 1));
+        }
+    });
 }
 
 #[test]
