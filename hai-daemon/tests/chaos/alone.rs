@@ -2,7 +2,7 @@
 
 use crate::faults::Fault;
 use crate::lab::Lab;
-use crate::proxy::AtCommit;
+use crate::proxy::Catch;
 
 /// Plays it twice, with work before, between and after.
 fn alone(fault: Fault, seed: u64) {
@@ -49,12 +49,12 @@ fn connections_break() {
 
 #[test]
 fn a_connection_breaks_before_a_commit() {
-    alone(Fault::AtCommit(AtCommit::ResetBefore), 6);
+    alone(Fault::AtCommit(Catch::ResetBefore), 6);
 }
 
 #[test]
 fn a_connection_breaks_after_a_commit() {
-    alone(Fault::AtCommit(AtCommit::ResetAfter), 7);
+    alone(Fault::AtCommit(Catch::ResetAfter), 7);
 }
 
 #[test]
@@ -62,13 +62,15 @@ fn the_way_is_slow() {
     alone(Fault::Delay, 9);
 }
 
-/// A daemon that hears nothing waits long until it does not believe any more that it will; so all three wait together.
+/// A daemon that hears nothing waits long until it does not believe any more that it will; so all of them wait together.
 #[test]
 fn connections_fall_silent_or_are_half_open_or_a_commit_is_never_answered() {
     let silent = Fault::Mute { server_forgets: false };
     let half_open = Fault::Mute { server_forgets: true };
     std::thread::scope(|scope| {
-        for (fault, seed) in [(silent, 10), (half_open, 11), (Fault::AtCommit(AtCommit::MuteAfter), 8)] {
+        for (fault, seed) in
+            [(silent, 10), (half_open, 11), (Fault::AtCommit(Catch::MuteAfter), 8), (Fault::MuteOpening, 15)]
+        {
             scope.spawn(move || alone_times(fault, seed, 1));
         }
     });

@@ -1,17 +1,21 @@
 //! What is done to a daemon and its database, and how it is over.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::lab::{Lab, signal};
-use crate::proxy::AtCommit;
+use crate::proxy::{COMMIT, Catch, OPENING};
 use crate::support::wait_for;
 
 /// From the freeze of one leader to the first answer of the next.
 const TAKE_OVER_MAX: Duration = Duration::from_secs(10);
 /// How much a clock jumps, in seconds.
 const JUMP: i64 = 3600;
+/// More than the daemon has connections for those who only read, and how many connections it has then.
+const READERS: usize = 12;
+const CONNECTIONS: usize = 9;
 /// How many tasks each of two people submits meanwhile.
 const TASKS: u64 = 2;
 
@@ -29,11 +33,13 @@ pub(crate) enum Fault {
     /// All connections to the database break, at any moment.
     Reset,
     /// One breaks at a commit.
-    AtCommit(AtCommit),
+    AtCommit(Catch),
     /// The way to the database is slow.
     Delay,
     /// All connections fall silent for ever, new ones go well; the server may have closed its side.
     Mute { server_forgets: bool },
+    /// All connections break, and the next that would write falls silent before it has.
+    MuteOpening,
     /// Nothing comes through at all, for longer than a daemon believes that it will.
     BlackHole,
     /// The database's disk is full, and then there is room again.
@@ -44,18 +50,19 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// All that a database on a server can suffer.
-    pub(crate) const ALL: [Fault; 14] = [
+    pub(crate) const ALL: [Fault; 15] = [
         Fault::KillDaemon,
         Fault::KillServer,
         Fault::KillBoth,
         Fault::Freeze,
         Fault::Reset,
-        Fault::AtCommit(AtCommit::ResetBefore),
-        Fault::AtCommit(AtCommit::ResetAfter),
-        Fault::AtCommit(AtCommit::MuteAfter),
+        Fault::AtCommit(Catch::ResetBefore),
+        Fault::AtCommit(Catch::ResetAfter),
+        Fault::AtCommit(Catch::MuteAfter),
         Fault::Delay,
         Fault::Mute { server_forgets: false },
         Fault::Mute { server_forgets: true },
+        Fault::MuteOpening,
         Fault::BlackHole,
         Fault::FullDisk,
         Fault::Clock,
@@ -65,7 +72,7 @@ impl Fault {
 
     /// A daemon that hears nothing waits for its patience to end, which takes long.
     pub(crate) fn takes_long(self) -> bool {
-        matches!(self, Fault::Mute { .. } | Fault::AtCommit(AtCommit::MuteAfter))
+        matches!(self, Fault::Mute { .. } | Fault::MuteOpening | Fault::AtCommit(Catch::MuteAfter))
     }
 
     /// Whether this lab can play it. What it can not is told aloud.
@@ -94,8 +101,11 @@ impl Fault {
                 lab.amid_submissions(TASKS, || ());
                 lab.server().proxy.delay(Duration::ZERO);
             }
-            Fault::Mute { server_forgets } => {
-                lab.server().proxy.mute(server_forgets);
+            Fault::Mute { server_forgets } => mute(lab, server_forgets),
+            Fault::MuteOpening => {
+                let proxy = &lab.server.as_ref().expect("a database on a server").proxy;
+                proxy.catch(OPENING, Catch::MuteAfter);
+                proxy.reset();
                 lab.amid_submissions(TASKS, || lab.wait_until_it_says_so());
             }
             Fault::BlackHole => {
@@ -164,10 +174,33 @@ fn reset(lab: &mut Lab) {
     }
 }
 
-fn at_commit(lab: &mut Lab, what: AtCommit) {
+/// Those who read are caught in the middle of it too, as many as there may be.
+fn mute(lab: &Lab, server_forgets: bool) {
+    let proxy = &lab.server.as_ref().expect("a database on a server").proxy;
+    let muted = AtomicBool::new(false);
+    proxy.delay(Duration::from_millis(20));
+    lab.amid_submissions(TASKS, || {
+        std::thread::scope(|scope| {
+            for _ in 0..READERS {
+                scope.spawn(|| {
+                    while !muted.load(Ordering::Relaxed) {
+                        lab.daemon.answer_of(&lab.daemon.url, "/v1/tasks?limit=1", None);
+                    }
+                });
+            }
+            wait_for("all to read", || (proxy.connections() >= CONNECTIONS).then_some(()));
+            muted.store(true, Ordering::Relaxed);
+            proxy.mute(server_forgets);
+            proxy.delay(Duration::ZERO);
+            lab.wait_until_it_says_so();
+        });
+    });
+}
+
+fn at_commit(lab: &mut Lab, what: Catch) {
     let proxy = &lab.server.as_ref().expect("a database on a server").proxy;
     let before = proxy.caught();
-    proxy.at_commit(what);
+    proxy.catch(COMMIT, what);
     lab.amid_submissions(TASKS, || wait_for("a commit", || (proxy.caught() > before).then_some(())));
 }
 

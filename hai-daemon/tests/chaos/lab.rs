@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -18,6 +19,8 @@ use crate::trouble::Trouble;
 
 /// Devices of the one node.
 const DEVICES: u32 = 4;
+/// A database that says nothing is called away before anybody gives up waiting for it.
+const SAYS_SO_MAX: Duration = Duration::from_secs(20);
 /// What a large submission carries; an environment's variable may have 128 KiB.
 const LARGE_BYTES: usize = 100_000;
 /// What is counted is what a task did itself. It notes when it begins, leaves and ends, and complains if another run of the task is alive.
@@ -188,10 +191,12 @@ impl Lab {
 
     /// Waits until its health and its numbers say that the database is away.
     pub(crate) fn wait_until_it_says_so(&self) {
+        let since = Instant::now();
         wait_for("the health to tell", || {
             self.daemon.answer_of(&self.daemon.url, "/readyz", None).filter(|answer| answer.0 == 503)
         });
         wait_for("the numbers to tell", || self.metric("hai_store_up").filter(|up| *up == 0));
+        assert!(since.elapsed() < SAYS_SO_MAX, "{:?}", since.elapsed());
     }
 
     /// Waits until nothing is left to do.

@@ -11,7 +11,9 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 /// A simple query that says COMMIT, as the protocol has it.
-const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+pub(crate) const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+/// What is sent over each new connection that writes.
+pub(crate) const OPENING: &[u8] = b"SET idle_in_transaction";
 
 /// A proxy on a port of this machine, for as long as it is there.
 pub(crate) struct Proxy {
@@ -20,9 +22,9 @@ pub(crate) struct Proxy {
     _runtime: Runtime,
 }
 
-/// What happens to the next commit, and the connection that it comes through.
+/// What happens to something that is sent, e.g. the next commit, and to the connection that it comes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AtCommit {
+pub(crate) enum Catch {
     /// The connection breaks before the server hears of it: it is not done.
     ResetBefore,
     /// The server does it, and the connection breaks before it can say so.
@@ -35,7 +37,7 @@ pub(crate) enum AtCommit {
 struct Rules {
     delay: Duration,
     swallow: bool,
-    at_commit: Option<AtCommit>,
+    catch: Option<(&'static [u8], Catch)>,
 }
 
 #[derive(Default)]
@@ -43,7 +45,7 @@ struct Shared {
     socket: PathBuf,
     rules: Mutex<Rules>,
     links: Mutex<Vec<Arc<Link>>>,
-    /// Commits to which something happened.
+    /// How often that happened.
     caught: AtomicU64,
 }
 
@@ -110,12 +112,17 @@ impl Proxy {
         self.shared.rules().delay = delay;
     }
 
-    /// Something happens to the next commit.
-    pub(crate) fn at_commit(&self, what: AtCommit) {
-        self.shared.rules().at_commit = Some(what);
+    /// Something happens to the next that is sent with these bytes in it.
+    pub(crate) fn catch(&self, bytes: &'static [u8], what: Catch) {
+        self.shared.rules().catch = Some((bytes, what));
     }
 
-    /// To how many commits something happened so far.
+    /// How many connections there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.links().iter().filter(|link| Arc::strong_count(link) > 1).count()
+    }
+
+    /// How often something was caught so far.
     pub(crate) fn caught(&self) -> u64 {
         self.shared.caught.load(Ordering::Relaxed)
     }
@@ -138,11 +145,11 @@ impl Shared {
     }
 
     /// What is to happen to these bytes, once.
-    fn caught_by(&self, bytes: &[u8]) -> Option<AtCommit> {
-        if !bytes.windows(COMMIT.len()).any(|part| part == COMMIT) {
-            return None;
-        }
-        self.rules().at_commit.take()
+    fn caught_by(&self, bytes: &[u8]) -> Option<Catch> {
+        let mut rules = self.rules();
+        let wanted = rules.catch.filter(|(wanted, _)| bytes.windows(wanted.len()).any(|part| part == *wanted))?;
+        rules.catch = None;
+        Some(wanted.1)
     }
 }
 
@@ -174,16 +181,16 @@ async fn carry(shared: Arc<Shared>, link: Arc<Link>, mut client: TcpStream) {
                 let Some(server) = server.as_mut().filter(|_| !link.mute.load(Ordering::Relaxed)) else { continue };
                 shared.delayed().await;
                 let caught = shared.caught_by(&up[..count]);
-                if caught != Some(AtCommit::ResetBefore) && server.write_all(&up[..count]).await.is_err() {
+                if caught != Some(Catch::ResetBefore) && server.write_all(&up[..count]).await.is_err() {
                     return break_off(client);
                 }
                 let Some(caught) = caught else { continue };
-                if caught != AtCommit::ResetBefore {
+                if caught != Catch::ResetBefore {
                     // It is done once the server says so.
                     let _ = server.read(&mut down).await;
                 }
                 shared.caught.fetch_add(1, Ordering::Relaxed);
-                if caught != AtCommit::MuteAfter {
+                if caught != Catch::MuteAfter {
                     return break_off(client);
                 }
                 link.mute.store(true, Ordering::Relaxed);
