@@ -4,6 +4,10 @@
 mod audit;
 #[path = "log/diffing.rs"]
 mod diffing;
+#[expect(dead_code, reason = "most of it serves another test")]
+mod judge;
+#[path = "log/judging.rs"]
+mod judging;
 #[path = "log/replaying.rs"]
 mod replaying;
 #[allow(dead_code, reason = "the driver's own tests use the rest")]

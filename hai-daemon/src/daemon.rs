@@ -54,6 +54,8 @@ const OPEN_AGAIN: Duration = Duration::from_secs(2);
 const ROLES_READ: Duration = Duration::from_secs(30);
 /// How often this machine's GPUs are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long a daemon that is to stop waits for its database.
+const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// Runs a daemon with this configuration until it is told to stop by SIGTERM or SIGINT.
 ///
@@ -135,14 +137,17 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
             AnyCluster::Kubernetes(cluster)
         }
     };
-    let mut driver = Driver::open(
-        config.engine(),
-        Patient::new(store, health.clone()),
-        Led::new(cluster, lead.clone()),
-        wall_clock(),
-    )
-    .await?;
-    set_first_rights(&mut driver, config).await?;
+    let waiting = cluster.facts_waiting();
+    let opening = async {
+        let (store, cluster) = (Patient::new(store, health.clone()), Led::new(cluster, lead.clone()));
+        let mut driver = Driver::open(config.engine(), store, cluster, wall_clock()).await?;
+        set_first_rights(&mut driver, config).await?;
+        anyhow::Ok(driver)
+    };
+    let driver = tokio::select! {
+        driver = opening => driver?,
+        () = told_to_stop() => return Ok(()),
+    };
     let fence = driver.fence();
     let (nodes, devices) =
         driver.engine().nodes().fold((0, 0), |(nodes, devices), node| (nodes + 1, devices + node.spec.devices.len()));
@@ -151,8 +156,9 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
 
     let (handle, inbox) = scheduler::channel();
     let logs = Arc::new(LocalLogs::new(log_dir));
-    let mut state =
-        ApiState::new(handle, reader, accounts, logs, defaults(config)).with_reports(reports).with_store(health);
+    let mut state = ApiState::new(handle, reader, accounts, logs, defaults(config))
+        .with_reports(reports)
+        .with_store(health, waiting);
     if let Some(workers) = workers {
         state = state.with_workers(workers);
     }
@@ -183,7 +189,15 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
     };
     let scheduled = match scheduled {
         Some(scheduled) => scheduled,
-        None => scheduling.await,
+        None => match tokio::time::timeout(STOP_MAX, &mut scheduling).await {
+            Ok(scheduled) => scheduled,
+            Err(_) => {
+                // As if it had been killed: what is not stored was promised to nobody.
+                scheduling.abort();
+                tracing::warn!("what was to be stored last was not within {STOP_MAX:?}: the database does not answer");
+                Ok(Ok(()))
+            }
+        },
     };
     drop(watched);
     if let Some(lost) = lost {

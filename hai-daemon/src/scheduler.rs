@@ -16,6 +16,8 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
+
 /// Requests that wait for the next step, at most. More make the doors wait.
 const REQUESTS_MAX: usize = 1024;
 /// Events that a slow listener may fall behind before it has to read them from the store.
@@ -343,6 +345,8 @@ pub async fn run<S: Store, C: Cluster>(
 ) -> Result<(), DriverError> {
     let mut requests = Vec::new();
     let mut steps = Steps::default();
+    // The machine's clock may have been set back since the log was last written.
+    clock::not_before(driver.engine().now());
     loop {
         let now = wall_clock();
         let wake = driver.next_deadline().map(|at| Duration::from_millis(at.since(now).as_ms()));
@@ -424,10 +428,10 @@ pub async fn run<S: Store, C: Cluster>(
     }
 }
 
-/// The time of this machine's clock.
+/// The time by which tasks are scheduled: see [`clock`].
 #[must_use]
 pub fn wall_clock() -> Time {
-    Time::from(chrono::Utc::now())
+    clock::now()
 }
 
 #[cfg(test)]

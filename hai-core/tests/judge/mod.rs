@@ -2,7 +2,7 @@
 //!
 //! [`world::World`] plays a list of [`ops::Op`] against the engine and a simulated cluster; [`books::Books`] is what the
 //! judge knows, `rights` what it reckons of rights, `room` what of places; `decisions`, `yielding` and `verdicts` are its
-//! checks. [`noise`] asks whether others' trouble changes anything.
+//! checks. [`noise`] asks whether others' trouble changes anything, and [`stored`] judges a log that somebody kept.
 
 pub(crate) mod asks;
 pub(crate) mod books;
@@ -15,6 +15,7 @@ pub(crate) mod rights;
 pub(crate) mod room;
 pub(crate) mod rules;
 pub(crate) mod stand;
+pub(crate) mod stored;
 pub(crate) mod verdicts;
 pub(crate) mod world;
 pub(crate) mod yielding;

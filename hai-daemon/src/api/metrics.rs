@@ -77,10 +77,12 @@ const DEVICE_STATES: [&str; 8] = ["free", "held", "promised", "suspect", "draini
 const NODE_STATES: [&str; 3] = ["ready", "cordoned", "lost"];
 
 impl Metrics {
-    pub(super) fn new(scheduler: &Stats, store: &StoreHealth) -> Self {
+    pub(super) fn new(scheduler: &Stats, store: &StoreHealth, waiting: Gauge) -> Self {
         let mut registry = Registry::with_prefix("hai");
         scheduler.register(&mut registry);
         store.register(&mut registry);
+        let help = "Facts of the cluster that the scheduler has not taken yet";
+        registry.register("cluster_facts_waiting", help, waiting);
         // From a tenth of a millisecond to about 13 s.
         let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0001, 2.5, 14));
         let mut metrics = Metrics {

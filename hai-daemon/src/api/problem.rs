@@ -260,7 +260,6 @@ impl ApiError {
     pub(super) fn away(what: &'static str) -> Self {
         let detail = format!("the database can not be used for now; {what}. What runs goes on");
         ApiError::new(Kind::Unavailable, detail)
-            .with_header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))
     }
 
     /// Another daemon leads.
@@ -274,7 +273,6 @@ impl ApiError {
             }
         };
         ApiError::new(Kind::Unavailable, detail)
-            .with_header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))
     }
 
     /// Another daemon leads, and what became of what it was asked for is not known.
@@ -306,6 +304,9 @@ impl IntoResponse for ApiError {
         let mut response = (self.kind.status(), axum::Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.kind == Kind::Unavailable {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
         headers.extend(self.headers);
         response
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hai_core::model::{GroupName, Priority};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -86,7 +87,7 @@ impl ApiState {
         defaults: Defaults,
     ) -> Self {
         let store = StoreHealth::default();
-        let metrics = Arc::new(Metrics::new(scheduler.stats(), &store));
+        let metrics = Arc::new(Metrics::new(scheduler.stats(), &store, Gauge::default()));
         let closing = CancellationToken::new();
         let learned = Learned::new();
         let (defaults, looks, walks, stall) = (Arc::new(defaults), Looks::new(), Places::new(WALKS_MAX), STALL_MAX);
@@ -136,10 +137,10 @@ impl ApiState {
         ApiState { leader: Some(Leading::new(leader)), ..self }
     }
 
-    /// The same, and the scheduler's store tells there how it is.
+    /// The same, and the scheduler's store tells there how it is; `waiting` is how many facts of the cluster wait for it.
     #[must_use]
-    pub fn with_store(self, store: StoreHealth) -> Self {
-        let metrics = Arc::new(Metrics::new(self.scheduler.stats(), &store));
+    pub fn with_store(self, store: StoreHealth, waiting: Gauge) -> Self {
+        let metrics = Arc::new(Metrics::new(self.scheduler.stats(), &store, waiting));
         ApiState { store, metrics, ..self }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use hai_core::backend::{Cluster, Listing, StartOrder};
 use hai_core::model::{Fact, Grace, RunId};
+use prometheus_client::metrics::gauge::Gauge;
 
 use super::kubernetes::{KubernetesCluster, KubernetesError};
 use super::local::{LocalCluster, LocalError};
@@ -40,6 +41,17 @@ impl std::error::Error for AnyError {
         match self {
             AnyError::Local(error) => error.source(),
             AnyError::Kubernetes(error) => error.source(),
+        }
+    }
+}
+
+impl AnyCluster {
+    /// How many facts wait for the scheduler to take them.
+    #[must_use]
+    pub fn facts_waiting(&self) -> Gauge {
+        match self {
+            AnyCluster::Local(cluster) => cluster.facts_waiting(),
+            AnyCluster::Kubernetes(cluster) => cluster.facts_waiting(),
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod kubernetes;
 pub mod local;
 pub mod logs;
 mod tokens;
+mod told;
 
 pub use any::{AnyCluster, AnyError};
 pub use tokens::WorkerTokens;

@@ -30,6 +30,16 @@ impl StoreHealth {
     pub(super) fn failed(&self) -> bool {
         self.failures.inc();
         self.up.set(0);
+        self.begin()
+    }
+
+    /// Something is being written, and nobody says how that goes; true if that is new.
+    pub(super) fn silent(&self) -> bool {
+        self.up.set(0);
+        self.begin()
+    }
+
+    fn begin(&self) -> bool {
         self.away_since.send_if_modified(|since| {
             let new = since.is_none();
             since.get_or_insert_with(Instant::now);

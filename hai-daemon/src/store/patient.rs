@@ -10,6 +10,8 @@ use super::{AnyStore, StoreError, StoreHealth};
 /// The first pause before something is tried again; doubles up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// A database that has not answered for so long is called away; it may still answer.
+const SILENT_MAX: Duration = Duration::from_secs(5);
 
 /// Tries again and again while the database does not do what may pass, and tells so. What runs goes on meanwhile; nothing is
 /// decided, and what is asked for waits or is sent away.
@@ -63,6 +65,18 @@ impl<'a> Patience<'a> {
     }
 }
 
+/// What comes of `work`; `health` is told if that takes long.
+async fn told<T>(health: &StoreHealth, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    if let Ok(done) = tokio::time::timeout(SILENT_MAX, work.as_mut()).await {
+        return done;
+    }
+    if health.silent() {
+        tracing::error!("the database has not answered for {SILENT_MAX:?}; what runs goes on");
+    }
+    work.await
+}
+
 /// Between half of `pause` and all of it, so that not all who wait for one server come at once.
 fn jittered(pause: Duration) -> Duration {
     let mut byte = [0];
@@ -88,7 +102,7 @@ impl Store for Patient {
         let mut patience = Patience::new(&self.health);
         let mut failed = false;
         loop {
-            let committed = match self.store.commit(batch).await {
+            let committed = match told(&self.health, self.store.commit(batch)).await {
                 // The commit that seemed to fail did not: its records are there already, and nobody else has the lease.
                 Err(StoreError::Gap { expected, .. }) if failed && expected == last + 1 => Ok(Committed::Done),
                 tried => tried,
@@ -103,7 +117,7 @@ impl Store for Patient {
     async fn program(&mut self, task: TaskId) -> Result<Option<Program>, StoreError> {
         let mut patience = Patience::new(&self.health);
         loop {
-            if let Some(program) = patience.last(self.store.program(task).await).await {
+            if let Some(program) = patience.last(told(&self.health, self.store.program(task)).await).await {
                 return program;
             }
         }

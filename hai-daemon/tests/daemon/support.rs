@@ -17,6 +17,8 @@ pub(crate) struct Daemon {
     /// The URL of its database, if that is on a server.
     database: Option<String>,
     config: PathBuf,
+    /// What its environment has besides.
+    environment: Vec<(&'static str, PathBuf)>,
     child: Option<Child>,
     pub(crate) url: String,
     pub(crate) token: String,
@@ -37,26 +39,32 @@ pub(crate) fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T
 impl Daemon {
     /// A daemon with one node of `devices` devices, and whatever `more` adds to its configuration.
     pub(crate) fn start(devices: u32, more: &str) -> Self {
-        Self::over(None, devices, more)
+        Self::amid(Vec::new(), None, devices, more)
     }
 
     /// The same, with its database on a server.
     pub(crate) fn on(database: String, devices: u32) -> Self {
-        Self::over(Some(database), devices, "")
-    }
-
-    fn over(database: Option<String>, devices: u32, more: &str) -> Self {
-        let mut daemon = Self::prepared(database, devices, more);
-        daemon.restart();
-        daemon
+        Self::amid(Vec::new(), Some(database), devices, "")
     }
 
     /// One that does not run yet, with nothing of its own but its configuration.
     pub(crate) fn without(database: Option<String>, devices: u32) -> Self {
-        Self::prepared(database, devices, "")
+        Self::prepared(Vec::new(), database, devices, "")
     }
 
-    fn prepared(database: Option<String>, devices: u32, more: &str) -> Self {
+    /// With variables in its environment.
+    pub(crate) fn amid(
+        environment: Vec<(&'static str, PathBuf)>,
+        database: Option<String>,
+        devices: u32,
+        more: &str,
+    ) -> Self {
+        let mut daemon = Self::prepared(environment, database, devices, more);
+        daemon.restart();
+        daemon
+    }
+
+    fn prepared(environment: Vec<(&'static str, PathBuf)>, database: Option<String>, devices: u32, more: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let config = dir.path().join("hai.toml");
         let text = format!(
@@ -65,7 +73,7 @@ impl Daemon {
             dir.path().join("data")
         );
         fs::write(&config, text).expect("the configuration is written");
-        Daemon { dir, database, config, child: None, url: String::new(), token: String::new() }
+        Daemon { dir, database, config, environment, child: None, url: String::new(), token: String::new() }
     }
 
     /// From its next start on its database is there; `None` for the file.
@@ -100,6 +108,7 @@ impl Daemon {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hai-daemon"))
             .arg("--config")
             .arg(&self.config)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .envs(self.database.as_ref().map(|url| ("HAI_DATA_DATABASE", url)))
             .stdin(Stdio::null())
             .stderr(Stdio::piped())

@@ -98,7 +98,6 @@ async fn a_run_that_is_ordered_again_binds_what_is_bound_without_harm() {
         run,
         task: id,
         attempt: 1,
-        attempt: 1,
         name: "train".to_owned(),
         user: "ada".parse().expect("a name"),
         group: "lab".parse().expect("a name"),

@@ -35,10 +35,11 @@ use hai_core::model::{Fact, Grace, RunId, Span, WORKERS_MAX};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client};
-use tokio::sync::mpsc;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::told;
 use crate::cluster::WorkerTokens;
 pub use agents::{ACCOUNT as AGENT_ACCOUNT, AUDIENCE as AGENT_AUDIENCE, AgentDoor};
 pub use config::{GpuMode, GroupConfig, KubernetesConfig, KubernetesError, LocationLabels, Mount, MountSource, RunAs};
@@ -60,7 +61,7 @@ const HALF_MADE_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 #[derive(Debug)]
 pub struct KubernetesCluster {
     shared: Arc<Shared>,
-    facts: mpsc::UnboundedReceiver<Fact>,
+    facts: told::Told,
     listeners: JoinSet<()>,
 }
 
@@ -77,7 +78,7 @@ impl KubernetesCluster {
         secret: [u8; 32],
         devices: tokio::sync::watch::Receiver<Devices>,
     ) -> Result<Self, KubernetesError> {
-        let (sender, facts) = mpsc::unbounded_channel();
+        let (sender, facts) = told::channel();
         let tokens = WorkerTokens::new(secret);
         let shared = Arc::new(Shared::new(config, client, tokens, devices.clone(), sender));
         let mut cluster = KubernetesCluster { shared, facts, listeners: JoinSet::new() };
@@ -94,6 +95,12 @@ impl KubernetesCluster {
         cluster.listeners.spawn(watch::time(shared.clone()));
         cluster.listeners.spawn(clear_half_made(shared.clone()));
         Ok(cluster)
+    }
+
+    /// How many facts wait for the scheduler to take them.
+    #[must_use]
+    pub fn facts_waiting(&self) -> Gauge {
+        self.facts.count()
     }
 
     /// Which pods on which node are hai's, whenever that changes.
@@ -253,8 +260,9 @@ impl Cluster for KubernetesCluster {
     /// Workers that are on no node yet are left out: their run's start must be ordered again.
     async fn list(&mut self) -> Result<Listing, KubernetesError> {
         // What is told from now on may repeat what is in the listing, and none of it is missed.
-        while self.facts.try_recv().is_ok() {}
+        self.facts.begin_listing();
         let nodes = self.shared.specs();
+        self.facts.listed(nodes.iter().map(|node| &node.name));
         let mut workers = Vec::new();
         for (run, known) in self.shared.runs().iter() {
             if matches!(known.stage, Stage::Making | Stage::Found(_) | Stage::CalledOff) {
@@ -341,10 +349,6 @@ impl Cluster for KubernetesCluster {
     }
 
     async fn next(&mut self) -> Fact {
-        match self.facts.recv().await {
-            Some(fact) => fact,
-            // Can not be: `shared` holds a sender.
-            None => std::future::pending().await,
-        }
+        self.facts.next().await
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hai_core::model::{DeviceId, Fact, GroupName, NodeName, NodeSpec, RunId, WorkerExit, WorkerFate};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use kube::{Api, Client, ResourceExt as _};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,7 @@ use super::standing::{SIGTERM, Standing};
 use super::strangers::{PodKey, Strangers, use_of};
 use super::{group, leave, logs};
 use crate::cluster::WorkerTokens;
+use crate::cluster::told::Teller;
 
 /// What all parts of the cluster share.
 pub(crate) struct Shared {
@@ -34,7 +35,7 @@ pub(crate) struct Shared {
     /// What others' pods take.
     strangers: Mutex<Strangers>,
     devices: watch::Receiver<Devices>,
-    facts: mpsc::UnboundedSender<Fact>,
+    facts: Teller,
     pods: watch::Sender<Pods>,
     /// Cancelled when the cluster is dropped: then nobody acts in its name any more.
     pub(crate) over: CancellationToken,
@@ -75,7 +76,7 @@ impl Shared {
         client: Client,
         tokens: WorkerTokens,
         devices: watch::Receiver<Devices>,
-        facts: mpsc::UnboundedSender<Fact>,
+        facts: Teller,
     ) -> Self {
         Shared {
             config,
@@ -132,7 +133,7 @@ impl Shared {
 
     pub(crate) fn tell(&self, fact: Fact) {
         // Nobody listens only while the cluster is being dropped.
-        let _ = self.facts.send(fact);
+        self.facts.tell(fact);
     }
 
     /// The group of a node that hai has.

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::cluster::told::Teller;
 use hai_core::model::{Fact, RunId, WorkerExit, WorkerFate};
 use rustix::process::{Signal, pidfd_send_signal};
-use tokio::sync::mpsc;
 
 use super::checkpoint::{self, Checkpoint, StateWatch};
 use super::files::{LEAVE, RankDir, SHIM_LOG, read_bounded};
@@ -48,12 +48,12 @@ pub(crate) enum Worker {
 pub(crate) struct Shared {
     pub(crate) run_dir: PathBuf,
     runs: Mutex<BTreeMap<RunId, Run>>,
-    facts: mpsc::UnboundedSender<Fact>,
+    facts: Teller,
     pub(crate) states: StateWatch,
 }
 
 impl Shared {
-    pub(crate) fn new(run_dir: PathBuf, facts: mpsc::UnboundedSender<Fact>) -> Self {
+    pub(crate) fn new(run_dir: PathBuf, facts: Teller) -> Self {
         Shared { run_dir, runs: Mutex::default(), facts, states: StateWatch::new() }
     }
 
@@ -67,7 +67,7 @@ impl Shared {
 
     fn tell(&self, fact: Fact) {
         // Nobody hears it once the cluster is closed; the next one looks at the files.
-        let _ = self.facts.send(fact);
+        self.facts.tell(fact);
     }
 
     /// Replaces what is known of a worker, unless its run was forgotten meanwhile.

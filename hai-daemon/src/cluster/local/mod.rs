@@ -29,9 +29,11 @@ use std::sync::Arc;
 
 use hai_core::backend::{Cluster, Listing, StartOrder, WorkerReport};
 use hai_core::model::{Fact, Grace, NodeSpec, RunId, WorkerFate};
-use tokio::sync::{mpsc, watch};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::cluster::told::{self, Told};
 use crate::gpu::reports::ByNode;
 
 pub use config::{LOG_BYTES_MIN, LocalConfig, LocalError};
@@ -49,7 +51,7 @@ pub struct LocalCluster {
     config: Arc<LocalConfig>,
     nodes: Vec<NodeSpec>,
     shared: Arc<Shared>,
-    facts: mpsc::UnboundedReceiver<Fact>,
+    facts: Told,
     followers: JoinSet<()>,
     /// What is reported of devices, and the facts in it that nobody has heard yet.
     reports: Option<watch::Receiver<ByNode>>,
@@ -74,7 +76,7 @@ impl LocalCluster {
         };
         nodes.iter().try_for_each(NodeSpec::check)?;
         let config = Arc::new(config);
-        let (sender, facts) = mpsc::unbounded_channel();
+        let (sender, facts) = told::channel();
         let shared = Arc::new(Shared::new(config.run_dir.clone(), sender));
         let (followers, reports, told) = (JoinSet::new(), None, VecDeque::new());
         let mut cluster = LocalCluster { config, nodes, shared, facts, followers, reports, told, service: None };
@@ -116,6 +118,12 @@ impl LocalCluster {
     pub fn door(&self) -> Option<LocalDoor> {
         let tokens = self.service.as_ref()?.tokens.clone();
         Some(LocalDoor::new(tokens, self.config.run_dir.clone()))
+    }
+
+    /// How many facts wait for the scheduler to take them.
+    #[must_use]
+    pub fn facts_waiting(&self) -> Gauge {
+        self.facts.count()
     }
 
     /// Its nodes.
@@ -363,11 +371,7 @@ impl Cluster for LocalCluster {
                 return fact;
             }
             tokio::select! {
-                fact = self.facts.recv() => match fact {
-                    Some(fact) => return fact,
-                    // Can not be: `shared` holds a sender.
-                    None => std::future::pending().await,
-                },
+                fact = self.facts.next() => return fact,
                 () = changed(&mut self.reports) => self.take_reports(),
             }
         }

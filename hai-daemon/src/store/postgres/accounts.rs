@@ -3,7 +3,7 @@
 use hai_core::model::{Time, UserName};
 use sqlx::{Connection, PgConnection, PgPool, Row};
 
-use super::connect::Writer;
+use super::connect::{ANSWER_MAX, Lent, Writer, within};
 use crate::store::account::token_hash;
 use crate::store::accounts::Change;
 use crate::store::{AccountError, StoreError, User, rows};
@@ -46,17 +46,27 @@ impl Users {
         decide: impl FnOnce(Option<User>) -> Result<Option<Change<'a>>, AccountError> + Send,
     ) -> Result<(), AccountError> {
         let mut lent = self.writer.lend().await?;
-        let mut transaction = lent.connection.begin().await.map_err(StoreError::from)?;
-        sqlx::query(LOCK).execute(&mut *transaction).await.map_err(StoreError::from)?;
-        let user = find(&mut transaction, name).await?;
-        let decided = decide(user.filter(|user| !user.disabled));
-        if let Ok(Some(change)) = &decided {
-            apply(&mut transaction, name, change).await?;
-        }
-        transaction.commit().await.map_err(StoreError::from)?;
+        let decided = within(ANSWER_MAX, change(&mut lent, name, decide)).await??;
         lent.give_back();
-        decided.map(drop)
+        decided
     }
+}
+
+/// The inner error is what was decided: the connection is whole.
+async fn change<'a>(
+    lent: &mut Lent<'_>,
+    name: &UserName,
+    decide: impl FnOnce(Option<User>) -> Result<Option<Change<'a>>, AccountError> + Send,
+) -> Result<Result<(), AccountError>, StoreError> {
+    let mut transaction = lent.connection.begin().await?;
+    sqlx::query(LOCK).execute(&mut *transaction).await?;
+    let user = find(&mut transaction, name).await?;
+    let decided = decide(user.filter(|user| !user.disabled));
+    if let Ok(Some(change)) = &decided {
+        apply(&mut transaction, name, change).await?;
+    }
+    transaction.commit().await?;
+    Ok(decided.map(drop))
 }
 
 async fn find(connection: &mut PgConnection, name: &UserName) -> Result<Option<User>, StoreError> {

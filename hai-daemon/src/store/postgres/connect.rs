@@ -16,9 +16,15 @@ use crate::store::StoreError;
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Longer than any transaction of ours takes on a server that is there.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// Longer than loading takes, however much there is.
+pub(super) const LOAD_MAX: Duration = Duration::from_secs(300);
+/// Longer than bringing the tables up to date takes, waiting for another who does it included.
+const MIGRATE_MAX: Duration = Duration::from_secs(3600);
+/// How long a connection may take to say that it is well.
+const PING_MAX: Duration = Duration::from_secs(1);
 /// How long somebody who only reads waits for a connection. Without a server all of it passes.
 const READER_PATIENCE: Duration = Duration::from_secs(3);
-const READERS_MAX: u32 = 8;
+pub(super) const READERS_MAX: u32 = 8;
 /// The oldest server that has all that is used here, as it numbers itself.
 const OLDEST: i32 = 120_000;
 /// Whoever brings the tables up to date holds this advisory lock: "hai" in ASCII, and 1.
@@ -73,9 +79,9 @@ impl Writer {
         let store = place(&options);
         let open = |source| StoreError::Open { store: store.clone(), source };
         let mut connection = connect(&options).await?;
-        check(&mut connection, &store).await?;
-        migrate(&mut connection, &store).await?;
-        sqlx::raw_sql(SESSION).execute(&mut connection).await.map_err(open)?;
+        within(ANSWER_MAX, check(&mut connection, &store)).await??;
+        within(MIGRATE_MAX, migrate(&mut connection, &store)).await??;
+        within(ANSWER_MAX, sqlx::raw_sql(SESSION).execute(&mut connection)).await?.map_err(open)?;
         Ok(Writer { options: Arc::new(options), connection: Arc::new(Mutex::new(Some(connection))) })
     }
 
@@ -92,13 +98,7 @@ impl Writer {
         let mut slot = self.connection.lock().await;
         let connection = match slot.take() {
             Some(connection) => connection,
-            None => {
-                let mut connection = timeout(CONNECT_MAX, self.options.connect())
-                    .await
-                    .map_err(|_| StoreError::Silent(CONNECT_MAX))??;
-                sqlx::raw_sql(SESSION).execute(&mut connection).await?;
-                connection
-            }
+            None => within(CONNECT_MAX, connect_to_write(&self.options)).await??,
         };
         Ok(Lent { slot, connection })
     }
@@ -111,19 +111,38 @@ impl Lent<'_> {
     }
 }
 
-/// A connection, as whoever made the server set it up.
-pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
-    match timeout(CONNECT_MAX, options.connect()).await {
-        Ok(connected) => connected.map_err(|source| StoreError::Open { store: place(options), source }),
-        Err(_) => Err(StoreError::Silent(CONNECT_MAX)),
-    }
+/// What comes of `work`, unless that takes longer: where a server can not be reached any more nobody says so, and whoever
+/// waits for it waits for ever.
+pub(super) async fn within<T>(bound: Duration, work: impl Future<Output = T>) -> Result<T, StoreError> {
+    timeout(bound, work).await.map_err(|_| StoreError::Silent(bound))
 }
 
-/// Connections that only read; they see what was committed when their statement began.
-pub(super) fn readers(options: &PgConnectOptions) -> PgPool {
+/// A connection, as whoever made the server set it up.
+pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    let connected = within(CONNECT_MAX, options.connect()).await?;
+    connected.map_err(|source| StoreError::Open { store: place(options), source })
+}
+
+async fn connect_to_write(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = options.connect().await?;
+    sqlx::raw_sql(SESSION).execute(&mut connection).await?;
+    Ok(connection)
+}
+
+async fn is_well(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let answered = timeout(PING_MAX, connection.ping()).await;
+    answered.map_err(|_| sqlx::Error::PoolTimedOut)?.map(|()| true)
+}
+
+/// Connections that see what was committed when their statement began, at most so many.
+pub(super) fn pool(options: &PgConnectOptions, connections_max: u32) -> PgPool {
     PgPoolOptions::new()
-        .max_connections(READERS_MAX)
+        .max_connections(connections_max)
         .acquire_timeout(READER_PATIENCE)
+        // The pool itself would ask a connection that fell silent how it is for ever, and keep its place meanwhile.
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(is_well(connection)))
+        .after_release(|connection, _| Box::pin(is_well(connection)))
         .connect_lazy_with(options.clone())
 }
 

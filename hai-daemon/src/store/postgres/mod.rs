@@ -19,12 +19,14 @@ pub(super) use reader::Reader;
 use hai_core::backend::{Batch, Committed, Fence, Saved, Store};
 use hai_core::model::{Program, TaskId};
 use sqlx::{Connection, PgConnection, PgPool};
-use tokio::time::timeout;
 
 use super::known::Known;
 use super::moving::{Found, More, RestoreError, Target};
 use super::{Accounts, StoreError, rows};
-use connect::{ANSWER_MAX, Writer};
+use connect::{ANSWER_MAX, LOAD_MAX, READERS_MAX, Writer, within};
+
+/// Who says that it leads must not wait for those who read.
+const LEADING_MAX: u32 = 2;
 
 const TAKE_LEASE: &str = "UPDATE lease SET fence = fence + 1 RETURNING fence";
 const SNAPSHOT: &str = "SELECT seq, digest, state FROM snapshots ORDER BY seq DESC LIMIT 1";
@@ -41,6 +43,7 @@ pub struct PostgresStore {
     writer: Writer,
     readers: PgPool,
     known: Known,
+    leading: PgPool,
 }
 
 impl PostgresStore {
@@ -55,8 +58,8 @@ impl PostgresStore {
     /// Outside a tokio runtime.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let options = connect::options(url)?;
-        let readers = connect::readers(&options);
-        Ok(PostgresStore { writer: Writer::open(options).await?, readers, known: Known::default() })
+        let (readers, leading) = (connect::pool(&options, READERS_MAX), connect::pool(&options, LEADING_MAX));
+        Ok(PostgresStore { writer: Writer::open(options).await?, readers, known: Known::default(), leading })
     }
 
     /// For those who show what is stored.
@@ -104,7 +107,7 @@ impl PostgresStore {
     /// One who would lead all daemons on this database: `holder` is like nobody else, and can be reached at `address`.
     #[must_use]
     pub fn candidate(&self, holder: String, address: String) -> Candidate {
-        Candidate::new(self.readers.clone(), holder, address)
+        Candidate::new(self.leading.clone(), holder, address)
     }
 
     /// For one who is to be woken by what others commit; it takes one of the readers' connections.
@@ -125,16 +128,14 @@ impl Store for PostgresStore {
 
     async fn open(&mut self) -> Result<Saved, StoreError> {
         let mut lent = self.writer.lend().await?;
-        let saved = take_over(&mut lent.connection).await?;
+        let saved = within(LOAD_MAX, take_over(&mut lent.connection)).await??;
         lent.give_back();
         Ok(saved)
     }
 
     async fn commit(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
         let mut lent = self.writer.lend().await?;
-        // A server that can not be reached any more says nothing at all.
-        let written = timeout(ANSWER_MAX, commit::write(&mut lent.connection, batch)).await;
-        let committed = written.map_err(|_| StoreError::Silent(ANSWER_MAX))??;
+        let committed = within(ANSWER_MAX, commit::write(&mut lent.connection, batch)).await??;
         lent.give_back();
         Ok(committed)
     }
@@ -143,12 +144,11 @@ impl Store for PostgresStore {
         // A round may start a thousand tasks that waited: each connection of the readers would be tried before it is used.
         let Ok(id) = rows::task_id(task) else { return Ok(None) };
         let mut lent = self.writer.lend().await?;
-        let asked = timeout(ANSWER_MAX, sqlx::query(PROGRAM).bind(id).fetch_optional(&mut lent.connection)).await;
-        let row = asked.map_err(|_| StoreError::Silent(ANSWER_MAX))??;
+        let row = within(ANSWER_MAX, sqlx::query(PROGRAM).bind(id).fetch_optional(&mut lent.connection)).await??;
         lent.give_back();
         match row {
             Some(row) => rows::view("programs", &row).map(Some),
-            None => self.reader().program(task).await,
+            None => within(ANSWER_MAX, self.reader().program(task)).await?,
         }
     }
 }
