@@ -117,6 +117,14 @@ impl Fault {
             Fault::Clock => clock(lab),
         }
         lab.wait_until_well();
+        if let Some(server) = &lab.server {
+            // One that nobody uses is noticed once somebody does.
+            let let_go = || {
+                lab.daemon.try_get("/v1/tasks?limit=1");
+                (server.proxy.silent() == 0).then_some(())
+            };
+            wait_for("connections that fell silent to be let go", let_go);
+        }
         eprintln!("{self:?} was over after {:.1} s", since.elapsed().as_secs_f64());
     }
 
@@ -226,6 +234,8 @@ fn full_disk(lab: &mut Lab) {
 
 fn clock(lab: &mut Lab) {
     for ahead in [JUMP, -JUMP, 0] {
+        // It must not be as if it had run for longer than it may.
+        lab.submit_lasting();
         lab.trouble.as_ref().expect("asked before").set_clock(ahead);
         lab.amid_submissions(TASKS, || ());
         lab.wait_until_all_ended();

@@ -29,6 +29,11 @@ exec 9>>"$0.lock"
 flock -n 9 || { echo twice >> "$0"; exit 1; }
 trap 'echo left >> "$0"; exit 0' TERM
 echo begin >> "$0"
+if [ "$2" = fails ] && [ ! -e "$0.failed" ]; then
+    : > "$0.failed"
+    echo failed >> "$0"
+    exit 1
+fi
 sleep "$1" 9>&- & wait $!
 trap '' TERM
 echo end >> "$0"
@@ -123,9 +128,13 @@ impl Lab {
         let sleep = format!("0.{:02}", 2 + random.below(25));
         let priority = ["LOW", "NORMAL", "HIGH"][usize::try_from(random.below(3)).expect("below 3")];
         let name = format!("work-{number}-x");
+        // Some fail at first, and are tried again after a while: timers have to go on whatever happens.
+        let fails = if number % 4 == 3 { "fails" } else { "goes well" };
         json!({
             "name": name,
-            "command": ["/bin/sh", "-c", WORK, self.notes.join(&name), sleep],
+            "command": ["/bin/sh", "-c", WORK, self.notes.join(&name), sleep, fails],
+            "limit": "10m",
+            "retries": {"limit": 2, "back_off": "300ms"},
             "devices": 1 + random.below(3),
             "priority": priority,
             "grace": {"answer": "3s", "finish": "3s"},
@@ -155,7 +164,18 @@ impl Lab {
         self.ask(&self.daemon.url, &request);
     }
 
-    fn ask(&self, url: &str, request: &Value) {
+    /// Submits one that runs for longer than others, and waits until it does.
+    pub(crate) fn submit_lasting(&self) {
+        let mut request = self.request(self.next.fetch_add(1, Ordering::Relaxed));
+        request["command"][5] = json!("goes well");
+        request["command"][4] = json!("1.5");
+        request["priority"] = json!("HIGH");
+        request["devices"] = json!(1);
+        let Heard::Taken(id) = self.ask(&self.daemon.url, &request) else { panic!("{request} is not taken") };
+        wait_for("it to run", || (self.daemon.state(id) == "running").then_some(()));
+    }
+
+    fn ask(&self, url: &str, request: &Value) -> Heard {
         let heard = match self.daemon.answer_of(url, "/v1/tasks", Some(request)) {
             Some((201, _, text)) => {
                 let answer: Value = serde_json::from_str(&text).expect("JSON");
@@ -170,6 +190,7 @@ impl Lab {
         };
         let name = request["name"].as_str().expect("a name").to_owned();
         self.heard.lock().expect("nobody panicked").insert(name, heard);
+        heard
     }
 
     /// Does something while so many are submitted by each of two.
