@@ -32,7 +32,7 @@ const MIGRATION_LOCK: i64 = 0x6861_6901;
 
 pub(super) const MIGRATIONS: [(i64, &str, &str); 2] = [
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
-    (3, "references", include_str!("../../../migrations/postgres/0003_references.sql")),
+    (2, "references", include_str!("../../../migrations/postgres/0002_references.sql")),
 ];
 const LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
 const MIGRATED: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
