@@ -117,14 +117,6 @@ impl Fault {
             Fault::Clock => clock(lab),
         }
         lab.wait_until_well();
-        if let Some(server) = &lab.server {
-            // One that nobody uses is noticed once somebody does.
-            let let_go = || {
-                lab.daemon.try_get("/v1/tasks?limit=1");
-                (server.proxy.silent() == 0).then_some(())
-            };
-            wait_for("connections that fell silent to be let go", let_go);
-        }
         eprintln!("{self:?} was over after {:.1} s", since.elapsed().as_secs_f64());
     }
 

@@ -122,13 +122,6 @@ impl Proxy {
         self.shared.links().iter().filter(|link| Arc::strong_count(link) > 1).count()
     }
 
-    /// How many of them fell silent.
-    pub(crate) fn silent(&self) -> usize {
-        let links = self.shared.links();
-        let silent = links.iter().filter(|link| Arc::strong_count(link) > 1 && link.mute.load(Ordering::Relaxed));
-        silent.count()
-    }
-
     /// How often something was caught so far.
     pub(crate) fn caught(&self) -> u64 {
         self.shared.caught.load(Ordering::Relaxed)
