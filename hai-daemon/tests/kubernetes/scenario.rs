@@ -26,7 +26,7 @@ async fn a_task_is_a_pod_on_the_node_that_was_chosen() {
     assert_eq!(pod.name_any(), format!("hai-t{id}-r1-0"));
     assert_eq!(env(pod, "NVIDIA_VISIBLE_DEVICES").as_deref(), Some("GPU-3060"));
     assert_eq!(env(pod, "WORLD_SIZE").as_deref(), Some("1"));
-    assert_eq!(env(pod, "MARSV2_TASK_ID").as_deref(), Some("1"));
+    assert_eq!(env(pod, "MARSV2_TASK_ID").as_deref(), Some("100000"));
     let spec = pod.spec.as_ref().expect("a spec");
     assert_eq!(spec.scheduler_name.as_deref(), Some("hai"));
     assert_eq!(spec.automount_service_account_token, Some(false));

@@ -1,6 +1,6 @@
 //! Writing one batch in one transaction, or nothing of it: one statement for each table, however many rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hai_core::backend::{Batch, Committed, Event, Record, Snapshot};
 use hai_core::model::{Outcome, Program, RightRow, RunView, TaskId, TaskView, Time};
@@ -45,6 +45,7 @@ const EVENTS: &str = concat!(
 );
 const SNAPSHOT: &str = "INSERT INTO snapshots (seq, digest, state) VALUES ($1, $2, $3) \
     ON CONFLICT (seq) DO UPDATE SET digest = excluded.digest, state = excluded.state";
+const FOUND: &str = "SELECT count(*) FROM tasks WHERE id = ANY($1)";
 const SNAPSHOTS: &str = "SELECT seq FROM snapshots ORDER BY seq DESC";
 const REMOVE_SNAPSHOTS: &str = "DELETE FROM snapshots WHERE seq = ANY($1)";
 
@@ -73,11 +74,29 @@ pub(super) async fn insert(connection: &mut PgConnection, batch: &Batch) -> Resu
     // Before what refers to them.
     insert_tasks(connection, &batch.tasks).await?;
     insert_programs(connection, &batch.programs).await?;
+    all_have_tasks(connection, batch).await?;
     insert_runs(connection, &batch.runs).await?;
     if let Some(rights) = &batch.rights {
         insert_rights(connection, rights).await?;
     }
     insert_events(connection, &batch.events).await
+}
+
+/// Nothing refers to what is not there. Looked up for all runs at once: by references of the tables it would be row by row.
+async fn all_have_tasks(connection: &mut PgConnection, batch: &Batch) -> Result<(), StoreError> {
+    let here: BTreeSet<TaskId> = batch.tasks.iter().map(|task| task.id).collect();
+    let elsewhere: BTreeSet<TaskId> =
+        batch.runs.iter().map(|run| run.task).filter(|task| !here.contains(task)).collect();
+    if elsewhere.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = elsewhere.iter().map(|task| rows::task_id(*task)).collect::<Result<_, _>>()?;
+    let found: i64 = sqlx::query_scalar(FOUND).bind(ids).fetch_one(connection).await?;
+    if usize::try_from(found).is_ok_and(|found| found == elsewhere.len()) {
+        return Ok(());
+    }
+    let problem = format!("a run is of one of the tasks {elsewhere:?}, not all of which are there");
+    Err(StoreError::Unsuitable { store: "for this batch".to_owned(), problem })
 }
 
 /// One column of all rows.

@@ -23,6 +23,10 @@ async fn a_suspended_chain_goes_on_under_another_number() {
     let running = until(&lab.alice, &format!("chain_id={chain}"), "running").await;
     assert_eq!((&running["id"], &running["first_id"], &running["whole_life_state"]), (&first, &first, &json!(5)));
 
+    // Who is told before the shell has begun has nothing to save.
+    while good(&lab.alice, "/query/task/log", &format!("chain_id={chain}")).await["data"] == "" {
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
     good(&lab.alice, "/operating/task/suspend", &format!("chain_id={chain}&restart_delay=0")).await;
     let suspended = until(&lab.alice, &format!("id={first}"), "suspended").await;
     let second = first.as_u64().expect("a number") + 1;
