@@ -126,7 +126,8 @@ fn who_listens_to_the_second_daemon_hears_what_the_leader_stores() {
 
     // The second takes over: who comes again goes on where the stream broke off.
     daemon.go_on_with(second);
-    wait_for("the second to lead", || (daemon.answer("/readyz", None).0 == 200).then_some(()));
+    let leads = |(status, _, text): (u16, Option<String>, String)| status == 200 && !text.contains("stands by");
+    wait_for("the second to lead", || daemon.answer_of(&daemon.url, "/readyz", None).filter(|it| leads(it.clone())));
     let task = finished(&daemon, &request);
     listener.until_finished(task, HEARD_WITHIN);
     assert!(listener.came > 1, "whoever begins to lead begins anew");
