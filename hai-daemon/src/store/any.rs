@@ -3,7 +3,7 @@
 use hai_core::backend::{Batch, Committed, Saved, Store};
 use hai_core::model::{Program, TaskId};
 
-use super::{Accounts, PostgresStore, Reader, SqliteStore, StoreError};
+use super::{Accounts, History, PostgresStore, Reader, SqliteStore, StoreError};
 
 /// The scheduler's store, in whichever database.
 #[derive(Debug)]
@@ -21,6 +21,15 @@ impl AnyStore {
         match self {
             AnyStore::Sqlite(store) => store.reader(),
             AnyStore::Postgres(store) => store.reader(),
+        }
+    }
+
+    /// For those who make less of what is over.
+    #[must_use]
+    pub fn history(&self) -> History {
+        match self {
+            AnyStore::Sqlite(store) => store.history(),
+            AnyStore::Postgres(store) => store.history(),
         }
     }
 

@@ -10,6 +10,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, SqlStr};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
+use super::parts;
 use crate::store::StoreError;
 
 /// Longer than a server that is there takes to say hello.
@@ -24,7 +25,10 @@ const OLDEST: i32 = 120_000;
 /// Whoever brings the tables up to date holds this advisory lock: "hai" in ASCII, and 1.
 const MIGRATION_LOCK: i64 = 0x6861_6901;
 
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "first", include_str!("../../../migrations/postgres/0001_first.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
+    (2, "history", include_str!("../../../migrations/postgres/0002_history.sql")),
+];
 const LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
 const MIGRATED: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
 const VERSION: &str = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations";
@@ -75,6 +79,10 @@ impl Writer {
         };
         check(&mut connection, &store).await?;
         migrate(&mut connection, &store).await?;
+        let now = hai_core::model::Time::from(chrono::Utc::now());
+        if parts::make_ahead(&mut connection, now).await? {
+            tracing::info!("the tables are in use, so the parts for this month's history are made later");
+        }
         sqlx::raw_sql(SESSION).execute(&mut connection).await.map_err(open)?;
         Ok(Writer { options: Arc::new(options), connection: Arc::new(Mutex::new(Some(connection))) })
     }
@@ -104,10 +112,9 @@ impl Lent<'_> {
 
 /// Connections that only read; they see what was committed when their statement began.
 pub(super) fn readers(options: &PgConnectOptions) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(READERS_MAX)
-        .acquire_timeout(READER_PATIENCE)
-        .connect_lazy_with(options.clone())
+    // Compiling a question takes longer than any of them takes to be answered.
+    let options = options.clone().options([("jit", "off")]);
+    PgPoolOptions::new().max_connections(READERS_MAX).acquire_timeout(READER_PATIENCE).connect_lazy_with(options)
 }
 
 async fn check(connection: &mut PgConnection, store: &str) -> Result<(), StoreError> {

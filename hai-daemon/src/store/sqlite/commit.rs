@@ -8,12 +8,15 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, Connection, Encode, Row, Sqlite, SqliteConnection, Type};
 
 use super::connect::BEGIN;
+use super::ended;
 use super::insert::Insert;
 use crate::store::{StoreError, rows, thin};
 
-const STATE: &str = "SELECT fence, (SELECT coalesce(max(seq), 0) FROM log) FROM lease";
+const STATE: &str = "SELECT fence, (SELECT coalesce(max(seq), 0) FROM log), (SELECT coalesce(max(id), 0) FROM events), \
+    (SELECT coalesce(max(id), 0) FROM ended) FROM lease";
 const CLEAR_RIGHTS: &str = "DELETE FROM rights";
-const SNAPSHOT: &str = "INSERT OR REPLACE INTO snapshots (seq, digest, state) VALUES (?, ?, ?)";
+const SNAPSHOT: &str = "INSERT OR REPLACE INTO snapshots (seq, digest, state, at) \
+    VALUES ($1, $2, $3, (SELECT at FROM log WHERE seq = $1))";
 const SNAPSHOTS: &str = "SELECT seq FROM snapshots ORDER BY seq DESC";
 const REMOVE_SNAPSHOT: &str = "DELETE FROM snapshots WHERE seq = ?";
 
@@ -61,19 +64,17 @@ pub(super) async fn write(connection: &mut SqliteConnection, batch: &Batch) -> R
         transaction.rollback().await?;
         return Ok(Committed::Fenced);
     }
-    rows::check_order(rows::number("log", row.try_get(1)?)?, &batch.records)?;
+    rows::check_order(rows::number("log", row.try_get(1)?)?, rows::number("events", row.try_get(2)?)?, batch)?;
     LOG.all(&mut transaction, &batch.records, bind_record).await?;
-    // Before what refers to them.
-    TASKS.all(&mut transaction, &batch.tasks, bind_task).await?;
-    PROGRAMS.all(&mut transaction, &batch.programs, bind_program).await?;
-    RUNS.all(&mut transaction, &batch.runs, bind_run).await?;
-    WORKERS.all(&mut transaction, &workers(&batch.runs), bind_worker).await?;
+    let back = ended::revive(&mut transaction, batch, row.try_get(3)?).await?;
+    insert_tasks(&mut transaction, &batch.tasks, &batch.programs, &batch.runs).await?;
     if let Some(rights) = &batch.rights {
         sqlx::query(CLEAR_RIGHTS).execute(&mut *transaction).await?;
         let rights: Vec<(usize, &RightRow)> = rights.iter().enumerate().collect();
         RIGHTS.all(&mut transaction, &rights, bind_right).await?;
     }
     EVENTS.all(&mut transaction, &batch.events, bind_event).await?;
+    ended::retire(&mut transaction, batch, &back).await?;
     if let Some(snapshot) = &batch.snapshot {
         sqlx::query_with(SNAPSHOT, snapshot_arguments(snapshot)?).execute(&mut *transaction).await?;
         let kept: Vec<i64> = sqlx::query_scalar(SNAPSHOTS).fetch_all(&mut *transaction).await?;
@@ -84,6 +85,19 @@ pub(super) async fn write(connection: &mut SqliteConnection, batch: &Batch) -> R
     }
     transaction.commit().await?;
     Ok(Committed::Done)
+}
+
+/// Tasks with what belongs to them, in the order in which they refer to each other.
+pub(super) async fn insert_tasks(
+    connection: &mut SqliteConnection,
+    tasks: &[TaskView],
+    programs: &[(TaskId, Program)],
+    runs: &[RunView],
+) -> Result<(), StoreError> {
+    TASKS.all(connection, tasks, bind_task).await?;
+    PROGRAMS.all(connection, programs, bind_program).await?;
+    RUNS.all(connection, runs, bind_run).await?;
+    WORKERS.all(connection, &workers(runs), bind_worker).await
 }
 
 fn bind<T>(arguments: &mut SqliteArguments, value: T) -> Result<(), StoreError>
