@@ -14,6 +14,7 @@ pub mod gpu;
 pub mod import;
 pub mod leading;
 pub mod report;
+mod retention;
 pub mod scheduler;
 pub mod setup;
 mod standby;

@@ -4,6 +4,7 @@ mod contract;
 mod files;
 mod old;
 mod place;
+mod prune;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod server;
