@@ -36,7 +36,9 @@ use crate::leading::{self, Lead, Led, Lost};
 use crate::scheduler::{self, wall_clock};
 use crate::setup::{Plan, connect, doctor};
 use crate::standby::Standby;
-use crate::store::{Accounts, AnyStore, Patience, Patient, PostgresStore, SqliteStore, StoreError, StoreHealth, Token};
+use crate::store::{
+    Accounts, AnyStore, Patience, Patient, PostgresStore, SqliteStore, StoreError, StoreHealth, Token, change_users,
+};
 
 /// The agent whose token the environment brings.
 const AGENT: &str = "agent";
@@ -99,10 +101,14 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
     };
     // Opening may take longer than a lead lasts.
     let mut keeping = keeper.clone().map(|keeper| tokio::spawn(async move { keeper.keep().await }));
-    let operator = UserName::new(OPERATOR).context("the operator's name")?;
-    keep_operator(&dir, &accounts, &operator, lead.is_some()).await?;
-
-    keep_agent(&accounts, environment).await?;
+    let keeping_users = async {
+        keep_operator(&dir, &accounts, lead.is_some(), &health).await?;
+        keep_agent(&accounts, environment, &health).await
+    };
+    tokio::select! {
+        kept = keeping_users => kept?,
+        () = told_to_stop() => return Ok(()),
+    }
     let reports = Reports::new();
     let workers: Option<Arc<dyn Workers>>;
     let mut agents: Option<Arc<dyn Agents>> = None;
@@ -365,13 +371,14 @@ fn agent_token(environment: &Environment) -> Option<&str> {
 }
 
 /// An agent whose token somebody else made, and gave to the agents too: so that both sides can be set up at once.
-async fn keep_agent(accounts: &Accounts, environment: &Environment) -> Result<()> {
+async fn keep_agent(accounts: &Accounts, environment: &Environment, health: &StoreHealth) -> Result<()> {
     let Some(text) = agent_token(environment) else { return Ok(()) };
     let token = Token::given(text.trim()).with_context(|| {
         format!("{AGENT_TOKEN} is no token; it must be `hai_` and 64 hexadecimal digits (0-9, a-f)")
     })?;
     let name = UserName::new(AGENT).context("the agent's name")?;
-    accounts.ensure_agent(&name, &token).await.with_context(|| format!("the token in {AGENT_TOKEN} can not be taken"))
+    let kept = change_users(health, async || accounts.ensure_agent(&name, &token).await).await;
+    kept.map(drop).with_context(|| format!("the token in {AGENT_TOKEN} can not be taken"))
 }
 
 /// A store without any right gets those of the configuration, and its teams if it has none; from then on both are
@@ -422,12 +429,15 @@ fn allow_many_files() {
 
 /// Sees to it that there is an operator, and that the token in the data directory is theirs. If the file is gone, or a
 /// crash came between the database and the file, they get another token; not if other daemons may have the file.
-async fn keep_operator(dir: &Path, accounts: &Accounts, operator: &UserName, shared: bool) -> Result<()> {
-    let made = accounts.ensure_operator(operator).await.context("the operator can not be added")?;
+async fn keep_operator(dir: &Path, accounts: &Accounts, shared: bool, health: &StoreHealth) -> Result<()> {
+    let operator = &UserName::new(OPERATOR).context("the operator's name")?;
+    let made = change_users(health, async || accounts.ensure_operator(operator).await).await;
+    let (made, maybe_ours) = made.context("the operator can not be added")?;
     let token = match made {
         Some(token) => token,
         None if dir.join("token").exists() => return Ok(()),
-        None if shared => {
+        // Unless this daemon made it a moment ago, and did not hear of it.
+        None if shared && !maybe_ours => {
             tracing::warn!(
                 "the operator's token lies in the data directory of the daemon that made it, not in {}; if it is lost, \
                  `UPDATE users SET disabled = 1 WHERE name = '{operator}'` in the database makes the next start give another",
@@ -435,7 +445,10 @@ async fn keep_operator(dir: &Path, accounts: &Accounts, operator: &UserName, sha
             );
             return Ok(());
         }
-        None => accounts.rotate(operator).await.context("the operator can not get a new token")?,
+        None => {
+            let rotated = change_users(health, async || accounts.rotate(operator).await).await;
+            rotated.context("the operator can not get a new token")?.0
+        }
     };
     write_token(dir, &token)
 }

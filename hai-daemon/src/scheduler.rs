@@ -282,7 +282,9 @@ impl Waiting {
             Waiting::Submitter(submitter) => {
                 let task = reply.map(|task| Some(stored.get(&task?)?.task.clone()));
                 // Who gets no answer takes the scheduler for stopped; a task that is taken in is always stored.
-                drop(task.transpose().map(|task| submitter.send(task)));
+                if let Some(task) = task.transpose() {
+                    drop(submitter.send(task));
+                }
             }
             Waiting::Nobody => {
                 if let Err(error) = reply {

@@ -1,6 +1,6 @@
 //! A laboratory with a mixed load, in which the driver dies, and store and cluster fail, at random points.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use hai_core::backend::*;
 use hai_core::engine::{Engine, EngineConfig, Policies, Policy};

@@ -27,6 +27,7 @@ pub use check::{Checked, check};
 pub use error::StoreError;
 pub use health::StoreHealth;
 pub use moving::{Frozen, Restoring};
+pub(crate) use patient::change_users;
 pub use patient::{Patience, Patient};
 pub use postgres::PostgresStore;
 pub use query::{Counts, Page, TaskFilter, TaskPage};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hai_core::backend::{Batch, Committed, Saved, Store};
 use hai_core::model::{Program, TaskId};
 
-use super::{AnyStore, StoreError, StoreHealth};
+use super::{AccountError, AnyStore, StoreError, StoreHealth};
 
 /// The first pause before something is tried again; doubles up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(100);
@@ -75,6 +75,29 @@ async fn told<T>(health: &StoreHealth, work: impl Future<Output = T>) -> T {
         tracing::error!("the database has not answered for {SILENT_MAX:?}; what runs goes on");
     }
     work.await
+}
+
+/// Changes users as soon as the database does, or refuses, it. Also returns whether it was tried before, in which case it may
+/// have been done then.
+///
+/// # Errors
+/// As [`AccountError`] says, but for what may pass.
+pub(crate) async fn change_users<T>(
+    health: &StoreHealth,
+    change: impl AsyncFn() -> Result<T, AccountError>,
+) -> Result<(T, bool), AccountError> {
+    let (mut patience, mut again) = (Patience::new(health), false);
+    loop {
+        let tried = match change().await {
+            Err(AccountError::Store(error)) => Err(error),
+            // What is refused is no trouble of the database's.
+            done => Ok(done),
+        };
+        if let Some(done) = patience.last(tried).await {
+            return Ok((done??, again));
+        }
+        again = true;
+    }
 }
 
 /// Between half of `pause` and all of it, so that not all who wait for one server come at once.

@@ -94,7 +94,6 @@ fn finished(daemon: &Daemon, request: &Value) -> u64 {
 }
 
 #[test]
-#[ignore = "known fault: a second daemon that somebody listens to does not take over; see CHANGELOG"]
 fn who_listens_to_the_second_daemon_hears_what_the_leader_stores() {
     let Some(mut postgres) = server() else { return };
     let mut daemon = Daemon::on(postgres.url(), 4);

@@ -124,7 +124,7 @@ impl Daemon {
             said.push_str(&line);
         };
         // What it says later must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
         (child, url)
     }
 

@@ -103,7 +103,7 @@ pub fn main(asked: &HaiPlatform, config: &Config, environment: &Environment) -> 
 
 async fn import(asked: &HaiPlatform, config: &Config, environment: &Environment) -> Result<()> {
     let url = DatabaseUrl::read(Raw::Text(&asked.from)).map_err(anyhow::Error::msg).context("--from")?;
-    for file in [&asked.tokens, &asked.output].into_iter().flatten().filter(|file| file.exists()) {
+    if let Some(file) = [&asked.tokens, &asked.output].into_iter().flatten().find(|file| file.exists()) {
         bail!("there is a file {} already; name another one", file.display());
     }
     let place = Place::of(config, environment)?;
