@@ -15,6 +15,7 @@ pub(crate) mod rights;
 pub(crate) mod room;
 pub(crate) mod rules;
 pub(crate) mod stand;
+#[allow(dead_code, reason = "only tests that have a log use it")]
 pub(crate) mod stored;
 pub(crate) mod verdicts;
 pub(crate) mod world;
