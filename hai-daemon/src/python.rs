@@ -8,7 +8,7 @@ use std::path::Path;
 pub(crate) const MODULES: [(&str, &str); 3] = [
     ("hai_task.py", include_str!("../../examples/training/hai_task.py")),
     ("hfai/__init__.py", include_str!("../python/hfai/__init__.py")),
-    ("hfai/client.py", include_str!("../python/hfai/client.py")),
+    ("hfai/client/__init__.py", include_str!("../python/hfai/client/__init__.py")),
 ];
 
 /// Writes the modules where they differ: workers that run may be reading them.

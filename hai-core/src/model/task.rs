@@ -227,6 +227,16 @@ impl Default for Grace {
 }
 
 impl TaskKind {
+    /// The kind in one word, as in JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            TaskKind::Training => "training",
+            TaskKind::Interactive { .. } => "interactive",
+            TaskKind::Background => "background",
+        }
+    }
+
     /// Whether it is [`TaskKind::Training`].
     #[must_use]
     pub fn is_training(&self) -> bool {

@@ -20,6 +20,8 @@ pub struct TaskFilter {
     pub name: Option<String>,
     /// With exactly this text somewhere in the name; upper and lower case differ, and no character is special.
     pub name_contains: Option<String>,
+    /// Of one of these kinds, in the words of [`TaskKind::word`](hai_core::model::TaskKind::word); empty for any.
+    pub kinds: Vec<&'static str>,
     /// Of this priority, as it is now.
     pub priority: Option<Priority>,
 }

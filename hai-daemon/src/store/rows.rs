@@ -47,6 +47,19 @@ const FACT: &str = "fact";
 const ROUND: &str = "round";
 const OPENED: &str = "opened";
 
+/// How a task's kind stands in its JSON; what trains does not say so. In the text of a name a quote would be escaped.
+pub(super) const ANY_KIND: &str = "\"kind\":{\"kind\":\"";
+
+/// What must, and what must not, stand in the JSON of a task of one of these kinds.
+pub(super) fn kinds(wanted: &[&str]) -> Vec<(String, bool)> {
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let others = ["interactive", "background"].into_iter().filter(|kind| !wanted.contains(kind));
+    let others = others.map(|kind| (format!("{ANY_KIND}{kind}\""), false));
+    others.chain((!wanted.contains(&"training")).then(|| (ANY_KIND.to_owned(), true))).collect()
+}
+
 /// A number as a database's integer.
 pub(super) fn integer(what: &'static str, value: u64) -> Result<i64, StoreError> {
     i64::try_from(value).map_err(|_| StoreError::TooGreat { what, value })

@@ -114,3 +114,45 @@ fn a_task_that_gives_way_by_itself_comes_back_and_may_say_how_urgent_it_is() {
     assert_eq!((&task["stop_code_list"], &task["priority"]), (&json!([16, 1]), &json!(50)));
     assert_eq!(output(&daemon, "yields"), "again from 7\n");
 }
+
+/// Calls what an installed client brings, and asks the daemon as whoever has the token in its environment.
+const INSIDE: &str = r#"
+import os, urllib.request
+import hfai.client as client
+from hfai.client.api import submit
+
+def ask(path):
+    address = "{MARSV2_SERVER}%s?token={MARSV2_USER_TOKEN}&id={MARSV2_TASK_ID}" % path
+    request = urllib.request.Request(address.format(**os.environ), method="POST")
+    try:
+        return urllib.request.urlopen(request).read().decode()
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+
+print(submit(), client.submit is submit, client.get_whole_life_state())
+print('"nb_name":"inside"' in ask("/query/task"), "operator" in ask("/query/user/list_all"))
+"#;
+
+#[test]
+fn inside_a_task_the_client_that_is_installed_goes_on_and_asks_as_the_owner() {
+    let daemon = Daemon::start(1, "");
+    daemon.says(&["rights", "set", "--nodes", "unlimited", "--devices", "unlimited"]);
+    let work = daemon.scratch();
+    // As an image would have it: a package of the same name, with modules and names of its own.
+    let installed = work.join("site/hfai/client");
+    fs::create_dir_all(installed.join("api")).expect("made");
+    for (file, text) in [
+        ("../__init__.py", ""),
+        ("__init__.py", "from .api import submit\n"),
+        ("api/__init__.py", "def submit():\n    return 'the installed one'\n"),
+    ] {
+        fs::write(installed.join(file), text).expect("written");
+    }
+    fs::write(work.join("inside.py"), INSIDE).expect("written");
+    let mut wanted: Value = serde_json::from_str(&schema("inside", work, "inside.py", "", 30)).expect("JSON");
+    wanted["spec"]["environments"] = json!({"PYTHONPATH": format!("\"$PYTHONPATH:{}\"", work.join("site").display())});
+    post(&daemon, "/operating/task/create", "", &wanted.to_string());
+    wait_for("the end", || (task(&daemon, "inside")["chain_status"] == "finished").then_some(()));
+    // The daemon's operator submitted it, but a task is no operator.
+    assert_eq!(output(&daemon, "inside"), "the installed one True 0\nTrue True\n");
+}

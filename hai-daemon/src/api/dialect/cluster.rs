@@ -6,6 +6,7 @@ use hai_core::model::{NodeSpec, NodeView, TaskId, TaskKind, UserName};
 use serde_json::{Value, json};
 
 use super::envelope::Reply;
+use super::task::task_type;
 use super::{Ask, ids};
 use crate::api::problem::ApiError;
 
@@ -42,11 +43,7 @@ fn row(ask: &Ask, node: &NodeView, guests: &BTreeMap<TaskId, Guest>) -> Value {
     // A place that is only promised is not worked on yet.
     let worker = node.workers.iter().find(|worker| worker.phase.is_some());
     let guest = worker.and_then(|worker| Some((worker, guests.get(&worker.task)?)));
-    let working = guest.as_ref().map(|(_, guest)| match guest.kind {
-        TaskKind::Training => "training",
-        TaskKind::Interactive { .. } => "jupyter",
-        TaskKind::Background => "background",
-    });
+    let working = guest.as_ref().map(|(_, guest)| task_type(guest.kind));
     // Whose it is others need not know.
     let known = guest.filter(|(_, guest)| ask.caller.may_see(&guest.user));
     json!({

@@ -1,13 +1,13 @@
 //! `/operating/task/create`: a task is submitted.
 
-use hai_core::model::{TaskState, UserName};
+use hai_core::model::UserName;
 use serde_json::Value;
 
 use super::envelope::Reply;
 use super::schema::Schema;
 use super::{Ask, task};
 use crate::api::problem::{ApiError, Kind};
-use crate::api::tasks::submit;
+use crate::api::tasks::{list, submit};
 use crate::store::{Page, TaskFilter};
 
 /// The most unfinished tasks that one user may have through this door.
@@ -35,7 +35,8 @@ async fn accept(ask: &Ask) -> Result<Reply, ApiError> {
     let (spec, program) = submit::check(&ask.state, &ask.caller, request).await?;
     // Between looking for the name and taking it no other submission of the same user may come.
     let _turn = ask.state.dialect.submissions.take(&spec.user).await;
-    let own = TaskFilter { user: Some(spec.user.clone()), states: unfinished(), ..TaskFilter::default() };
+    let own =
+        TaskFilter { user: Some(spec.user.clone()), states: list::unfinished().collect(), ..TaskFilter::default() };
     let same = TaskFilter { name: Some(spec.name.clone()), ..own.clone() };
     if let Some(other) = ask.state.reader.tasks(&same, Page { before: None, limit: 1 }).await?.tasks.first() {
         let detail =
@@ -48,9 +49,4 @@ async fn accept(ask: &Ask) -> Result<Reply, ApiError> {
     }
     let view = ask.state.scheduler.submit(ask.caller.user.name.clone(), spec, program).await?;
     Ok(Reply::ok(format!("chain {} is submitted", view.id)).with("task", task::object(&ask.state, &view, false).await?))
-}
-
-fn unfinished() -> Vec<TaskState> {
-    use TaskState::{Held, Promised, Running, Starting, Stopping, Suspended, Suspending, Waiting};
-    vec![Waiting, Suspended, Promised, Starting, Running, Suspending, Stopping, Held]
 }

@@ -1,8 +1,6 @@
 //! The output of one rank over all attempts, polled with a cursor; and what can be told of them.
 
-use std::collections::BTreeMap;
-
-use hai_core::model::{RunEnd, RunPhase, RunView, TaskState, TaskView};
+use hai_core::model::{Outcome, RunEnd, RunPhase, RunView, TaskState, TaskView};
 use serde_json::{Value, json};
 
 use super::args::invalid;
@@ -12,9 +10,12 @@ use super::{Ask, select, task};
 use crate::api::WorkerLog;
 use crate::api::logs::read;
 use crate::api::problem::ApiError;
+use crate::api::tasks::why;
 
 /// The most that one answer brings. The client asks only once if it does not follow, so it is much.
 const ANSWER_MAX: usize = 16 << 20;
+/// The most characters of one line.
+const LINE_MAX: usize = 4096;
 /// The most that is searched of one rank.
 const SEARCH_MAX: u64 = 64 << 20;
 const SEARCH_STEP: usize = 1 << 20;
@@ -59,11 +60,11 @@ pub(super) async fn log(ask: &Ask) -> Result<Reply, ApiError> {
     }
     let (stop_code, exit_code) = codes(&view, &runs);
     Ok(Reply::ok("")
-        .with("data", String::from_utf8_lossy(&data))
+        .with("data", shortened(&String::from_utf8_lossy(&data)))
         .with("last_seen", cursor.text())
         .with("stop_code", stop_code)
         .with("exit_code", exit_code)
-        .with("error_msg", failure(&view))
+        .with("error_msg", trouble(ask, &view).await?)
         .with("restart_log", json!({})))
 }
 
@@ -108,11 +109,25 @@ fn codes(view: &TaskView, runs: &[RunView]) -> (u32, Value) {
     (last, exit_code)
 }
 
-fn failure(view: &TaskView) -> String {
-    match &view.outcome {
-        Some(hai_core::model::Outcome::Failed { reason }) => reason.clone(),
-        _ => String::new(),
+/// Why a chain failed, or waits.
+async fn trouble(ask: &Ask, view: &TaskView) -> Result<String, ApiError> {
+    if let Some(Outcome::Failed { reason }) = &view.outcome {
+        return Ok(reason.clone());
     }
+    // One who stands by has no engine to ask.
+    if !attempts::is_queued(view.state) || ask.state.leader.is_some() {
+        return Ok(String::new());
+    }
+    Ok(why::explain(&ask.state, view).await?.sentence)
+}
+
+/// The same, with lines that are too long cut: what lays them out for a terminal takes minutes for a few of them.
+fn shortened(text: &str) -> String {
+    let short = |line: &str| match line.char_indices().nth(LINE_MAX) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line.to_owned(),
+    };
+    text.split('\n').map(short).collect::<Vec<_>>().join("\n")
 }
 
 /// `/query/task/container_log`: the newest attempt's output as it is.
@@ -146,22 +161,25 @@ pub(super) async fn sys_log(ask: &Ask) -> Result<Reply, ApiError> {
         };
         lines.push(format!("[{}] attempt {} {how}", task::local(run.ended_at.unwrap_or(run.decided_at)), run.attempt));
     }
+    let now = trouble(ask, &view).await?;
+    if attempts::is_queued(view.state) && !now.is_empty() {
+        lines.push(now);
+    }
     if let (Some(outcome), Some(at)) = (&view.outcome, view.ended_at) {
         lines.push(format!("[{}] finished: {}", task::local(at), outcome.word()));
     }
     Ok(Reply::ok("").with("data", lines.join("\n")))
 }
 
-/// `/query/task/log/search`: in how many lines of each rank of the newest attempt a text stands.
+/// `/query/task/log/search`: in how many lines of each rank a text stands, over all attempts.
 pub(super) async fn search(ask: &Ask) -> Result<Reply, ApiError> {
     let view = select::task(ask).await?;
     let content = ask.args.needed("content")?.as_bytes().to_vec();
     let runs = ask.state.reader.runs(view.id).await?;
-    let mut hits = BTreeMap::new();
-    if let Some(run) = runs.last() {
-        for rank in (0_u32..).take(run.workers.len()) {
-            let found = count(ask, WorkerLog { task: view.id, run: run.id, rank }, &content).await?;
-            hits.insert(rank.to_string(), found);
+    let mut hits = vec![0; runs.iter().map(|run| run.workers.len()).max().unwrap_or(0)];
+    for run in &runs {
+        for (rank, hits) in (0_u32..).zip(&mut hits).take(run.workers.len()) {
+            *hits += count(ask, WorkerLog { task: view.id, run: run.id, rank }, &content).await?;
         }
     }
     Ok(Reply::ok("").with("data", hits))
@@ -217,6 +235,13 @@ mod tests {
         {
             assert_eq!(Cursor::read(other), Cursor::default(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn only_long_lines_are_cut() {
+        let long = "é".repeat(LINE_MAX + 1);
+        assert_eq!(shortened(&format!("a\n{long}\nb\n")), format!("a\n{}…\nb\n", "é".repeat(LINE_MAX)));
+        assert_eq!(shortened(&"é".repeat(LINE_MAX)), "é".repeat(LINE_MAX));
     }
 
     #[test]

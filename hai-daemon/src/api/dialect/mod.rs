@@ -32,7 +32,7 @@ use super::ApiState;
 use super::auth::Caller;
 use super::extract;
 use super::problem::{ApiError, Kind};
-use crate::store::Role;
+use crate::store::{Role, User};
 use args::Args;
 use envelope::Reply;
 
@@ -135,12 +135,25 @@ impl Ask {
         let Some(token) = token else {
             return Err(ApiError::new(Kind::Unauthorized, "no token; run `hai-cli init <token>`"));
         };
-        let user = state.accounts.authenticate(&token).await?;
-        let user = user.filter(|user| user.role != Role::Agent);
+        let user = match state.accounts.authenticate(&token).await? {
+            Some(user) => Some(user).filter(|user| user.role != Role::Agent),
+            None => owner_of(&state, &token).await?,
+        };
         let user =
             user.ok_or_else(|| ApiError::new(Kind::Unauthorized, "the token opens nothing; ask an operator for one"))?;
         state.dialect.rates.take(&user.name)?;
         tracing::trace!(path, user = %user.name, "asked in the dialect");
         Ok(Ask { state, caller: Caller { user }, token, args, body })
     }
+}
+
+/// The user for whom a worker that holds this token works, as long as it does. It may do what a user may, whoever that is.
+async fn owner_of(state: &ApiState, token: &str) -> Result<Option<User>, ApiError> {
+    let Some((run, _)) = state.workers.as_ref().and_then(|workers| workers.worker(token)) else { return Ok(None) };
+    let name =
+        state.scheduler.inspect(move |engine| Some(engine.task(engine.run(run)?.task)?.spec.user.clone())).await?;
+    let Some(name) = name else { return Ok(None) };
+    let users = state.accounts.list().await?;
+    let user = users.into_iter().find(|user| user.name == name && !user.disabled && user.role != Role::Agent);
+    Ok(user.map(|user| User { role: Role::User, ..user }))
 }

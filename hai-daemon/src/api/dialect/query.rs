@@ -2,27 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hai_core::model::{GroupName, TaskState, TaskView};
+use hai_core::model::{GroupName, Outcome, TaskState, TaskView, Time};
 use serde_json::{Value, json};
 
 use super::args::invalid;
 use super::envelope::Reply;
 use super::{Ask, attempts, ids, select, task};
 use crate::api::problem::{ApiError, Kind};
+use crate::api::tasks::list;
 use crate::store::{Page, TaskFilter};
 
 const PAGE_SIZE_MAX: u32 = 100;
-const UNFINISHED: [TaskState; 8] = [
-    TaskState::Waiting,
-    TaskState::Suspended,
-    TaskState::Promised,
-    TaskState::Starting,
-    TaskState::Running,
-    TaskState::Suspending,
-    TaskState::Stopping,
-    TaskState::Held,
-];
-
 /// `/query/task`
 pub(super) async fn show(ask: &Ask) -> Result<Reply, ApiError> {
     let view = select::task(ask).await?;
@@ -40,12 +30,16 @@ pub(super) async fn list(ask: &Ask) -> Result<Reply, ApiError> {
         return Err(invalid("page_size", format!("is {size}, must be from 1 to {PAGE_SIZE_MAX}")));
     }
     let pods = ask.args.text("select_pods").is_none_or(|_| ask.args.flag("select_pods"));
-    let Some(filter) = filter(ask)? else {
-        return Ok(Reply::result(json!({"total": 0, "tasks": []})));
+    let skip = u64::from(page - 1) * u64::from(size);
+    let (total, views) = match wanted(ask)? {
+        None => (0, Vec::new()),
+        Some((filter, finer)) if finer == Finer::default() => {
+            (ask.state.reader.count(&filter).await?, nth(ask, &filter, skip, size).await?)
+        }
+        Some((filter, finer)) => walk(ask, &filter, &finer, skip, size).await?,
     };
-    let total = ask.state.reader.count(&filter).await?;
     let mut tasks = Vec::new();
-    for view in nth(ask, &filter, u64::from(page - 1) * u64::from(size), size).await? {
+    for view in views {
         tasks.push(task::object(&ask.state, &view, pods).await?);
     }
     Ok(Reply::result(json!({"total": total, "tasks": tasks})))
@@ -66,21 +60,102 @@ async fn nth(ask: &Ask, filter: &TaskFilter, mut skip: u64, size: u32) -> Result
     Ok(ask.state.reader.tasks(filter, Page { before, limit: size }).await?.tasks)
 }
 
+/// What the store can not tell by itself. Rarely asked, so all of the caller's tasks are looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Finer {
+    /// In the name, in the chain's number, or at the beginning of an attempt's.
+    pattern: Option<String>,
+    /// That may only be in this zone.
+    zone: Option<String>,
+    /// Submitted from then, until then.
+    created: Option<(Time, Time)>,
+    /// How those that were stopped or called off ended, in its words; empty for either.
+    ended: BTreeSet<&'static str>,
+}
+
+/// How many there are, and those on one page.
+async fn walk(
+    ask: &Ask,
+    filter: &TaskFilter,
+    finer: &Finer,
+    skip: u64,
+    size: u32,
+) -> Result<(u64, Vec<TaskView>), ApiError> {
+    let (mut before, mut total, mut page) = (None, 0, Vec::new());
+    loop {
+        let found = ask.state.reader.tasks(filter, Page { before, limit: Page::LIMIT_MAX }).await?;
+        for view in found.tasks {
+            if !finer.holds(ask, &view).await? {
+                continue;
+            }
+            total += 1;
+            if total > skip && page.len() < size as usize {
+                page.push(view);
+            }
+        }
+        before = found.next_before;
+        if before.is_none() {
+            return Ok((total, page));
+        }
+    }
+}
+
+impl Finer {
+    async fn holds(&self, ask: &Ask, view: &TaskView) -> Result<bool, ApiError> {
+        let zones = view.spec.constraints.as_ref().map(|constraints| &constraints.zones);
+        let plain = self.pattern.as_ref().is_none_or(|pattern| matches(pattern, view))
+            && self.created.is_none_or(|(from, until)| (from..=until).contains(&view.submitted_at))
+            && self.zone.as_ref().is_none_or(|zone| zones.is_some_and(|zones| zones.contains(zone.as_str())));
+        if !plain || self.ended.is_empty() || view.outcome != Some(Outcome::Stopped) {
+            return Ok(plain);
+        }
+        let runs = ask.state.reader.runs(view.id).await?;
+        let last = attempts::attempts(view, &runs).pop();
+        Ok(last.is_some_and(|last| self.ended.contains(last.worker_status)))
+    }
+}
+
+fn matches(pattern: &str, view: &TaskView) -> bool {
+    let attempts = view.runs.saturating_add(1);
+    let begins = |attempt| ids::attempt_id(view.id, attempt).to_string().starts_with(pattern);
+    view.spec.name.contains(pattern) || view.id.to_string().contains(pattern) || (1..=attempts).any(begins)
+}
+
 /// What is asked for; `None` if nothing can be that.
-fn filter(ask: &Ask) -> Result<Option<TaskFilter>, ApiError> {
+fn wanted(ask: &Ask) -> Result<Option<(TaskFilter, Finer)>, ApiError> {
     let mut filter = TaskFilter { user: Some(ask.caller.user.name.clone()), ..TaskFilter::default() };
-    // Nobody shares tasks or marks them here.
-    if ask.args.flag("only_star") || ask.args.text("tag").is_some() || ask.args.text("shared_task") == Some("only") {
+    let mut finer = Finer::default();
+    for field in ["tag", "excluded_tag"] {
+        if ask.args.text(field).is_some() {
+            return Err(invalid(field, "not offered here: tasks are not found by their tags"));
+        }
+    }
+    // Nobody shares tasks or stars them here.
+    if ask.args.flag("only_star") || ask.args.text("shared_task") == Some("only") {
         return Ok(None);
     }
-    filter.name_contains = ask.args.text("nb_name_pattern").map(str::to_owned);
-    if let Some(group) = ask.args.text("group") {
-        let group = group.split('#').next().unwrap_or_default();
-        filter.group = Some(GroupName::new(group).map_err(|error| invalid("group", error))?);
+    let types: BTreeSet<&str> = ask.args.all("task_type").collect();
+    let kinds = [("training", "training"), ("jupyter", "interactive"), ("background", "background")];
+    filter.kinds = kinds.into_iter().filter(|(theirs, _)| types.contains(theirs)).map(|(_, ours)| ours).collect();
+    if !types.is_empty() && filter.kinds.is_empty() {
+        return Ok(None);
     }
+    finer.pattern = ask.args.text("nb_name_pattern").map(str::to_owned);
+    if let Some(group) = ask.args.text("group") {
+        let (group, zone) = group.split_once('#').map_or((group, None), |(group, zone)| (group, Some(zone)));
+        filter.group = Some(GroupName::new(group).map_err(|error| invalid("group", error))?);
+        finer.zone = zone.map(str::to_owned);
+    }
+    finer.created = match (ask.args.text("created_start_time"), ask.args.text("created_end_time")) {
+        (None, None) => None,
+        (from, until) => Some((
+            from.map_or(Ok(Time::from_ms(i64::MIN)), |text| task::read_time("created_start_time", text))?,
+            until.map_or(Ok(Time::from_ms(i64::MAX)), |text| task::read_time("created_end_time", text))?,
+        )),
+    };
+    let mut states: BTreeSet<TaskState> = list::unfinished().chain([TaskState::Finished]).collect();
+    let all = states.len();
     let queue: BTreeSet<&str> = ask.args.all("queue_status").collect();
-    let worker: BTreeSet<&str> = ask.args.all("worker_status").collect();
-    let mut states: BTreeSet<TaskState> = UNFINISHED.into_iter().chain([TaskState::Finished]).collect();
     if !queue.is_empty() {
         states.retain(|&state| {
             queue.contains(match state {
@@ -90,14 +165,12 @@ fn filter(ask: &Ask) -> Result<Option<TaskFilter>, ApiError> {
             })
         });
     }
+    let worker: BTreeSet<&str> = ask.args.all("worker_status").collect();
     if !worker.is_empty() {
-        let ended = ["succeeded", "failed", "stopped", "canceled"];
-        filter.outcomes = match worker.iter().filter(|word| ended.contains(*word)).collect::<Vec<_>>()[..] {
-            [] => Vec::new(),
-            ref words => {
-                words.iter().map(|word| if **word == "canceled" { "stopped" } else { word }.to_owned()).collect()
-            }
-        };
+        let ended = [("succeeded", "succeeded"), ("failed", "failed"), ("stopped", "stopped"), ("canceled", "stopped")];
+        let ended: BTreeSet<_> = ended.into_iter().filter(|(theirs, _)| worker.contains(theirs)).collect();
+        finer.ended = ended.iter().filter(|(_, ours)| *ours == "stopped").map(|(theirs, _)| *theirs).collect();
+        filter.outcomes = ended.iter().map(|(_, ours)| (*ours).to_owned()).collect();
         states.retain(|&state| match state {
             TaskState::Finished => !filter.outcomes.is_empty(),
             // What has ended and what has not can not be asked for at once.
@@ -111,10 +184,10 @@ fn filter(ask: &Ask) -> Result<Option<TaskFilter>, ApiError> {
     if states.is_empty() {
         return Ok(None);
     }
-    if states.len() <= UNFINISHED.len() {
+    if states.len() < all {
         filter.states = states.into_iter().collect();
     }
-    Ok(Some(filter))
+    Ok(Some((filter, finer)))
 }
 
 /// `/query/task/list_all_unfinished`: the whole line. Of others' tasks only what it shows of everybody.

@@ -1,9 +1,10 @@
 //! A task in the dialect's shape, with its attempts as lists and its workers as pods.
 
-use chrono::Local;
+use chrono::{DateTime, Local, NaiveDate, NaiveDateTime};
 use hai_core::model::{Program, RunView, TaskKind, TaskView, Time};
 use serde_json::{Map, Value, json};
 
+use super::args::invalid;
 use super::attempts::{self, Attempt, attempts};
 use super::ids;
 use super::schema::{self, SCHEMA_NOTE};
@@ -14,6 +15,19 @@ use crate::api::wire::utc;
 /// A time as the client reads it: local, without an offset, in whole seconds.
 pub(super) fn local(time: Time) -> String {
     utc(time).with_timezone(&Local).format("%Y-%m-%dT%H:%M:%S").to_string()
+}
+
+/// A time as the client writes it: with an offset, or local without one.
+pub(super) fn read_time(name: &str, text: &str) -> Result<Time, ApiError> {
+    // A plus sign in an address stands for a space.
+    let text = text.trim().replacen(' ', if text.contains('T') { "+" } else { "T" }, 1);
+    let local = || {
+        let naive =
+            text.parse::<NaiveDateTime>().or_else(|_| text.parse::<NaiveDate>().map(NaiveDateTime::from)).ok()?;
+        Some(naive.and_local_timezone(Local).earliest()?.to_utc())
+    };
+    let read = DateTime::parse_from_rfc3339(&text).map(|time| time.to_utc()).ok().or_else(local);
+    read.map(Time::from).ok_or_else(|| invalid(name, format!("`{text}` is no time; write e.g. 2026-11-27T10:00:00")))
 }
 
 /// The task with all that is stored of it.
@@ -109,7 +123,7 @@ fn whole_life_state(view: &TaskView, said: &Said) -> i64 {
     if view.whole_life_state == 0 { said.whole_life_state } else { view.whole_life_state }
 }
 
-fn task_type(kind: TaskKind) -> &'static str {
+pub(super) fn task_type(kind: TaskKind) -> &'static str {
     match kind {
         TaskKind::Training => "training",
         TaskKind::Interactive { .. } => "jupyter",

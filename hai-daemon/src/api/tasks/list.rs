@@ -31,6 +31,7 @@ pub(in crate::api) async fn list(
         states: states(query.state.as_deref().unwrap_or_default())?,
         outcomes: query.outcome.map(OutcomeWord::word).map(str::to_owned).into_iter().collect(),
         name: None,
+        kinds: Vec::new(),
         name_contains: query.name.filter(|part| !part.is_empty()),
         priority: query.priority,
     };
@@ -59,7 +60,7 @@ fn states(words: &str) -> Result<Vec<model::TaskState>, ApiError> {
         match TaskState::ALL.into_iter().find(|state| state.word() == word) {
             Some(state) => states.push(state.into()),
             None if word == UNFINISHED => {
-                states.extend(TaskState::ALL.into_iter().map(Into::into).filter(is_unfinished));
+                states.extend(unfinished());
             }
             None => {
                 let known = TaskState::ALL.map(TaskState::word).join(", ");
@@ -73,8 +74,9 @@ fn states(words: &str) -> Result<Vec<model::TaskState>, ApiError> {
     Ok(states)
 }
 
-fn is_unfinished(state: &model::TaskState) -> bool {
-    *state != model::TaskState::Finished
+/// All states but the last.
+pub(in crate::api) fn unfinished() -> impl Iterator<Item = model::TaskState> {
+    TaskState::ALL.into_iter().map(model::TaskState::from).filter(|state| *state != model::TaskState::Finished)
 }
 
 fn invalid(field: &'static str, problem: impl std::fmt::Display) -> ApiError {

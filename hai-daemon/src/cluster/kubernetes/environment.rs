@@ -45,6 +45,7 @@ pub(crate) fn environment(
     if let (Some(server), Some(token)) = (&config.server, token) {
         set("HAI_SERVER", server);
         set("HAI_WORKER_TOKEN", token);
+        set("MARSV2_USER_TOKEN", token);
     }
     // PyTorch: a worker is a process that may start one for each of its devices.
     set("RANK", &rank_word);

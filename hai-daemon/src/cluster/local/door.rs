@@ -27,10 +27,12 @@ pub struct WorkerService {
 
 impl WorkerService {
     /// What one worker is told of it.
-    pub(super) fn variables(&self, order: &StartOrder, rank: u32) -> [(&'static str, String); 4] {
+    pub(super) fn variables(&self, order: &StartOrder, rank: u32) -> [(&'static str, String); 5] {
+        let token = self.tokens.token(order.run, rank);
         [
             ("HAI_SERVER", self.server.clone()),
-            ("HAI_WORKER_TOKEN", self.tokens.token(order.run, rank)),
+            ("MARSV2_USER_TOKEN", token.clone()),
+            ("HAI_WORKER_TOKEN", token),
             ("HAI_PYTHON", self.python.display().to_string()),
             ("MARSV2_SERVER", self.server.clone()),
         ]

@@ -173,6 +173,9 @@ fn wanted(what: &'static str, filter: &TaskFilter, before: Option<TaskId>) -> Qu
     }
     among(&mut sql, "state", filter.states.iter().map(|state| state.word().to_owned()));
     among(&mut sql, "outcome", filter.outcomes.iter().cloned());
+    for (part, there) in rows::kinds(&filter.kinds) {
+        sql.push(" AND (position(").push_bind(part).push(" IN view) > 0) = ").push_bind(there);
+    }
     if let Some(name) = &filter.name {
         sql.push(" AND name = ").push_bind(name.clone().into_bytes());
     }

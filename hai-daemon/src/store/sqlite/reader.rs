@@ -167,6 +167,9 @@ fn wanted(what: &'static str, filter: &TaskFilter, before: Option<TaskId>) -> Qu
     // The plus keeps SQLite from gathering and sorting all that ever finished, which is nearly everything.
     among(&mut sql, "+state", filter.states.iter().map(|state| state.word().to_owned()));
     among(&mut sql, "outcome", filter.outcomes.iter().cloned());
+    for (part, there) in rows::kinds(&filter.kinds) {
+        sql.push(" AND (instr(view, ").push_bind(part).push(") > 0) = ").push_bind(there);
+    }
     if let Some(name) = &filter.name {
         sql.push(" AND name = ").push_bind(name.clone());
     }

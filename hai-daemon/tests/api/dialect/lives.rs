@@ -103,6 +103,13 @@ async fn priorities_are_those_of_the_levels_and_change_once_in_a_while() {
     assert!(msg.contains("every 10 s"), "{msg}");
     let counts = good(&lab.alice, "/query/task/list_all_with_priority", "").await;
     assert_eq!(counts["result"], json!([{"priority": 50, "queue_status": "queued", "count": 1}]));
+    // Who waits is told why.
+    let log = good(&lab.alice, "/query/task/log", &format!("chain_id={chain}")).await;
+    let said = log["error_msg"].as_str().expect("text").to_owned();
+    assert!(said.contains("waits"), "{said}");
+    assert_eq!((&log["data"], &log["stop_code"]), (&json!(""), &json!(0)));
+    let events = good(&lab.alice, "/query/task/sys_log", &format!("chain_id={chain}")).await;
+    assert!(events["data"].as_str().expect("text").ends_with(&said), "{events}");
     lab.close().await;
 }
 
@@ -127,7 +134,20 @@ async fn lists_are_paged_and_filtered() {
     assert_eq!(list("page=1&page_size=10&queue_status=queued").await["result"]["total"], 4);
     assert_eq!(list("page=1&page_size=10&worker_status=failed").await["result"]["total"], 0);
     assert_eq!(good(&lab.bob, "/query/task/list", "").await["result"]["total"], 0);
-    for wrong in ["page=0", "page_size=0", "page_size=101", "page=x"] {
+    // By number: of the chain, or the beginning of an attempt's.
+    assert_eq!(names(&list("nb_name_pattern=3").await), ["job 3", "job 2"], "task 3 is called job 2");
+    assert_eq!(names(&list("nb_name_pattern=40000").await), ["job 3"]);
+    assert_eq!(list("task_type=jupyter").await["result"]["total"], 0);
+    assert_eq!(list("task_type=virtual").await["result"]["total"], 0);
+    assert_eq!(list("task_type=training&task_type=jupyter").await["result"]["total"], 5);
+    assert_eq!(list("group=lab%23z").await["result"]["total"], 0);
+    assert_eq!(list("created_start_time=2020-01-01&created_end_time=2020-01-02T00:00:00").await["result"]["total"], 0);
+    assert_eq!(list("created_start_time=2020-01-01T00:00:00%2B08:00").await["result"]["total"], 5);
+    good(&alice, "/operating/task/stop", "nb_name=job+4").await;
+    assert_eq!(names(&list("worker_status=canceled").await), ["job 4"]);
+    assert_eq!(names(&list("worker_status=canceled&page=2").await), Vec::<String>::new());
+    assert_eq!(list("worker_status=stopped").await["result"]["total"], 0);
+    for wrong in ["page=0", "page_size=0", "page_size=101", "page=x", "tag=a", "created_start_time=soon"] {
         refused(&ask(&lab.alice, "/query/task/list", wrong).await);
     }
     lab.close().await;

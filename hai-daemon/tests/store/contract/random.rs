@@ -48,6 +48,11 @@ fn any_task() -> impl Strategy<Value = TaskView> {
         prop::sample::select(vec!["lab", "big"]),
         prop::sample::select(vec![Priority::Low, Priority::High, Priority::Auto]),
         any::<Option<f64>>(),
+        prop::sample::select(vec![
+            TaskKind::Training,
+            TaskKind::Background,
+            TaskKind::Interactive { lease: Span::from_mins(1), idle_after: None },
+        ]),
     );
     let rest = (
         0..STATES.len(),
@@ -62,10 +67,10 @@ fn any_task() -> impl Strategy<Value = TaskView> {
         any::<u64>(),
     );
     (1..30_u64, spec, rest).prop_map(|(id, spec, (state, outcome, submitted_at, started_at, left, ran))| {
-        let (name, who, whither, priority, rank) = spec;
+        let (name, who, whither, priority, rank, kind) = spec;
         let mut view = task(id);
         let spec = TaskSpec::new(name, user(who), group(whither), priority, WorkerRequest::whole_node());
-        view.spec = Arc::new(TaskSpec { custom_rank: rank.and_then(Rank::new), ..spec });
+        view.spec = Arc::new(TaskSpec { custom_rank: rank.and_then(Rank::new), kind, ..spec });
         view.state = STATES[state];
         view.outcome = (view.state == TaskState::Finished).then_some(outcome);
         view.submitted_at = submitted_at;
@@ -205,6 +210,7 @@ impl Model {
                 && filter.group.as_ref().is_none_or(|group| *group == task.spec.group)
                 && (filter.states.is_empty() || filter.states.contains(&task.state))
                 && (filter.outcomes.is_empty() || word.is_some_and(|word| filter.outcomes.iter().any(|o| o == word)))
+                && (filter.kinds.is_empty() || filter.kinds.contains(&task.spec.kind.word()))
                 && filter.name.as_ref().is_none_or(|name| task.spec.name == *name)
                 && filter.name_contains.as_ref().is_none_or(|part| task.spec.name.contains(part))
                 && filter.priority.is_none_or(|priority| priority == task.spec.priority)
@@ -243,14 +249,16 @@ fn any_filter() -> impl Strategy<Value = TaskFilter> {
         vec(words, 0..3),
         prop::option::weighted(0.3, name),
         any::<Option<bool>>(),
+        prop::sample::subsequence(vec!["training", "interactive", "background"], 0..=3),
     )
-        .prop_map(|(who, whither, states, outcomes, name_contains, priority)| TaskFilter {
+        .prop_map(|(who, whither, states, outcomes, name_contains, priority, kinds)| TaskFilter {
             user: who.map(|ann| user(if ann { "ann" } else { "bob" })),
             group: whither.map(|lab| group(if lab { "lab" } else { "big" })),
             states: states.into_iter().map(|index| STATES[index]).collect(),
             outcomes,
             name: None,
             name_contains,
+            kinds,
             priority: priority.map(|high| if high { Priority::High } else { Priority::Auto }),
         })
 }

@@ -72,6 +72,7 @@ fn environment(dir: &RankDir, order: &WorkerOrder) -> BTreeMap<OsString, OsStrin
     all.extend(texts.map(|(name, value)| (name.into(), value.into())));
     let paths = [
         ("HAI_LOG_PATH", order.log_dir.clone()),
+        ("MARSV2_LOG_DIR", order.log_dir.clone()),
         ("HAI_SUSPEND_FILE", dir.file(SUSPEND)),
         ("HAI_ANSWER_FILE", dir.file(ANSWER)),
         ("HAI_STATE_FILE", dir.state_file()),
