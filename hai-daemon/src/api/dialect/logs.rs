@@ -163,7 +163,7 @@ pub(super) async fn sys_log(ask: &Ask) -> Result<Reply, ApiError> {
     }
     let now = trouble(ask, &view).await?;
     if attempts::is_queued(view.state) && !now.is_empty() {
-        lines.push(now);
+        lines.push(format!("it waits: {now}"));
     }
     if let (Some(outcome), Some(at)) = (&view.outcome, view.ended_at) {
         lines.push(format!("[{}] finished: {}", task::local(at), outcome.word()));

@@ -7,8 +7,8 @@ use hai_core::backend::{Batch, Digest, Entry, Event, Fence, Opening, Record, Sto
 use hai_core::engine::EngineConfig;
 use hai_core::model::{
     Allowance, Amount, Decision, Fact, Limit, Outcome, Priority, Program, Rank, RightKey, RightRow, RunEnd, RunId,
-    RunView, Span, TaskId, TaskSpec, TaskState, TaskView, Time, WorkerExit, WorkerFate, WorkerRequest, WorkerState,
-    WorkerView, YieldReason, Yielded,
+    RunView, Span, TaskId, TaskKind, TaskSpec, TaskState, TaskView, Time, WorkerExit, WorkerFate, WorkerRequest,
+    WorkerState, WorkerView, YieldReason, Yielded,
 };
 use hai_daemon::store::{Page, Reader, TaskFilter, TaskPage};
 use proptest::collection::vec;
