@@ -23,3 +23,4 @@ pub mod scheduler;
 pub mod setup;
 mod standby;
 pub mod store;
+mod web;

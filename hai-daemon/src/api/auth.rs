@@ -1,7 +1,8 @@
-//! Who is asking: a bearer token becomes a user.
+//! Who is asking: a bearer token becomes a user, and so does the cookie of the page.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Instant;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -11,11 +12,12 @@ use hai_core::model::{NodeName, UserName};
 use super::ApiState;
 use super::problem::{ApiError, Kind};
 use crate::store::{Role, User};
+use crate::web::session::{CSRF, Cookie};
 
 /// Whoever sent the request; never an agent.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
-    pub(super) user: User,
+pub(crate) struct Caller {
+    pub(crate) user: User,
 }
 
 /// An operator who sent the request.
@@ -96,6 +98,9 @@ impl FromRequestParts<ApiState> for Reporter {
 async fn authenticate(parts: &Parts, state: &ApiState) -> Result<User, ApiError> {
     let header = parts.headers.get(header::AUTHORIZATION);
     let Some(header) = header else {
+        if let Some(cookie) = Cookie::of(&parts.headers) {
+            return by_cookie(parts, state, &cookie).await;
+        }
         return Err(unauthorized("no token; send `Authorization: Bearer` and the token", "Bearer realm=\"hai\""));
     };
     let token = header.to_str().ok().and_then(bearer);
@@ -109,6 +114,22 @@ async fn authenticate(parts: &Parts, state: &ApiState) -> Result<User, ApiError>
             "Bearer realm=\"hai\", error=\"invalid_token\"",
         )
     })
+}
+
+/// Who signed in to the page and got this cookie. Browsers send it along whoever made the page that asks, so a change has to
+/// show besides that it comes from hai's own page.
+async fn by_cookie(parts: &Parts, state: &ApiState, cookie: &Cookie) -> Result<User, ApiError> {
+    if !parts.method.is_safe() && !cookie.vouches_for(&parts.headers) {
+        let detail = format!("a change with the page's cookie needs the header {CSRF} as GET /studio/session tells it");
+        return Err(ApiError::new(Kind::NotFromPage, detail).at(CSRF));
+    }
+    let user = match state.sessions.find(cookie, Instant::now()) {
+        Some(token) => state.accounts.by_hash(&token).await?,
+        // Who is signed in is known to the leader alone, which could not be asked.
+        None if state.leader.is_some() => return Err(state.stands_by()),
+        None => None,
+    };
+    user.ok_or_else(|| unauthorized("you are not signed in any more; sign in again", "Bearer realm=\"hai\""))
 }
 
 pub(super) fn bearer(header: &str) -> Option<&str> {

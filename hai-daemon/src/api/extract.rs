@@ -21,7 +21,7 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A JSON body.
 #[derive(Debug)]
-pub(super) struct Body<T>(pub(super) T);
+pub(crate) struct Body<T>(pub(crate) T);
 
 /// The query.
 #[derive(Debug)]

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::dialect;
 use super::layers::changes;
 use super::problem::ApiError;
+use crate::web::session;
 
 /// Marks what was passed on once, so that two who each think that the other leads do not pass it to and fro.
 const PASSED_ON: HeaderName = HeaderName::from_static("hai-passed-on");
@@ -78,8 +79,9 @@ impl Leading {
     /// Answers a request, by the leader if it can be.
     pub(super) async fn answer(&self, request: Request, next: Next, closing: CancellationToken) -> Response<Body> {
         let path = request.uri().path();
-        // What happens from now on is heard here too, from the database.
-        if !(path.starts_with("/v1/") || dialect::is_ours(path)) || path == "/v1/events" {
+        // What happens from now on is heard here too, from the database; who is signed in to the page the leader alone knows.
+        let heard_here = path == "/v1/events" && !session::alone(request.headers());
+        if !(path.starts_with("/v1/") || dialect::is_ours(path) || session::is_about(path)) || heard_here {
             return within(OWN_MAX, next.run(request)).await.unwrap_or_else(|| self.stands_by());
         }
         let leader = self.address();

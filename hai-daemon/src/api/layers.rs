@@ -25,7 +25,10 @@ pub(super) async fn observe(State(state): State<ApiState>, request: Request, nex
     tracing::debug!(%method, route, status, took = ?since.elapsed(), "answered");
     state.metrics.answered(&method, &route, status, since.elapsed());
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // What never changes says so itself, with a tag.
+    if !headers.contains_key(header::ETAG) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -14,12 +14,12 @@
 //! by default this machine's own.
 
 mod audit;
-mod auth;
+pub(crate) mod auth;
 mod devices;
 mod dialect;
 mod events;
 mod export;
-mod extract;
+pub(crate) mod extract;
 mod forward;
 mod health;
 mod layers;

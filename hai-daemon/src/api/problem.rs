@@ -27,6 +27,8 @@ pub enum Kind {
     Unauthorized,
     /// The token opens less than that.
     Forbidden,
+    /// A change with the page's cookie that may come from another page.
+    NotFromPage,
     /// Nothing is there, or nothing that the user may know of.
     NotFound,
     /// The task has had no run yet.
@@ -56,13 +58,14 @@ const RETRY_AFTER_SECONDS: &str = "5";
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 18] = [
         Kind::MalformedJson,
         Kind::UnknownField,
         Kind::InvalidValue,
         Kind::InvalidParameter,
         Kind::Unauthorized,
         Kind::Forbidden,
+        Kind::NotFromPage,
         Kind::NotFound,
         Kind::NoRun,
         Kind::MethodNotAllowed,
@@ -137,6 +140,12 @@ impl Kind {
                 StatusCode::FORBIDDEN,
                 "Only operators may do that",
                 "The token is valid, but only an operator may do that.",
+            ),
+            Kind::NotFromPage => (
+                "not-from-the-page",
+                StatusCode::FORBIDDEN,
+                "It may come from another page",
+                "A browser sends hai's cookie along with whatever any page asks. So a change with the cookie has to carry the header `x-hai-csrf` as `GET /studio/session` tells it. Programs use a token in place of the cookie.",
             ),
             Kind::NotFound => (
                 "not-found",
@@ -219,7 +228,7 @@ pub struct ApiError {
 
 impl ApiError {
     /// A problem of this kind; `detail` says what is wrong here and what would be right.
-    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         ApiError { kind, detail: detail.into(), field: None, headers: Vec::new() }
     }
 
@@ -235,7 +244,7 @@ impl ApiError {
     }
 
     /// The same, and this field or parameter is the wrong one.
-    pub(super) fn at(mut self, field: impl Into<String>) -> Self {
+    pub(crate) fn at(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into()).filter(|field| !field.is_empty());
         self
     }
@@ -286,7 +295,7 @@ impl ApiError {
     }
 
     /// A fault of ours: the log gets the cause, the client does not.
-    pub(super) fn internal(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
+    pub(crate) fn internal(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, "{what}");
         ApiError::new(Kind::Internal, format!("{what}; the server's log says more"))
     }

@@ -16,6 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::problem::{ApiError, Kind};
 use super::stall::Stalling;
 use super::{ApiState, dialect, layers, openapi, root};
+use crate::web;
 
 /// How long requests that are under way may go on once the server stops.
 const GOODBYE_MAX: Duration = Duration::from_secs(10);
@@ -26,6 +27,7 @@ pub fn router(state: ApiState) -> Router {
     routes
         .merge(root::routes(&document))
         .merge(dialect::routes())
+        .merge(web::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(state.clone(), layers::while_the_store_is_away))

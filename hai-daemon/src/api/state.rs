@@ -14,10 +14,12 @@ use super::learned::Learned;
 use super::looks::Looks;
 use super::metrics::Metrics;
 use super::places::Places;
+use super::problem::ApiError;
 use super::{Agents, LogSource, Workers};
 use crate::gpu::reports::Reports;
 use crate::scheduler::Scheduler;
 use crate::store::{Accounts, Reader, StoreHealth};
+use crate::web::session::Sessions;
 
 /// How many may read the log at a time; others wait.
 const WALKS_MAX: usize = 2;
@@ -29,7 +31,7 @@ const STALL_MAX: Duration = Duration::from_secs(30);
 pub struct ApiState {
     pub(super) scheduler: Scheduler,
     pub(super) reader: Reader,
-    pub(super) accounts: Accounts,
+    pub(crate) accounts: Accounts,
     /// The way to the daemon that leads, if this one stands by: its own scheduler does nothing.
     pub(super) leader: Option<Leading>,
     /// How the scheduler's store is.
@@ -51,6 +53,8 @@ pub struct ApiState {
     pub(super) walks: Places,
     /// What the dialect of hai-platform remembers between requests.
     pub(super) dialect: Memory,
+    /// Who is signed in to the page.
+    pub(crate) sessions: Sessions,
     /// Who takes nothing of an answer for so long is hung up on.
     pub(super) stall: Duration,
     /// Answers that go on for as long as somebody listens end when this is cancelled.
@@ -108,9 +112,15 @@ impl ApiState {
             reports,
             walks,
             dialect: Memory::default(),
+            sessions: Sessions::default(),
             stall,
             closing,
         }
+    }
+
+    /// The answer to what only the leader could do, while it can not be asked.
+    pub(super) fn stands_by(&self) -> ApiError {
+        ApiError::stands_by(&self.leader.as_ref().map(Leading::address).unwrap_or_default())
     }
 
     /// The same, and workers come in over HTTP.

@@ -41,6 +41,10 @@ pub struct User {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
+/// What is kept of a token: enough to know whose it is as long as it opens, and nothing that opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenHash(pub(super) [u8; 32]);
+
 /// Why an account could not be changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

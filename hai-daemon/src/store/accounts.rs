@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use subtle::ConstantTimeEq as _;
 
-use super::account::token_hash;
+use super::account::{TokenHash, token_hash};
 use super::known::Known;
 use super::{AccountError, Role, StoreError, Token, User, postgres, sqlite};
 
@@ -149,7 +149,24 @@ impl Accounts {
     /// # Errors
     /// [`StoreError`].
     pub async fn authenticate(&self, token: &str) -> Result<Option<User>, StoreError> {
-        let Some(hash) = token_hash(token) else { return Ok(None) };
+        match Self::hash(token) {
+            Some(hash) => self.by_hash(&hash).await,
+            None => Ok(None),
+        }
+    }
+
+    /// What may be kept of a token in its place; `None` if it can not be one.
+    #[must_use]
+    pub fn hash(token: &str) -> Option<TokenHash> {
+        token_hash(token).map(TokenHash)
+    }
+
+    /// Whose token it is that has this hash, as [`Accounts::authenticate`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn by_hash(&self, hash: &TokenHash) -> Result<Option<User>, StoreError> {
+        let hash = hash.0;
         let asked = match self.known.find(&hash, Instant::now()) {
             Ok(user) => return Ok(Some(user)),
             Err(asked) => asked,

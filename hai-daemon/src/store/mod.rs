@@ -20,7 +20,7 @@ mod rows;
 pub mod sqlite;
 mod thin;
 
-pub use account::{AccountError, Role, Token, User};
+pub use account::{AccountError, Role, Token, TokenHash, User};
 pub use accounts::Accounts;
 pub use any::AnyStore;
 pub use check::{Checked, check};
