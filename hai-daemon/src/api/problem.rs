@@ -233,7 +233,7 @@ impl ApiError {
     }
 
     /// What clients may tell it by.
-    pub(super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 

@@ -63,9 +63,14 @@ pub(super) async fn sign_out(State(state): State<ApiState>, headers: HeaderMap, 
     with_cookie(StatusCode::NO_CONTENT.into_response(), session::unset(session::is_secure(&headers)))
 }
 
-/// Who is signed in.
-pub(super) async fn show(headers: HeaderMap, caller: Caller) -> Response {
-    Json(signed_in(User::from(&caller.user), Cookie::of(&headers).as_ref())).into_response()
+/// Who is signed in; `null` if nobody is, which is no fault of who asks.
+pub(super) async fn show(headers: HeaderMap, caller: Result<Caller, ApiError>) -> Result<Response, ApiError> {
+    let said = match caller {
+        Ok(caller) => Some(signed_in(User::from(&caller.user), Cookie::of(&headers).as_ref())),
+        Err(error) if error.kind() == Kind::Unauthorized => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Json(said).into_response())
 }
 
 fn signed_in(user: User, cookie: Option<&Cookie>) -> SignedIn {

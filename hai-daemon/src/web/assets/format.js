@@ -61,7 +61,9 @@ export function readSpan(text) {
 export function hue(name) {
   let hash = 2166136261;
   for (let at = 0; at < Math.min(name.length, 256); at += 1) hash = Math.imul(hash ^ name.charCodeAt(at), 16777619);
-  return Math.round(((hash >>> 0) * 0.61803398875) % 1 * 360);
+  hash = Math.imul(hash ^ (hash >>> 16), 2246822507);
+  hash = Math.imul(hash ^ (hash >>> 13), 3266489909);
+  return ((hash ^ (hash >>> 16)) >>> 0) % 36 * 10;
 }
 
 export const isDark = () => {

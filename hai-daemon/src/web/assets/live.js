@@ -19,6 +19,7 @@ let pause = PAUSE_MIN;
 let wanted = false;
 let abort = null;
 let waiting = null;
+let left = false;
 let batch = [];
 let timer = null;
 
@@ -59,7 +60,7 @@ export function stop() {
 async function connect() {
   clearTimeout(waiting);
   abort?.abort();
-  if (!wanted || document.hidden) return;
+  if (!wanted || document.hidden || left) return;
   const mine = abort = new AbortController();
   let watchdog;
   const alive = () => { clearTimeout(watchdog); watchdog = setTimeout(() => mine.abort(), SILENCE_MAX); };
@@ -83,7 +84,7 @@ async function connect() {
   }
   if (abort !== mine || !wanted) return;
   lostAt ||= Date.now();
-  if (document.hidden) return;
+  if (document.hidden || left) return;
   become('lost');
   waiting = setTimeout(connect, pause * (0.75 + Math.random() / 2));
   pause = Math.min(pause * 2, PAUSE_MAX);
@@ -117,15 +118,28 @@ function message(text) {
   try { tell(JSON.parse(data)); } catch { /* Not ours. */ }
 }
 
-// A browser lets few connections to one server; a page that nobody looks at holds none.
+// A browser lets few connections to one server, so a page that nobody looks at, or that was left, holds none. Whoever else holds
+// one listens for `hai-rest` and `hai-wake` on the window.
 let resting = null;
+
+function rest() {
+  window.dispatchEvent(new Event('hai-rest'));
+  if (!wanted) return;
+  lostAt ||= Date.now();
+  clearTimeout(waiting);
+  abort?.abort();
+}
+
+function wake() {
+  clearTimeout(resting);
+  window.dispatchEvent(new Event('hai-wake'));
+  if (wanted && (state !== 'live' || abort?.signal.aborted)) { pause = PAUSE_MIN; connect(); }
+}
+
 document.addEventListener('visibilitychange', () => {
   clearTimeout(resting);
-  if (document.hidden) {
-    resting = setTimeout(() => { if (wanted) { lostAt ||= Date.now(); abort?.abort(); } }, 20_000);
-  } else if (wanted && (state !== 'live' || abort?.signal.aborted)) {
-    pause = PAUSE_MIN;
-    connect();
-  }
+  if (document.hidden) resting = setTimeout(rest, 20_000); else wake();
 });
-window.addEventListener('online', () => { if (wanted && state !== 'live') { pause = PAUSE_MIN; connect(); } });
+window.addEventListener('pagehide', () => { left = true; rest(); });
+window.addEventListener('pageshow', (event) => { left = false; if (event.persisted) wake(); });
+window.addEventListener('online', wake);

@@ -30,7 +30,7 @@ export function Logs({ task }) {
     setText('');
     fail(null);
     if (!number) return undefined;
-    const abort = new AbortController();
+    let abort = new AbortController();
     let timer = null;
     let offset = null;
     let kept = '';
@@ -41,10 +41,11 @@ export function Logs({ task }) {
       drawing ??= setTimeout(() => { drawing = null; setText(plain(kept)); }, 100);
     };
     const read = async () => {
+      const { signal } = abort;
       try {
         const from = offset === null ? `tail=${TAIL}` : `offset=${offset}`;
         const live = follow && running;
-        const response = await ask('GET', `/v1/tasks/${task.id}/logs?run=${number}&rank=${rank}&${from}${live ? '&follow=true' : ''}`, { signal: abort.signal, headers: { accept: 'text/plain' } });
+        const response = await ask('GET', `/v1/tasks/${task.id}/logs?run=${number}&rank=${rank}&${from}${live ? '&follow=true' : ''}`, { signal, headers: { accept: 'text/plain' } });
         offset ??= Number(response.headers.get('hai-offset') ?? 0);
         fail(null);
         const decoder = new TextDecoder();
@@ -58,14 +59,23 @@ export function Logs({ task }) {
         // A line that ends while the run goes on was cut; it goes on where it was.
         if (live) timer = setTimeout(read, PAUSE);
       } catch (error) {
-        if (abort.signal.aborted) return;
+        if (signal.aborted) return;
         if (error.kind && error.kind !== 'unreachable' && error.status < 500) { fail(error); return; }
         if (error.kind) fail(error);
         timer = setTimeout(read, PAUSE);
       }
     };
     read();
-    return () => { abort.abort(); clearTimeout(timer); clearTimeout(drawing); };
+    const rest = () => { abort.abort(); clearTimeout(timer); };
+    const wake = () => { if (abort.signal.aborted) { abort = new AbortController(); read(); } };
+    window.addEventListener('hai-rest', rest);
+    window.addEventListener('hai-wake', wake);
+    return () => {
+      window.removeEventListener('hai-rest', rest);
+      window.removeEventListener('hai-wake', wake);
+      rest();
+      clearTimeout(drawing);
+    };
   }, [task.id, number, rank, follow, running]);
 
   useEffect(() => { if (ends.current && follow && box.current) box.current.scrollTop = box.current.scrollHeight; }, [text]);

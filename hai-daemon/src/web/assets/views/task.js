@@ -6,7 +6,6 @@ import { asks, fullTime, memory, number, percent } from '../format.js';
 import { t, word } from '../i18n.js';
 import { Life } from '../life.js';
 import { Logs } from '../logs.js';
-import { PreviewDialog } from '../preview.js';
 import { Link } from '../router.js';
 import { useCan, useNow, useResource } from '../store.js';
 import { Ago, CopyButton, Name, Person, Section, State, TaskLink, Trouble, Wait } from '../ui.js';
@@ -111,7 +110,6 @@ export function Task({ at, me }) {
   const can = useCan();
   const mine = (event) => event.task.id === id;
   const { data: task, problem, reload } = useResource(`/v1/tasks/${id}`, { on: mine });
-  const [trying, tryIt] = useState(false);
   if (!task) return problem ? html`<${Trouble} problem=${problem} again=${reload} />` : html`<${Wait} />`;
   const waits = ['waiting', 'suspended', 'promised', 'held'].includes(task.state);
   const ran = task.history?.length > 0;
@@ -134,6 +132,5 @@ export function Task({ at, me }) {
         <${Section} id="details" title=${t('task.title')}><${Details} task=${task} /></${Section}>
         <${Section} id="again" title=${t('command.title')}><${Command} task=${task} can=${can} /></${Section}>
       </div>
-    </div>
-    ${trying && html`<${PreviewDialog} title=${t('act.preview')} changes=${trying} onClose=${() => tryIt(false)} />`}`;
+    </div>`;
 }
