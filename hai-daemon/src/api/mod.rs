@@ -34,6 +34,7 @@ mod openapi;
 mod places;
 mod preview;
 pub mod problem;
+mod queue;
 mod range;
 mod rights;
 mod root;

@@ -8,7 +8,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    ApiState, audit, devices, events, export, health, logs, nodes, preview, rights, tasks, teams, users, wire, worker,
+    ApiState, audit, devices, events, export, health, logs, nodes, preview, queue, rights, tasks, teams, users, wire,
+    worker,
 };
 
 const SECURITY: &str = "token";
@@ -44,9 +45,13 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(tasks::change::priority))
         .routes(routes!(tasks::why::why))
         .routes(routes!(tasks::when::when))
+        .routes(routes!(queue::queue))
         .routes(routes!(logs::logs))
         .routes(routes!(events::events))
         .routes(routes!(nodes::nodes))
+        .routes(routes!(nodes::cordon))
+        .routes(routes!(nodes::uncordon))
+        .routes(routes!(nodes::drain))
         .routes(routes!(devices::report))
         .routes(routes!(preview::preview))
         .routes(routes!(preview::apply))

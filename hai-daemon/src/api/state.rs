@@ -14,6 +14,7 @@ use super::learned::Learned;
 use super::looks::Looks;
 use super::metrics::Metrics;
 use super::places::Places;
+use super::queue::Queue;
 use super::{Agents, LogSource, Workers};
 use crate::gpu::reports::Reports;
 use crate::scheduler::Scheduler;
@@ -45,6 +46,8 @@ pub struct ApiState {
     pub(super) learned: Learned,
     /// Places for those who look at the engine for longer than a moment.
     pub(super) looks: Looks,
+    /// The line of waiting tasks, as it was a moment ago.
+    pub(super) queue: Queue,
     /// What is reported of nodes' devices.
     pub(super) reports: Reports,
     /// Places for those who read the whole log, which takes a while and a processor.
@@ -105,6 +108,7 @@ impl ApiState {
             agents,
             learned,
             looks,
+            queue: Queue::default(),
             reports,
             walks,
             dialect: Memory::default(),

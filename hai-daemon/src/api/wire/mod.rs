@@ -20,12 +20,16 @@
 //! | `POST /v1/tasks/{id}/priority` | [`PriorityRequest`] | [`Task`] |
 //! | `GET /v1/tasks/{id}/why` | query [`WhyQuery`] | [`Why`] |
 //! | `GET /v1/tasks/{id}/when` | | [`Forecast`] |
+//! | `GET /v1/queue` | query [`QueueQuery`] | [`QueuePage`], the next to be served first |
 //! | `GET /v1/tasks/{id}/logs` | query [`LogQuery`], `Range` | bytes; see [`header`] |
 //! | `POST /v1/tasks/try` | [`SubmitRequest`] | [`Preview`]; nothing is submitted |
 //! | `POST /v1/preview` | [`PreviewRequest`] | [`Preview`]; nothing is changed |
 //! | `POST /v1/preview/apply` | [`ApplyRequest`] | the numbers of submitted tasks, `null` for other changes; 409 if stale |
 //! | `GET /v1/engine/config` | | the settings that the engine decides by |
 //! | `GET /v1/nodes` | | [`NodeList`] |
+//! | `POST /v1/nodes/{name}/cordon` | | [`Node`]; operators; no new work |
+//! | `POST /v1/nodes/{name}/uncordon` | | [`Node`]; operators; work again |
+//! | `POST /v1/nodes/{name}/drain` | | [`Node`]; operators; no new work, and what runs there leaves |
 //! | `PUT /v1/nodes/{name}/devices` | [`NodeReport`] | [`ReportAnswer`]; agents and operators |
 //! | `GET /v1/rights` | query [`RightKey`] filters | [`RightList`] |
 //! | `PUT /v1/rights` | [`Right`] | [`Right`]; operators |
@@ -61,6 +65,7 @@ mod log;
 mod node;
 mod preview;
 mod problem;
+mod queue;
 mod right;
 mod run;
 mod state;
@@ -84,13 +89,14 @@ pub use preview::{
     PlannedShare, PlannedStart, PlannedSuspend, PlannedTask, Preview, PreviewRequest,
 };
 pub use problem::Problem;
+pub use queue::{ForecastWord, QueueItem, QueuePage, QueueQuery};
 pub use right::{Right, RightKey, RightList};
 pub use run::{Run, RunEnd, RunPhase, Worker, WorkerExit, WorkerState};
 pub use state::{OutcomeWord, TaskState, Yielded};
 pub use submit::{Grace, PriorityRequest, SubmitRequest};
 pub use task::{Task, TaskDetail, TaskPage, TaskQuery};
 pub use team::{Pool, PoolBound, Team, TeamList};
-pub use text::PriorityWord;
+pub use text::{PriorityWord, memory};
 pub use user::{NewToken, NewUser, Role, User, UserList};
 pub use verdict::{Charge, HelpfulChange, Lack, Verdict, Why, WhyHelp, WhyQuery, WhySection};
 pub use worker::{LeaveQuery, Leaving, OwnPriority, SavedState};
