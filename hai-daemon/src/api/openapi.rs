@@ -38,6 +38,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     let mut router = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(tasks::submit::submit, tasks::list::list))
         .routes(routes!(tasks::show::show))
+        .routes(routes!(tasks::show::command))
         .routes(routes!(tasks::change::stop))
         .routes(routes!(tasks::change::suspend))
         .routes(routes!(tasks::change::resume))

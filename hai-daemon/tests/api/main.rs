@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod client;
+mod command;
 mod devices;
 mod dialect;
 mod document;

@@ -20,6 +20,7 @@
 //! | `POST /v1/tasks/{id}/priority` | [`PriorityRequest`] | [`Task`] |
 //! | `GET /v1/tasks/{id}/why` | query [`WhyQuery`] | [`Why`] |
 //! | `GET /v1/tasks/{id}/when` | | [`Forecast`] |
+//! | `GET /v1/tasks/{id}/command` | | [`TaskCommand`]: the `hai submit` that submits it again |
 //! | `GET /v1/queue` | query [`QueueQuery`] | [`QueuePage`], the next to be served first |
 //! | `GET /v1/tasks/{id}/logs` | query [`LogQuery`], `Range` | bytes; see [`header`] |
 //! | `POST /v1/tasks/try` | [`SubmitRequest`] | [`Preview`]; nothing is submitted |
@@ -56,6 +57,7 @@
 //! | `GET /problems/{kind}` | | text: what a kind of [`Problem`] means; no token |
 //! | `GET /` | | text: where everything is; no token |
 
+mod command;
 mod event;
 mod forecast;
 mod history;
@@ -77,6 +79,8 @@ mod user;
 mod verdict;
 mod worker;
 
+pub use command::TaskCommand;
+pub(crate) use command::quoted;
 pub use event::{Event, EventQuery};
 pub use forecast::{DurationSources, Forecast};
 pub use history::{Audit, AuditEntry, AuditQuery, AuditSums, ExportQuery, UserAudit};
