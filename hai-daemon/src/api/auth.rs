@@ -103,6 +103,9 @@ async fn authenticate(parts: &Parts, state: &ApiState) -> Result<User, ApiError>
         Some(token) => state.accounts.authenticate(token).await?,
         None => None,
     };
+    if let Some(user) = &user {
+        state.seen.note(&user.name);
+    }
     user.ok_or_else(|| {
         unauthorized(
             "the token opens nothing; it may have been replaced or its user removed",

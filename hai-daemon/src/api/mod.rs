@@ -15,6 +15,7 @@
 
 mod audit;
 mod auth;
+mod device_past;
 mod devices;
 mod dialect;
 mod events;
@@ -30,6 +31,7 @@ mod logs;
 mod looks;
 mod metrics;
 mod nodes;
+mod occupancy;
 mod openapi;
 mod places;
 mod preview;
@@ -38,6 +40,7 @@ mod queue;
 mod range;
 mod rights;
 mod root;
+mod seen;
 mod server;
 mod stall;
 mod state;
@@ -45,6 +48,7 @@ mod tasks;
 mod teams;
 mod users;
 mod walk;
+mod window;
 pub mod wire;
 mod worker;
 

@@ -8,8 +8,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    ApiState, audit, devices, events, export, health, logs, nodes, preview, queue, rights, tasks, teams, users, wire,
-    worker,
+    ApiState, audit, device_past, devices, events, export, health, logs, nodes, occupancy, preview, queue, rights,
+    tasks, teams, users, wire, worker,
 };
 
 const SECURITY: &str = "token";
@@ -54,6 +54,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(nodes::uncordon))
         .routes(routes!(nodes::drain))
         .routes(routes!(devices::report))
+        .routes(routes!(device_past::device_past))
+        .routes(routes!(occupancy::occupancy))
         .routes(routes!(preview::preview))
         .routes(routes!(preview::apply))
         .routes(routes!(preview::try_submission))

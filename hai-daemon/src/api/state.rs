@@ -13,8 +13,10 @@ use super::forward::Leading;
 use super::learned::Learned;
 use super::looks::Looks;
 use super::metrics::Metrics;
+use super::occupancy::Occupied;
 use super::places::Places;
 use super::queue::Queue;
+use super::seen::Seen;
 use super::{Agents, LogSource, Workers};
 use crate::gpu::reports::Reports;
 use crate::scheduler::Scheduler;
@@ -48,6 +50,10 @@ pub struct ApiState {
     pub(super) looks: Looks,
     /// The line of waiting tasks, as it was a moment ago.
     pub(super) queue: Queue,
+    /// How much was used when.
+    pub(super) occupied: Occupied,
+    /// When tokens were last used.
+    pub(super) seen: Seen,
     /// What is reported of nodes' devices.
     pub(super) reports: Reports,
     /// Places for those who read the whole log, which takes a while and a processor.
@@ -109,6 +115,8 @@ impl ApiState {
             learned,
             looks,
             queue: Queue::default(),
+            occupied: Occupied::default(),
+            seen: Seen::default(),
             reports,
             walks,
             dialect: Memory::default(),

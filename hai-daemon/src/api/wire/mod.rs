@@ -32,6 +32,8 @@
 //! | `POST /v1/nodes/{name}/uncordon` | | [`Node`]; operators; work again |
 //! | `POST /v1/nodes/{name}/drain` | | [`Node`]; operators; no new work, and what runs there leaves |
 //! | `PUT /v1/nodes/{name}/devices` | [`NodeReport`] | [`ReportAnswer`]; agents and operators |
+//! | `GET /v1/nodes/{name}/devices/history` | query [`PastQuery`] | [`NodePast`] |
+//! | `GET /v1/occupancy` | query [`OccupancyQuery`] | [`Occupancy`] |
 //! | `GET /v1/rights` | query [`RightKey`] filters | [`RightList`] |
 //! | `PUT /v1/rights` | [`Right`] | [`Right`]; operators |
 //! | `DELETE /v1/rights` | query [`RightKey`] | 204; operators; what is left out means "every" |
@@ -65,6 +67,7 @@ mod life;
 mod limit;
 mod log;
 mod node;
+mod past;
 mod preview;
 mod problem;
 mod queue;
@@ -88,6 +91,7 @@ pub use life::{KindWord, Retries};
 pub use limit::Limit;
 pub use log::{LogQuery, header};
 pub use node::{Device, DeviceHealth, Node, NodeList, NodeUse, ReportAnswer};
+pub use past::{DeviceMoment, DevicePast, NodePast, Occupancy, OccupancyPoint, OccupancyQuery, PastQuery};
 pub use preview::{
     ApplyRequest, Outlook, PlannedChange, PlannedHeld, PlannedKey, PlannedNodes, PlannedNotice, PlannedPriority,
     PlannedShare, PlannedStart, PlannedSuspend, PlannedTask, Preview, PreviewRequest,
