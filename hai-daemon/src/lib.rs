@@ -21,5 +21,6 @@ mod python;
 pub mod report;
 pub mod scheduler;
 pub mod setup;
+pub mod simulations;
 mod standby;
 pub mod store;

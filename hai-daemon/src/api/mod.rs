@@ -42,6 +42,7 @@ mod rights;
 mod root;
 mod seen;
 mod server;
+mod simulations;
 mod stall;
 mod state;
 mod tasks;

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::{
     ApiState, audit, device_past, devices, events, export, health, logs, nodes, occupancy, preview, queue, rights,
-    tasks, teams, users, wire, worker,
+    simulations, tasks, teams, users, wire, worker,
 };
 
 const SECURITY: &str = "token";
@@ -25,6 +25,7 @@ const SECURITY: &str = "token";
     tags(
         (name = "tasks", description = "What people submitted."),
         (name = "cluster", description = "Nodes, devices and who may hold how much of them."),
+        (name = "simulations", description = "Work that is played on the cluster as it is, under other rules."),
         (name = "users", description = "Who may ask."),
         (name = "workers", description = "What workers ask and say, with the token in HAI_WORKER_TOKEN, where they share no files with the server."),
         (name = "server", description = "The server itself.")
@@ -66,6 +67,9 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(export::export))
         .routes(routes!(audit::audit))
         .routes(routes!(audit::entries))
+        .routes(routes!(simulations::begin))
+        .routes(routes!(simulations::show, simulations::remove))
+        .routes(routes!(simulations::report))
         .routes(routes!(users::list, users::add))
         .routes(routes!(users::remove))
         .routes(routes!(users::rotate))

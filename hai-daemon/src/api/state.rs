@@ -20,6 +20,7 @@ use super::seen::Seen;
 use super::{Agents, LogSource, Workers};
 use crate::gpu::reports::Reports;
 use crate::scheduler::Scheduler;
+use crate::simulations::Simulations;
 use crate::store::{Accounts, Reader, StoreHealth};
 
 /// How many may read the log at a time; others wait.
@@ -50,6 +51,8 @@ pub struct ApiState {
     pub(super) looks: Looks,
     /// The line of waiting tasks, as it was a moment ago.
     pub(super) queue: Queue,
+    /// What is played for people.
+    pub(super) simulations: Simulations,
     /// How much was used when.
     pub(super) occupied: Occupied,
     /// When tokens were last used.
@@ -115,6 +118,7 @@ impl ApiState {
             learned,
             looks,
             queue: Queue::default(),
+            simulations: Simulations::default(),
             occupied: Occupied::default(),
             seen: Seen::default(),
             reports,

@@ -17,6 +17,7 @@ mod people;
 mod preview;
 mod queue;
 mod rights;
+mod simulations;
 mod slow_readers;
 mod tasks;
 mod teams;

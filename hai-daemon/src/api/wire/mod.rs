@@ -43,6 +43,10 @@
 //! | `GET /v1/log` | query [`ExportQuery`] | the event log, one JSON object a line; operators |
 //! | `GET /v1/audit` | query [`AuditQuery`] | [`Audit`] |
 //! | `GET /v1/audit/entries` | query [`AuditQuery`] | [`AuditEntry`], one a line |
+//! | `POST /v1/simulations` | query [`SimulationQuery`], a trace or [`OwnWork`] | 202, `Location`, [`SimulationBegun`] |
+//! | `GET /v1/simulations/{id}` | | [`Simulation`] |
+//! | `GET /v1/simulations/{id}/report` | | HTML |
+//! | `DELETE /v1/simulations/{id}` | | 204 |
 //! | `GET /v1/users` | | [`UserList`]; operators |
 //! | `POST /v1/users` | [`NewUser`] | 201, [`NewToken`]; operators |
 //! | `DELETE /v1/users/{name}` | | 204; operators |
@@ -73,6 +77,7 @@ mod problem;
 mod queue;
 mod right;
 mod run;
+mod simulation;
 mod state;
 mod submit;
 mod task;
@@ -100,6 +105,7 @@ pub use problem::Problem;
 pub use queue::{ForecastWord, QueueItem, QueuePage, QueueQuery};
 pub use right::{Right, RightKey, RightList};
 pub use run::{Run, RunEnd, RunPhase, Worker, WorkerExit, WorkerState};
+pub use simulation::{OwnWork, Simulation, SimulationBegun, SimulationQuery, SimulationState};
 pub use state::{OutcomeWord, TaskState, Yielded};
 pub use submit::{Grace, PriorityRequest, SubmitRequest};
 pub use task::{Task, TaskDetail, TaskPage, TaskQuery};
