@@ -47,6 +47,7 @@ mod stall;
 mod state;
 mod tasks;
 mod teams;
+mod timeline;
 mod users;
 mod walk;
 mod window;

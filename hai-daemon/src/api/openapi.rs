@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::{
     ApiState, audit, device_past, devices, events, export, health, logs, nodes, occupancy, preview, queue, rights,
-    simulations, tasks, teams, users, wire, worker,
+    simulations, tasks, teams, timeline, users, wire, worker,
 };
 
 const SECURITY: &str = "token";
@@ -56,6 +56,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(nodes::drain))
         .routes(routes!(devices::report))
         .routes(routes!(device_past::device_past))
+        .routes(routes!(timeline::timeline))
         .routes(routes!(occupancy::occupancy))
         .routes(routes!(preview::preview))
         .routes(routes!(preview::apply))

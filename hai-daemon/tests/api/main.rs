@@ -21,4 +21,5 @@ mod simulations;
 mod slow_readers;
 mod tasks;
 mod teams;
+mod timeline;
 mod when;

@@ -33,6 +33,7 @@
 //! | `POST /v1/nodes/{name}/drain` | | [`Node`]; operators; no new work, and what runs there leaves |
 //! | `PUT /v1/nodes/{name}/devices` | [`NodeReport`] | [`ReportAnswer`]; agents and operators |
 //! | `GET /v1/nodes/{name}/devices/history` | query [`PastQuery`] | [`NodePast`] |
+//! | `GET /v1/timeline` | query [`TimelineQuery`] | [`Timeline`]: a bar for each worker of each run |
 //! | `GET /v1/occupancy` | query [`OccupancyQuery`] | [`Occupancy`] |
 //! | `GET /v1/rights` | query [`RightKey`] filters | [`RightList`] |
 //! | `PUT /v1/rights` | [`Right`] | [`Right`]; operators |
@@ -83,6 +84,7 @@ mod submit;
 mod task;
 mod team;
 mod text;
+mod timeline;
 mod user;
 mod verdict;
 mod worker;
@@ -111,6 +113,7 @@ pub use submit::{Grace, PriorityRequest, SubmitRequest};
 pub use task::{Task, TaskDetail, TaskPage, TaskQuery};
 pub use team::{Pool, PoolBound, Team, TeamList};
 pub use text::{PriorityWord, memory};
+pub use timeline::{Timeline, TimelineBar, TimelineQuery};
 pub use user::{NewToken, NewUser, Role, User, UserList};
 pub use verdict::{Charge, HelpfulChange, Lack, Verdict, Why, WhyHelp, WhyQuery, WhySection};
 pub use worker::{LeaveQuery, Leaving, OwnPriority, SavedState};
