@@ -400,6 +400,61 @@ fn what_a_cluster_sees_of_a_node_takes_no_operator_s_wish_back() {
     assert!(!drains(&mut sim));
 }
 
+/// Tells what the one node is there for.
+fn duty(sim: &mut Sim, duty: Duty) -> NodeName {
+    let node = sim.driver().engine().nodes().next().unwrap().spec.name;
+    let told = Command::Tell(Fact::NodeDuty { node: node.clone(), duty }).by(UserName::new("root").unwrap());
+    sim.step(vec![told]).unwrap();
+    node
+}
+
+#[test]
+fn what_an_operator_says_of_a_node_is_logged_and_holds_whatever_the_cluster_sees_or_dies() {
+    let mut sim = running();
+    let node = duty(&mut sim, Duty::Cordoned);
+    let last = sim.store.inner.kept().records.into_iter().rfind(|record| matches!(record.entry, Entry::Fact(_)));
+    let last = last.unwrap();
+    assert_eq!(last.by, Some(UserName::new("root").unwrap()));
+    assert_eq!(last.entry, Entry::Fact(Fact::NodeDuty { node: node.clone(), duty: Duty::Cordoned }));
+    sim.step(vec![one_device("t2")]).unwrap();
+    assert!(sim.driver().engine().runs().all(|run| run.task == TaskId(1) && run.phase == RunPhase::Running));
+    let seen = NodeSpec { memory_mib: 1 << 20, ..NodeSpec::clone(sim.driver().engine().node(&node).unwrap()) };
+    let seen = NodeSpec { closed: false, ..seen };
+    sim.step(vec![Command::Seen(Fact::NodeSet { node: seen })]).unwrap();
+    assert_eq!(sim.driver().engine().node(&node).unwrap().duty(), Duty::Cordoned);
+    sim.reopen(false);
+    assert_eq!(sim.driver().engine().node(&node).unwrap().duty(), Duty::Cordoned);
+    // A node that nobody cordons any more takes what waited.
+    duty(&mut sim, Duty::Drained);
+    assert!(sim.driver().engine().runs().all(|run| run.phase == RunPhase::Vacating));
+    sim.cluster.end(RunId(1), 0, kill());
+    sim.settle();
+    assert_eq!(sim.driver().engine().runs().count(), 0);
+    duty(&mut sim, Duty::Open);
+    sim.settle();
+    assert_eq!(sim.driver().engine().runs().map(|run| run.task).collect::<Vec<_>>(), [TaskId(1)]);
+    sim.finish();
+}
+
+#[test]
+fn a_cluster_is_told_who_takes_no_work_until_it_heard() {
+    let mut sim = running();
+    sim.world.arm(Fault::Cordon);
+    let node = duty(&mut sim, Duty::Drained);
+    assert_eq!(sim.cluster.inner.cordons().get(&node), None);
+    // The process dies before it says so again.
+    sim.reopen(false);
+    assert_eq!(sim.cluster.inner.cordons().get(&node), Some(&true));
+    sim.world.arm(Fault::Cordon);
+    duty(&mut sim, Duty::Open);
+    assert_eq!(sim.cluster.inner.cordons().get(&node), Some(&true));
+    let again = sim.driver().next_deadline().expect("it is told again");
+    sim.now = again;
+    sim.step(Vec::new()).unwrap();
+    assert_eq!(sim.cluster.inner.cordons().get(&node), Some(&false));
+    sim.finish();
+}
+
 #[test]
 fn a_node_that_is_drained_stays_so_when_the_driver_starts_anew() {
     let mut sim = running();

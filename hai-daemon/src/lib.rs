@@ -21,6 +21,7 @@ mod python;
 pub mod report;
 pub mod scheduler;
 pub mod setup;
+pub mod simulations;
 mod standby;
 pub mod store;
 mod web;

@@ -495,7 +495,7 @@ fn people_are_added_kept_apart_and_given_rights() {
 
 #[test]
 fn what_waits_can_be_changed_and_ended() {
-    let lab = Lab::open();
+    let mut lab = Lab::open();
     lab.script("gate.sh", GATE);
     let first = good(lab.hai(&["submit", "--whole-node", "-w", "2", "--", "sh", "gate.sh"])).trim().to_owned();
     lab.until_state(&first, "running");
@@ -515,6 +515,19 @@ fn what_waits_can_be_changed_and_ended() {
     let row: Vec<&str> = nodes.lines().nth(1).expect("a node").split('\t').collect();
     assert_eq!(row[..5], ["lab-1", "default", "ready", "2 × RTX 3070 (8 GiB)", "0"]);
     assert_eq!(row[7], format!("{first} of operator (the node)"));
+    let shown = good(lab.hai(&["nodes", "drain", "--dry-run", "lab-1"]));
+    assert!(shown.lines().any(|line| line.starts_with(&first) && line.contains("is suspended")), "{shown}");
+    assert_eq!(good(lab.hai(&["nodes", "cordon", "lab-2"])), "lab-2 takes no new work; 1 worker is there, and stays\n");
+    lab.kill();
+    lab.start();
+    let nodes = good(lab.hai(&["nodes"]));
+    assert_eq!(
+        nodes.lines().map(|line| line.split('\t').nth(2)).collect::<Vec<_>>()[1..],
+        [Some("ready"), Some("cordoned")]
+    );
+    assert_eq!(good(lab.hai(&["nodes", "uncordon", "lab-2"])), "lab-2 takes work again\n");
+    let (code, error) = bad(lab.hai(&["nodes", "drain", "nowhere"]));
+    assert_eq!((code, error.as_str()), (1, "error: there is no node nowhere\n"));
 
     let output = lab.hai(&["stop", &second, "999", &impossible]);
     assert_eq!(text(&output.stdout).lines().count(), 2, "what can be done is done");

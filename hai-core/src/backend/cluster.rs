@@ -4,7 +4,9 @@ use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Fact, Grace, GroupName, NodeSpec, Placement, Program, RunId, TaskId, UserName, WorkerExit};
+use crate::model::{
+    Fact, Grace, GroupName, NodeName, NodeSpec, Placement, Program, RunId, TaskId, UserName, WorkerExit,
+};
 
 /// Machines that execute runs.
 ///
@@ -28,6 +30,12 @@ pub trait Cluster: Send {
 
     /// Tells a run to end for good; otherwise as [`Cluster::suspend`].
     fn stop(&mut self, run: RunId, grace: Grace) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// An operator said that a node takes no new work, or that it does again: the engine does as it was told, and whoever else
+    /// places work there should. A cluster that nobody else uses has nothing to do.
+    fn cordon(&mut self, _node: &NodeName, _cordoned: bool) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// The run's end is safely stored: nothing about it needs to be remembered, except its output.
     fn forget(&mut self, run: RunId) -> impl Future<Output = Result<(), Self::Error>> + Send;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{Engine, EngineConfig, FactError, Policies};
 use crate::explain::{Change, Preview, Stamp, WhatIfError, what_if};
 use crate::model::{
-    Decision, Fact, Grace, Program, RunId, RunPhase, Span, TaskId, TaskSpec, TaskState, TaskView, Time, UserName,
-    WorkerExit, WorkerFate, WorkerState,
+    Decision, Duty, Fact, Grace, NodeName, Program, RunId, RunPhase, Span, TaskId, TaskSpec, TaskState, TaskView, Time,
+    UserName, WorkerExit, WorkerFate, WorkerState,
 };
 
 use super::{
@@ -32,7 +32,7 @@ pub enum Command {
     Submit(Box<Submitted>),
     /// Any other fact.
     Tell(Fact),
-    /// A fact that the cluster told. It knows nothing of an operator's wish that a node be drained, which stays.
+    /// A fact that the cluster told. It knows nothing of what an operator said that a node is there for, which stays.
     Seen(Fact),
     /// It is decided by another configuration from now on.
     Configure(Box<EngineConfig>),
@@ -129,6 +129,8 @@ pub struct Driver<S, C> {
     strays: BTreeMap<RunId, BTreeSet<u32>>,
     /// Runs that are leaving and could not be told so.
     untold: BTreeSet<RunId>,
+    /// Nodes that others who place work there must be told of: whether they take none.
+    cordons: BTreeMap<NodeName, bool>,
     /// When they are told again.
     tell_again_at: Option<Time>,
 }
@@ -183,6 +185,7 @@ impl<S: Store, C: Cluster> Driver<S, C> {
             own: VecDeque::new(),
             strays: BTreeMap::new(),
             untold: BTreeSet::new(),
+            cordons: BTreeMap::new(),
             tell_again_at: None,
         };
         driver.reconcile(now, listing).await?;
@@ -227,6 +230,7 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         for decision in &round.decisions {
             self.act(decision, &batch).await?;
         }
+        self.cordon().await;
         let ended = batch.runs.iter().filter(|run| run.phase == RunPhase::Ended).map(|run| run.id);
         for run in ended.chain(strays) {
             self.forget(run).await;
@@ -278,8 +282,10 @@ impl<S: Store, C: Cluster> Driver<S, C> {
             Command::By(..) => unreachable!("its wrappers were just taken off"),
             Command::Tell(fact) => (fact, None),
             Command::Seen(mut fact) => {
-                if let Fact::NodeSet { node } = &mut fact {
-                    node.draining |= self.engine.node(&node.name).is_some_and(|known| known.draining);
+                if let Fact::NodeSet { node } = &mut fact
+                    && let Some(known) = self.engine.node(&node.name)
+                {
+                    (node.closed, node.draining) = (known.closed, known.draining);
                 }
                 (fact, None)
             }
@@ -295,7 +301,12 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         {
             strays.push(*run);
         }
-        if observed? {
+        let changed = observed?;
+        if let Fact::NodeDuty { node, duty } = &fact {
+            // Also if nothing changed here: somebody may have cordoned it there.
+            self.cordons.insert(node.clone(), *duty != Duty::Open);
+        }
+        if changed {
             // The engine's time, which never goes back: a replay has to see the time that the engine saw.
             self.say_opened(batch);
             batch.records.push(self.chain.fact_by(self.engine.now(), fact, by));
@@ -449,6 +460,16 @@ impl<S: Store, C: Cluster> Driver<S, C> {
         self.end(run, task.id, task.state == TaskState::Stopping).await;
     }
 
+    /// Tells the cluster which nodes take no new work. The engine gives them none in any case.
+    async fn cordon(&mut self) {
+        for (node, cordoned) in std::mem::take(&mut self.cordons) {
+            if self.cluster.cordon(&node, cordoned).await.is_err() {
+                self.cordons.insert(node, cordoned);
+                self.tell_again_at = Some(self.engine.now() + TELL_AGAIN_AFTER);
+            }
+        }
+    }
+
     async fn tell_again(&mut self) {
         if self.tell_again_at.is_none_or(|at| self.engine.now() < at) {
             return;
@@ -513,6 +534,12 @@ impl<S: Store, C: Cluster> Driver<S, C> {
     /// Brings engine and cluster together after a restart.
     async fn reconcile(&mut self, now: Time, listing: Listing) -> Result<(), DriverError> {
         let mut commands = Vec::new();
+        // What an operator said may not have come to the cluster.
+        for node in listing.nodes.iter().filter(|node| !node.cordoned) {
+            if self.engine.node(&node.name).is_some_and(|known| known.duty() != Duty::Open) {
+                self.cordons.insert(node.name.clone(), true);
+            }
+        }
         let listed: BTreeSet<_> = listing.nodes.iter().map(|node| node.name.clone()).collect();
         commands.extend(listing.nodes.into_iter().map(|node| Command::Seen(Fact::NodeSet { node })));
         for node in self.engine.nodes().map(|node| node.spec.name).filter(|name| !listed.contains(name)) {

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use crate::model::{
-    Decision, Fact, Grace, NodeSpec, Program, RightRow, RunId, RunView, TaskId, TaskView, WorkerExit, WorkerFate,
+    Decision, Fact, Grace, NodeName, NodeSpec, Program, RightRow, RunId, RunView, TaskId, TaskView, WorkerExit,
+    WorkerFate,
 };
 
 use super::{
@@ -117,6 +118,7 @@ struct Inner {
     runs: BTreeMap<RunId, MemoryRun>,
     /// Workers that leave as soon as they are told to.
     obedient: bool,
+    cordons: BTreeMap<NodeName, bool>,
     facts: VecDeque<Fact>,
     waker: Option<Waker>,
 }
@@ -177,6 +179,12 @@ impl MemoryCluster {
         let mut inner = lock(&self.inner);
         inner.nodes.insert(node.name.clone(), node.clone());
         inner.tell(Fact::NodeSet { node });
+    }
+
+    /// The nodes that it was last told take no new work, and those that it was told do.
+    #[must_use]
+    pub fn cordons(&self) -> BTreeMap<NodeName, bool> {
+        lock(&self.inner).cordons.clone()
     }
 
     /// One worker ends; false if there is no such worker or it had ended already.
@@ -244,6 +252,11 @@ impl Cluster for MemoryCluster {
 
     async fn stop(&mut self, run: RunId, _grace: Grace) -> Result<(), Infallible> {
         lock(&self.inner).leave(run);
+        Ok(())
+    }
+
+    async fn cordon(&mut self, node: &NodeName, cordoned: bool) -> Result<(), Infallible> {
+        lock(&self.inner).cordons.insert(node.clone(), cordoned);
         Ok(())
     }
 

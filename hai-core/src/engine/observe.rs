@@ -20,6 +20,7 @@ impl Engine {
             Fact::RightSet { right } => self.right_set(right),
             Fact::RightRemoved { key } => self.right_removed(key),
             Fact::NodeSet { node } => self.node_set(node),
+            Fact::NodeDuty { node, duty } => self.node_duty(node, *duty),
             Fact::NodeRemoved { node } => self.node_removed(node),
             Fact::DeviceChanged { node, device, health } => self.device_changed(node, device, health),
             Fact::WorkerStarted { run, rank } => self.worker_started(*run, *rank),
@@ -258,6 +259,16 @@ impl Engine {
         self.look_at_runs_on(ix);
         self.capacity_changed(&spec.group);
         Ok(true)
+    }
+
+    fn node_duty(&mut self, name: &NodeName, duty: Duty) -> Result<bool, FactError> {
+        let unknown = || FactError::UnknownNode { node: name.clone() };
+        let known = self.inventory.node(self.inventory.find(name).ok_or_else(unknown)?);
+        if known.is_gone() {
+            return Err(unknown());
+        }
+        let spec = known.spec().clone().with_duty(duty);
+        self.node_set(&spec)
     }
 
     fn node_removed(&mut self, name: &NodeName) -> Result<bool, FactError> {

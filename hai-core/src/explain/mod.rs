@@ -12,10 +12,12 @@ mod future;
 pub mod help;
 pub mod histogram;
 pub mod history;
+mod line;
 mod what_if;
 pub mod why;
 
 pub use course::{Course, Hold, Leave, Notice, Start, Stop};
 pub use help::{Help, Helps, Limits, Then, what_would_help};
+pub use line::line;
 pub use what_if::{Change, Held, Outlook, OutlookKind, Preview, Share, Stamp, WhatIfError, what_if};
 pub use why::{Section, Why, why};

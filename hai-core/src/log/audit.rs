@@ -357,6 +357,9 @@ impl Auditor {
             Fact::RightRemoved { key } => Some((key.user.clone(), None, Happening::RightRemoved { key: key.clone() })),
             Fact::TeamSet { team } => Some((None, None, Happening::TeamSet { team: team.clone() })),
             Fact::TeamRemoved { team } => Some((None, None, Happening::TeamRemoved { team: team.clone() })),
+            Fact::NodeDuty { node, duty } => {
+                Some((None, None, Happening::NodeDuty { node: node.clone(), duty: *duty }))
+            }
             _ => None,
         }
     }
@@ -487,7 +490,7 @@ impl Auditor {
         match fact {
             Fact::NodeSet { node } => self.node_is(node),
             Fact::NodeRemoved { node } => self.node_is_gone(node),
-            Fact::DeviceChanged { node, .. } => {
+            Fact::DeviceChanged { node, .. } | Fact::NodeDuty { node, .. } => {
                 let changed = self.follower.engine().nodes().find(|view| view.spec.name == *node);
                 if let Some(view) = changed {
                     self.node_is(&view.spec);

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    NodeName, Outcome, Priority, Rank, RightKey, RightRow, RunEnd, RunId, TaskId, Team, TeamName, Time, UserName,
+    Duty, NodeName, Outcome, Priority, Rank, RightKey, RightRow, RunEnd, RunId, TaskId, Team, TeamName, Time, UserName,
     YieldReason,
 };
 
@@ -154,6 +154,13 @@ pub enum Happening {
         /// Its name.
         team: TeamName,
     },
+    /// An operator said what a node is there for.
+    NodeDuty {
+        /// The node.
+        node: NodeName,
+        /// What for.
+        duty: Duty,
+    },
     /// A scheduler took over.
     Opened {
         /// Its version.
@@ -247,6 +254,9 @@ impl fmt::Display for Happening {
             Happening::RightRemoved { key } => write!(f, "the right of {} is taken away", whom(key)),
             Happening::TeamSet { team } => write!(f, "team {} is made or changed", team.name),
             Happening::TeamRemoved { team } => write!(f, "team {team} is no more"),
+            Happening::NodeDuty { node, duty: Duty::Open } => write!(f, "node {node} takes work"),
+            Happening::NodeDuty { node, duty: Duty::Cordoned } => write!(f, "node {node} takes no new work"),
+            Happening::NodeDuty { node, duty: Duty::Drained } => write!(f, "node {node} is drained"),
             Happening::Opened { hai } => write!(f, "the scheduler started (hai {hai})"),
         }
     }

@@ -1,7 +1,7 @@
 //! The work in a log as a load, and its cluster as one to play it on.
 
 use crate::engine::Engine;
-use crate::model::Fact;
+use crate::model::{Duty, Fact};
 use crate::sim::study::{Change, Cluster, ClusterError, Load};
 use crate::trace::Job;
 
@@ -58,7 +58,8 @@ impl Workload {
                 }
                 Outside::Fact(Fact::NodeSet { node }) => {
                     let mut node = node.clone();
-                    (node.ready, node.cordoned, node.draining) = (true, false, false);
+                    (node.ready, node.cordoned) = (true, false);
+                    let node = node.with_duty(Duty::Open);
                     let _ = engine.observe(*at, &Fact::NodeSet { node });
                 }
                 _ => {}

@@ -296,7 +296,10 @@ impl Outside {
 
     pub(super) fn is_about_nodes(&self) -> bool {
         let Outside::Fact(fact) = self else { return false };
-        matches!(fact, Fact::NodeSet { .. } | Fact::NodeRemoved { .. } | Fact::DeviceChanged { .. })
+        matches!(
+            fact,
+            Fact::NodeSet { .. } | Fact::NodeDuty { .. } | Fact::NodeRemoved { .. } | Fact::DeviceChanged { .. }
+        )
     }
 }
 

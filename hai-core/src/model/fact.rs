@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::{
-    Dependency, DeviceHealth, DeviceId, NodeName, NodeSpec, Priority, Rank, RightKey, RightRow, RunId, TaskId,
+    Dependency, DeviceHealth, DeviceId, Duty, NodeName, NodeSpec, Priority, Rank, RightKey, RightRow, RunId, TaskId,
     TaskSpec, Team, TeamName,
 };
 
@@ -89,6 +89,14 @@ pub enum Fact {
     NodeSet {
         /// All that is known of it; replaces what was known.
         node: NodeSpec,
+    },
+    /// An operator said what a node is there for. That stands until somebody says otherwise, whatever the cluster tells of
+    /// the node.
+    NodeDuty {
+        /// The node.
+        node: NodeName,
+        /// What it is there for from now on.
+        duty: Duty,
     },
     /// A node is gone for good. Its workers' ends are reported on their own.
     NodeRemoved {

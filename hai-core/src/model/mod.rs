@@ -27,7 +27,9 @@ pub use claim::Claim;
 pub use decision::{Decision, Round, YieldReason};
 pub use fact::{Fact, RefusalCause, WorkerExit, WorkerFate};
 pub use name::{DeviceId, GroupName, MigProfile, ModelName, NameError, NodeName, PlaceName, TeamName, UserName};
-pub use node::{DEVICES_PER_NODE_MAX, DeviceHealth, DeviceLink, DeviceSpec, LinkKind, Location, NodeError, NodeSpec};
+pub use node::{
+    DEVICES_PER_NODE_MAX, DeviceHealth, DeviceLink, DeviceSpec, Duty, LinkKind, Location, NodeError, NodeSpec,
+};
 pub use placement::{DevicePart, Placement, WorkerPlacement};
 pub use priority::{ParsePriorityError, Priority};
 pub use remembered::{Displacement, Refusal, Winner, YieldRule};

@@ -153,6 +153,7 @@ impl Named for NodeSpec {
             memory_mib: _,
             ready: _,
             cordoned: _,
+            closed: _,
             draining: _,
             links: _,
         } = self;
@@ -268,7 +269,7 @@ impl Named for Fact {
             Fact::TeamSet { team } => team.each_name(renamer),
             Fact::TeamRemoved { team } => team.each_name(renamer),
             Fact::NodeSet { node } => node.each_name(renamer),
-            Fact::NodeRemoved { node } => node.each_name(renamer),
+            Fact::NodeRemoved { node } | Fact::NodeDuty { node, duty: _ } => node.each_name(renamer),
             Fact::DeviceChanged { node, device, health } => {
                 node.each_name(renamer);
                 device.each_name(renamer);

@@ -27,10 +27,13 @@ pub struct NodeSpec {
     pub devices: Vec<DeviceSpec>,
     /// It answers and is well. Work on a node that is not ready is taken off it.
     pub ready: bool,
-    /// It takes no new work; what runs there stays.
+    /// The cluster says that it takes no new work; what runs there stays.
     #[serde(default)]
     pub cordoned: bool,
-    /// It takes no new work, and what runs there saves itself and leaves.
+    /// An operator says that it takes no new work, whatever the cluster says; what runs there stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
+    /// An operator says that it takes no new work, and what runs there saves itself and leaves.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub draining: bool,
     /// Only tasks that tolerate every one of these may start here.
@@ -45,6 +48,20 @@ pub struct NodeSpec {
     /// How its devices are joined; pairs that are not listed only meet over the whole machine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<DeviceLink>,
+}
+
+/// What an operator wants a node to be there for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Duty {
+    /// It takes work, as far as the operator is concerned.
+    #[default]
+    Open,
+    /// It takes no new work; what runs there stays.
+    Cordoned,
+    /// It takes no new work, and what runs there saves itself and leaves.
+    Drained,
 }
 
 /// Where a node is in the network, from the narrowest to the widest. Nodes whose part is unknown are near to nobody.
@@ -192,6 +209,7 @@ impl NodeSpec {
             devices: Vec::new(),
             ready: true,
             cordoned: false,
+            closed: false,
             draining: false,
             taints: BTreeSet::new(),
             labels: BTreeMap::new(),
@@ -204,7 +222,29 @@ impl NodeSpec {
     /// cordoned nor drains it.
     #[must_use]
     pub fn takes_new_work(&self) -> bool {
-        self.ready && !self.cordoned && !self.draining
+        self.ready && !self.is_cordoned() && !self.draining
+    }
+
+    /// Whether the cluster or an operator keeps new work from it while what runs there stays.
+    #[must_use]
+    pub fn is_cordoned(&self) -> bool {
+        self.cordoned || self.closed
+    }
+
+    /// What an operator said that it is there for.
+    #[must_use]
+    pub fn duty(&self) -> Duty {
+        match (self.closed, self.draining) {
+            (_, true) => Duty::Drained,
+            (true, false) => Duty::Cordoned,
+            (false, false) => Duty::Open,
+        }
+    }
+
+    /// The same node, there for something else.
+    #[must_use]
+    pub fn with_duty(self, duty: Duty) -> Self {
+        NodeSpec { closed: duty == Duty::Cordoned, draining: duty == Duty::Drained, ..self }
     }
 
     /// Checks what types can not say.

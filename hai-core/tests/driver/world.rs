@@ -44,6 +44,8 @@ pub(crate) enum Fault {
     Suspend,
     Stop,
     Forget,
+    /// Not at random: no load cordons nodes.
+    Cordon,
 }
 
 impl Fault {

@@ -145,6 +145,13 @@ impl Cluster for SimCluster {
         Ok(())
     }
 
+    async fn cordon(&mut self, node: &NodeName, cordoned: bool) -> Result<(), Injected> {
+        self.world.point().await;
+        self.world.may_fail(Fault::Cordon)?;
+        let Ok(()) = self.inner.cordon(node, cordoned).await;
+        Ok(())
+    }
+
     async fn forget(&mut self, run: RunId) -> Result<(), Injected> {
         self.world.point().await;
         self.world.may_fail(Fault::Forget)?;

@@ -206,7 +206,7 @@ impl Books {
             Fact::TeamSet { team } => self.can_be_team(team),
             Fact::TeamRemoved { team } => self.teams.contains_key(team),
             Fact::NodeSet { node } => node.check().is_ok(),
-            Fact::NodeRemoved { node } => self.nodes.contains_key(node),
+            Fact::NodeRemoved { node } | Fact::NodeDuty { node, .. } => self.nodes.contains_key(node),
             Fact::DeviceChanged { node, device, .. } => {
                 self.nodes.get(node).is_some_and(|node| node.devices.iter().any(|known| known.id == *device))
             }
@@ -314,6 +314,11 @@ impl Books {
             }
             Fact::NodeSet { node } => {
                 self.nodes.insert(node.name.clone(), node.clone());
+            }
+            Fact::NodeDuty { node, duty } => {
+                if let Some(known) = self.nodes.get_mut(node) {
+                    *known = known.clone().with_duty(*duty);
+                }
             }
             Fact::NodeRemoved { node } => {
                 self.nodes.remove(node);

@@ -292,7 +292,9 @@ impl Books {
             assert!(!run.failed() && !run.lost(), "run {id} stays, but a worker of it failed or was lost");
             for rank in run.alive() {
                 let node = &run.placement.workers[rank as usize].node;
-                assert!(self.nodes.get(node).is_some_and(|node| node.ready), "run {id} stays on {node}, which is lost");
+                let known = self.nodes.get(node);
+                assert!(known.is_some_and(|node| node.ready), "run {id} stays on {node}, which is lost");
+                assert!(known.is_some_and(|node| !node.draining), "run {id} stays on {node}, which is drained");
             }
         }
         for (holder, entitled, bucket) in self.charged() {

@@ -149,6 +149,7 @@ impl Stage {
             Op::Right(right, _) => self.tell(Fact::RightSet { right: right.clone() }),
             Op::Ready(pick, ready) => self.change_node(*pick, |node| node.ready = *ready),
             Op::Cordon(pick, cordoned) => self.change_node(*pick, |node| node.cordoned = *cordoned),
+            Op::Duty(pick, duty) => self.change_node(*pick, |node| *node = node.clone().with_duty(*duty)),
             Op::Pass(secs, _) => self.pass(Span::from_secs((*secs).into())),
             Op::EndWorker(pick, end) => {
                 let alive: Vec<(RunId, u32)> = self.alive(true);

@@ -33,6 +33,7 @@ pub(crate) enum Op {
     Node(Box<NodeSpec>),
     Ready(u8, bool),
     Cordon(u8, bool),
+    Duty(u8, Duty),
     RemoveNode(u8),
     Device(u8, u8, DeviceHealth),
     /// So many seconds pass; with `true` the engine is asked whenever it wanted to be.
@@ -189,6 +190,8 @@ fn op(policy: Policy) -> impl Strategy<Value = Op> {
         2 => node(0..6_u8).prop_map(|spec| Op::Node(Box::new(spec))),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(pick, ready)| Op::Ready(pick, ready)),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(pick, cordoned)| Op::Cordon(pick, cordoned)),
+        1 => (any::<u8>(), select(&[Duty::Open, Duty::Cordoned][..]))
+            .prop_map(|(pick, duty)| Op::Duty(pick, duty)),
         1 => any::<u8>().prop_map(Op::RemoveNode),
         2 => (any::<u8>(), any::<u8>(), health()).prop_map(|(pick, device, health)| Op::Device(pick, device, health)),
         9 => (select(vec![0_u16, 1, 2, 5, 10, 30, 60, 90]), any::<bool>()).prop_map(|(secs, punctual)| Op::Pass(secs, punctual)),

@@ -122,7 +122,7 @@ impl Books {
     /// Whether new workers of the task may be put on the node.
     pub(crate) fn usable(&self, node: &NodeSpec, spec: &TaskSpec) -> bool {
         node.ready
-            && !node.cordoned
+            && !(node.cordoned || node.closed || node.draining)
             && node.group == spec.group
             && node.taints.is_subset(&spec.tolerates)
             && !self.is_cooling(&node.name)
@@ -161,7 +161,7 @@ impl Books {
     pub(crate) fn ever_fits(&self, spec: &TaskSpec, healed: bool) -> bool {
         let fitting = self.group_nodes(spec).map(|node| {
             let mut node = node.clone();
-            (node.ready, node.cordoned) = (true, false);
+            (node.ready, node.cordoned, node.closed, node.draining) = (true, false, false, false);
             if healed {
                 node.devices.iter_mut().for_each(|device| device.health = DeviceHealth::Healthy);
             }

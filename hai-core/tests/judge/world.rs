@@ -275,6 +275,11 @@ impl World {
             Op::Node(node) => self.tell(Fact::NodeSet { node: (**node).clone() }),
             Op::Ready(index, ready) => self.change_node(*index, |node| node.ready = *ready),
             Op::Cordon(index, cordoned) => self.change_node(*index, |node| node.cordoned = *cordoned),
+            Op::Duty(index, duty) => {
+                if let Some(node) = pick(self.books.nodes.keys().cloned(), *index) {
+                    self.tell(Fact::NodeDuty { node, duty: *duty });
+                }
+            }
             Op::RemoveNode(index) => {
                 if let Some(node) = pick(self.books.nodes.keys().cloned(), *index) {
                     self.tell(Fact::NodeRemoved { node });

@@ -108,6 +108,9 @@ async fn authenticate(parts: &Parts, state: &ApiState) -> Result<User, ApiError>
         Some(token) => state.accounts.authenticate(token).await?,
         None => None,
     };
+    if let Some(user) = &user {
+        state.seen.note(&user.name);
+    }
     user.ok_or_else(|| {
         unauthorized(
             "the token opens nothing; it may have been replaced or its user removed",
@@ -129,6 +132,9 @@ async fn by_cookie(parts: &Parts, state: &ApiState, cookie: &Cookie) -> Result<U
         None if state.leader.is_some() => return Err(state.stands_by()),
         None => None,
     };
+    if let Some(user) = &user {
+        state.seen.note(&user.name);
+    }
     user.ok_or_else(|| unauthorized("you are not signed in any more; sign in again", "Bearer realm=\"hai\""))
 }
 

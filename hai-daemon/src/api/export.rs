@@ -56,7 +56,7 @@ fn write(walk: &Walk, query: &ExportQuery, lines: &mut Lines) -> Result<(), Walk
 }
 
 /// The header of a file that begins with the first step at or after `from`.
-fn header(walk: &Walk, from: Option<Time>) -> Result<Header, WalkError> {
+pub(super) fn header(walk: &Walk, from: Option<Time>) -> Result<Header, WalkError> {
     let Some(from) = from else { return Ok(Header::new(walk.config.clone())) };
     let mut follower = walk.follower(Some(from))?;
     for record in walk.after(follower.chain().seq()) {
@@ -74,7 +74,7 @@ fn header(walk: &Walk, from: Option<Time>) -> Result<Header, WalkError> {
 }
 
 /// The records after `seq` until the end of the last step at or before `to`.
-fn window(walk: &Walk, seq: u64, to: Option<Time>) -> impl Iterator<Item = Result<Record, WalkError>> + '_ {
+pub(super) fn window(walk: &Walk, seq: u64, to: Option<Time>) -> impl Iterator<Item = Result<Record, WalkError>> + '_ {
     let mut sealed = true;
     walk.after(seq).take_while(move |record| {
         let Ok(record) = record else { return true };

@@ -51,7 +51,7 @@ impl Looks {
 
     /// Looks at the engine as it is once it is this look's turn, on a thread that may block. Its place goes with the work,
     /// not with who waits for it: work goes on when the asker has gone, and the next must wait for its end.
-    async fn look<T: Send + 'static>(
+    pub(super) async fn look<T: Send + 'static>(
         &self,
         effort: Effort,
         user: &UserName,

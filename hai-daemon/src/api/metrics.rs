@@ -170,7 +170,7 @@ impl Metrics {
             for state in NODE_STATES {
                 drop(self.nodes.get_or_create(&NodeLabels { group: group.clone(), state }));
             }
-            let state = match (node.spec.ready, node.spec.cordoned || node.spec.draining) {
+            let state = match (node.spec.ready, node.spec.is_cordoned() || node.spec.draining) {
                 (false, _) => "lost",
                 (true, true) => "cordoned",
                 (true, false) => "ready",

@@ -15,6 +15,7 @@
 
 mod audit;
 pub(crate) mod auth;
+mod device_past;
 mod devices;
 mod dialect;
 mod events;
@@ -30,20 +31,26 @@ mod logs;
 mod looks;
 mod metrics;
 mod nodes;
+mod occupancy;
 mod openapi;
 mod places;
 mod preview;
 pub mod problem;
+mod queue;
 mod range;
 mod rights;
 mod root;
+mod seen;
 mod server;
+mod simulations;
 mod stall;
 mod state;
 mod tasks;
 mod teams;
+mod timeline;
 mod users;
 mod walk;
+mod window;
 pub mod wire;
 mod worker;
 

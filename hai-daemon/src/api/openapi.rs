@@ -8,7 +8,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    ApiState, audit, devices, events, export, health, logs, nodes, preview, rights, tasks, teams, users, wire, worker,
+    ApiState, audit, device_past, devices, events, export, health, logs, nodes, occupancy, preview, queue, rights,
+    simulations, tasks, teams, timeline, users, wire, worker,
 };
 
 const SECURITY: &str = "token";
@@ -24,6 +25,7 @@ const SECURITY: &str = "token";
     tags(
         (name = "tasks", description = "What people submitted."),
         (name = "cluster", description = "Nodes, devices and who may hold how much of them."),
+        (name = "simulations", description = "Work that is played on the cluster as it is, under other rules."),
         (name = "users", description = "Who may ask."),
         (name = "workers", description = "What workers ask and say, with the token in HAI_WORKER_TOKEN, where they share no files with the server."),
         (name = "server", description = "The server itself.")
@@ -37,6 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
     let mut router = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(tasks::submit::submit, tasks::list::list))
         .routes(routes!(tasks::show::show))
+        .routes(routes!(tasks::show::command))
         .routes(routes!(tasks::change::stop))
         .routes(routes!(tasks::change::suspend))
         .routes(routes!(tasks::change::resume))
@@ -44,10 +47,17 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(tasks::change::priority))
         .routes(routes!(tasks::why::why))
         .routes(routes!(tasks::when::when))
+        .routes(routes!(queue::queue))
         .routes(routes!(logs::logs))
         .routes(routes!(events::events))
         .routes(routes!(nodes::nodes))
+        .routes(routes!(nodes::cordon))
+        .routes(routes!(nodes::uncordon))
+        .routes(routes!(nodes::drain))
         .routes(routes!(devices::report))
+        .routes(routes!(device_past::device_past))
+        .routes(routes!(timeline::timeline))
+        .routes(routes!(occupancy::occupancy))
         .routes(routes!(preview::preview))
         .routes(routes!(preview::apply))
         .routes(routes!(preview::try_submission))
@@ -58,6 +68,9 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(export::export))
         .routes(routes!(audit::audit))
         .routes(routes!(audit::entries))
+        .routes(routes!(simulations::begin))
+        .routes(routes!(simulations::show, simulations::remove))
+        .routes(routes!(simulations::report))
         .routes(routes!(users::list, users::add))
         .routes(routes!(users::remove))
         .routes(routes!(users::rotate))

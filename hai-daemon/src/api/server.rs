@@ -54,6 +54,7 @@ pub async fn serve(listener: TcpListener, state: ApiState, stop: CancellationTok
     let listener = Stalling::new(listener, state.stall);
     let learning = state.learned.clone().learn(state.scheduler.clone(), state.reader.clone(), stop.clone());
     tokio::spawn(learning);
+    tokio::spawn(state.occupied.clone().watch(state.scheduler.clone(), state.reader.clone(), stop.clone()));
     let stopping = stop.clone();
     let server = axum::serve(listener, router(state)).with_graceful_shutdown(async move {
         stopping.cancelled().await;

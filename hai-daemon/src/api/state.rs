@@ -13,11 +13,15 @@ use super::forward::Leading;
 use super::learned::Learned;
 use super::looks::Looks;
 use super::metrics::Metrics;
+use super::occupancy::Occupied;
 use super::places::Places;
 use super::problem::ApiError;
+use super::queue::Queue;
+use super::seen::Seen;
 use super::{Agents, LogSource, Workers};
 use crate::gpu::reports::Reports;
 use crate::scheduler::Scheduler;
+use crate::simulations::Simulations;
 use crate::store::{Accounts, Reader, StoreHealth};
 use crate::web::session::Sessions;
 
@@ -47,6 +51,14 @@ pub struct ApiState {
     pub(super) learned: Learned,
     /// Places for those who look at the engine for longer than a moment.
     pub(super) looks: Looks,
+    /// The line of waiting tasks, as it was a moment ago.
+    pub(super) queue: Queue,
+    /// What is played for people.
+    pub(super) simulations: Simulations,
+    /// How much was used when.
+    pub(super) occupied: Occupied,
+    /// When tokens were last used.
+    pub(super) seen: Seen,
     /// What is reported of nodes' devices.
     pub(super) reports: Reports,
     /// Places for those who read the whole log, which takes a while and a processor.
@@ -109,6 +121,10 @@ impl ApiState {
             agents,
             learned,
             looks,
+            queue: Queue::default(),
+            simulations: Simulations::default(),
+            occupied: Occupied::default(),
+            seen: Seen::default(),
             reports,
             walks,
             dialect: Memory::default(),

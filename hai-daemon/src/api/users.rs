@@ -9,7 +9,7 @@ use super::ApiState;
 use super::auth::{Caller, Operator};
 use super::extract::{Body, Param};
 use super::problem::{ApiError, Kind};
-use super::wire::{NewToken, NewUser, Role, User, UserList};
+use super::wire::{NewToken, NewUser, Role, User, UserList, utc};
 use crate::store;
 
 /// All users
@@ -19,7 +19,8 @@ use crate::store;
     responses((status = 200, description = "By name, those who were removed included.", body = UserList)))]
 pub(super) async fn list(State(state): State<ApiState>, _: Operator) -> Result<Json<UserList>, ApiError> {
     let users = state.accounts.list().await?;
-    Ok(Json(UserList { users: users.iter().map(User::from).collect() }))
+    let user = |user: &store::User| User { last_seen: state.seen.last(&user.name).map(utc), ..User::from(user) };
+    Ok(Json(UserList { users: users.iter().map(user).collect() }))
 }
 
 /// Add a user
@@ -76,8 +77,8 @@ pub(super) async fn rotate(
 /// Who the token belongs to
 #[utoipa::path(get, path = "/v1/me", tag = "users", operation_id = "me",
     responses((status = 200, description = "The user.", body = User)))]
-pub(super) async fn me(caller: Caller) -> Json<User> {
-    Json(User::from(&caller.user))
+pub(super) async fn me(State(state): State<ApiState>, caller: Caller) -> Json<User> {
+    Json(User { last_seen: state.seen.last(&caller.user.name).map(utc), ..User::from(&caller.user) })
 }
 
 impl From<&store::User> for User {
@@ -85,7 +86,8 @@ impl From<&store::User> for User {
         User {
             name: user.name.clone(),
             role: user.role.into(),
-            created_at: super::wire::utc(user.created_at),
+            created_at: utc(user.created_at),
+            last_seen: None,
             removed: user.disabled,
         }
     }

@@ -8,6 +8,7 @@ use clap::Parser as _;
 use super::args::{Command, HaiArgs};
 use super::ask::{When, when};
 use super::preview::ChangeCommand;
+use crate::api::wire::quoted;
 
 /// Flags that are followed by a point in time.
 const TIMES: [&str; 3] = ["--expires", "--deadline", "--not-before"];
@@ -47,15 +48,6 @@ fn fixed(text: &str, now: DateTime<Utc>) -> String {
         Ok(span @ When::In(_)) => span.from(now).to_rfc3339_opts(SecondsFormat::AutoSi, true),
         _ => text.to_owned(),
     }
-}
-
-/// A word as a shell reads it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
-use hai_core::model::{GroupName, ModelName, Priority, RunId, TaskId, TeamName, UserName};
+use hai_core::model::{GroupName, ModelName, NodeName, Priority, RunId, TaskId, TeamName, UserName};
 
 use super::ask::{When, when};
 use super::history::{AuditArgs, LogCommand};
@@ -121,11 +121,15 @@ pub enum Command {
         #[arg(value_parser = task_number)]
         task: u64,
     },
-    /// List nodes, their devices and who is on them
+    /// List nodes, their devices and who is on them; or say which take work (operators)
+    #[command(args_conflicts_with_subcommands = true)]
     Nodes {
         /// One line a device: how it is, how hot, and who uses it, as last reported
         #[arg(long)]
         devices: bool,
+        /// What to do; `ls` when left out.
+        #[command(subcommand)]
+        command: Option<NodesCommand>,
     },
     /// List or change who may hold how much
     Rights {
@@ -247,6 +251,27 @@ pub struct LogsArgs {
     /// Only this many bytes from the end of the run
     #[arg(long, value_name = "BYTES", conflicts_with = "all_runs")]
     pub tail: Option<u64>,
+}
+
+/// What `hai nodes` can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum NodesCommand {
+    /// Give a node no new work, and let what runs there stay (operators)
+    Cordon(NodeArg),
+    /// Let a node that was cordoned or drained take work again (operators)
+    Uncordon(NodeArg),
+    /// Give a node no new work, and let what runs there save itself and go on elsewhere (operators)
+    Drain(NodeArg),
+}
+
+/// A node.
+#[derive(Clone, Debug, Args)]
+pub struct NodeArg {
+    /// The node
+    pub node: NodeName,
+    /// Show who would leave and start, and what work would be lost; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What `hai rights` can do.

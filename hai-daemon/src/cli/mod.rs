@@ -14,6 +14,7 @@ pub mod generate;
 pub mod history;
 mod init;
 pub mod logs;
+mod nodes;
 pub mod output;
 pub mod plan;
 pub mod preview;
@@ -103,7 +104,8 @@ fn ask(command: &Command, client: &Client, printer: &Printer) -> Result<ExitCode
         Command::Why { task } => tasks::why(TaskId(*task), client, printer)?,
         Command::Preview(args) => preview::run(args, client, printer)?,
         Command::When { task } => when::when(TaskId(*task), client, printer)?,
-        Command::Nodes { devices } => admin::nodes(*devices, client, printer)?,
+        Command::Nodes { devices, command: None } => admin::nodes(*devices, client, printer)?,
+        Command::Nodes { command: Some(command), .. } => nodes::change(command, client, printer)?,
         Command::Rights { command } => {
             let list = RightsCommand::Ls(RightKeyArgs::default());
             admin::rights(command.as_ref().unwrap_or(&list), client, printer)?;

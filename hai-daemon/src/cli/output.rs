@@ -8,6 +8,7 @@ use comfy_table::{CellAlignment, ContentArrangement, presets};
 
 use super::client::Answer;
 use super::error::CliError;
+pub use crate::api::wire::memory;
 
 /// How to print.
 #[derive(Clone, Copy, Debug)]
@@ -257,12 +258,6 @@ pub fn humane(sentence: &str, now: DateTime<Utc>) -> String {
 #[must_use]
 pub fn clock(time: DateTime<Utc>) -> String {
     time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-/// `8 GiB` and the like.
-#[must_use]
-pub fn memory(mib: u64) -> String {
-    if mib >= 1024 && mib.is_multiple_of(1024) { format!("{} GiB", mib / 1024) } else { format!("{mib} MiB") }
 }
 
 #[cfg(test)]

@@ -104,12 +104,22 @@ pub enum ChangeCommand {
         #[command(flatten)]
         key: RightKeyArgs,
     },
+    /// Give a node no new work, and let what runs there stay (operators)
+    Cordon {
+        /// The node
+        node: NodeName,
+    },
     /// Give a node no new work, and let what runs there leave (operators)
     Drain {
         /// The node
         node: NodeName,
     },
-    /// Give a node that was drained work again (operators)
+    /// Give a node that was cordoned or drained work again (operators)
+    Uncordon {
+        /// The node
+        node: NodeName,
+    },
+    /// The same as uncordon (operators)
     Undrain {
         /// The node
         node: NodeName,
@@ -159,6 +169,8 @@ impl ChangeCommand {
                 vec![PlannedChange::Right(right)]
             }
             ChangeCommand::RmRight { key } => vec![PlannedChange::RemoveRight(planned_key(key))],
+            ChangeCommand::Cordon { node } => vec![PlannedChange::Cordon(node.clone())],
+            ChangeCommand::Uncordon { node } => vec![PlannedChange::Uncordon(node.clone())],
             ChangeCommand::Drain { node } => vec![PlannedChange::Drain(node.clone())],
             ChangeCommand::Undrain { node } => vec![PlannedChange::Undrain(node.clone())],
             ChangeCommand::Lose { node } => vec![PlannedChange::LoseNode(node.clone())],
@@ -250,6 +262,21 @@ fn agreed(printer: &Printer) -> Result<bool, CliError> {
         .read_line(&mut answer)
         .map_err(|source| CliError::File { what: "your answer".to_owned(), source })?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// `--dry-run` of what changes something at once.
+///
+/// # Errors
+/// [`CliError`].
+pub(super) fn dry_change(change: PlannedChange, client: &Client, printer: &Printer) -> Result<(), CliError> {
+    let request = PreviewRequest { changes: vec![change] };
+    let answer = client.send(&Method::POST, "/v1/preview", Some(&request))?;
+    if printer.json {
+        return printer.answer(&answer);
+    }
+    show(&answer.parse()?, printer)?;
+    printer.remark("nothing was changed");
+    Ok(())
 }
 
 /// `hai submit --dry-run`

@@ -1,6 +1,7 @@
 //! `hai simulate`: plays a trace on a cluster under several policies and seeds. Needs no daemon.
 
 mod compare;
+pub(crate) mod given;
 mod inputs;
 mod live;
 mod stop;

@@ -46,7 +46,7 @@ pub(super) fn list(args: &ListArgs, client: &Client, printer: &Printer) -> Resul
             (task.group.to_string(), Tone::Plain),
             (task.priority.to_string(), Tone::Plain),
             (state.to_owned(), tone),
-            (needs(task), Tone::Plain),
+            (task.asks(), Tone::Plain),
             (task.runs.to_string(), Tone::Plain),
             (ago(task.submitted_at), Tone::Dim),
             (ran(task), Tone::Plain),
@@ -81,31 +81,6 @@ fn state(task: &Task) -> (&'static str, Tone) {
                 _ => Tone::Waiting,
             },
         ),
-    }
-}
-
-/// What it asks for, in short: `2 × 4 RTX 3070`, `0.25 gpu`, `6 GiB of a gpu`.
-fn needs(task: &Task) -> String {
-    let many = match task.workers_min {
-        Some(least) => format!("{least}-{} × ", task.workers),
-        None if task.workers == 1 => String::new(),
-        None => format!("{} × ", task.workers),
-    };
-    let models: Vec<&str> = task.models.iter().map(|model| model.as_str()).collect();
-    let kind = if models.is_empty() { String::new() } else { format!(" {}", models.join("|")) };
-    let gpu = if kind.is_empty() { " gpu" } else { &kind };
-    if let Some(share) = task.share {
-        return format!("{many}{share}{gpu}");
-    }
-    if let Some(mib) = task.share_memory_mib {
-        let one = if kind.is_empty() { " a gpu" } else { &kind };
-        return format!("{many}{} of{one}", memory(mib));
-    }
-    match task.devices {
-        None => format!("{many}node{kind}"),
-        Some(0) if task.cpu > 0.0 => format!("{many}{} cpu", task.cpu),
-        Some(0) => format!("{many}no device"),
-        Some(devices) => format!("{many}{devices}{gpu}"),
     }
 }
 
@@ -215,7 +190,7 @@ fn life(task: &Task) -> Vec<(&'static str, String)> {
 }
 
 fn all_needs(task: &Task) -> String {
-    let mut parts = vec![needs(task)];
+    let mut parts = vec![task.asks()];
     if !task.forbidden_models.is_empty() {
         let models: Vec<&str> = task.forbidden_models.iter().map(|model| model.as_str()).collect();
         parts.push(format!("no {}", models.join(", no ")));

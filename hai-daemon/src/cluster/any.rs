@@ -3,7 +3,7 @@
 use std::fmt;
 
 use hai_core::backend::{Cluster, Listing, StartOrder};
-use hai_core::model::{Fact, Grace, RunId};
+use hai_core::model::{Fact, Grace, NodeName, RunId};
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::kubernetes::{KubernetesCluster, KubernetesError};
@@ -82,6 +82,10 @@ impl Cluster for AnyCluster {
 
     async fn stop(&mut self, run: RunId, grace: Grace) -> Result<(), AnyError> {
         each!(self, cluster => cluster.stop(run, grace).await)
+    }
+
+    async fn cordon(&mut self, node: &NodeName, cordoned: bool) -> Result<(), AnyError> {
+        each!(self, cluster => cluster.cordon(node, cordoned).await)
     }
 
     async fn forget(&mut self, run: RunId) -> Result<(), AnyError> {

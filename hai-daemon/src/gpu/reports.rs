@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hai_core::model::{NodeName, Time};
 use tokio::sync::watch;
 
+use super::past::Past;
 use super::report::{NodeReport, ReportError};
 
 /// The last report of each node.
@@ -23,6 +24,7 @@ pub struct Reports {
 #[derive(Debug, Default)]
 struct Rest {
     own: Option<NodeName>,
+    past: Past,
     /// `None` until somebody knows.
     workers: Option<BTreeMap<NodeName, BTreeSet<String>>>,
 }
@@ -48,6 +50,7 @@ impl Reports {
     pub fn put(&self, node: NodeName, report: NodeReport, at: Time) -> Result<(), ReportError> {
         report.check()?;
         let report = NodeReport { at, ..report };
+        self.rest().past.note(&node, &report);
         self.last.send_if_modified(|all| {
             let news = all.get(&node).is_none_or(|before| !before.decides_like(&report));
             Arc::make_mut(all).insert(node, report);
@@ -58,6 +61,7 @@ impl Reports {
 
     /// Forgets nodes for which `is_known` does not hold any more.
     pub fn retain(&self, is_known: impl Fn(&NodeName) -> bool) {
+        self.rest().past.retain(&is_known);
         self.last.send_if_modified(|all| {
             let gone = all.keys().any(|node| !is_known(node));
             if gone {
@@ -71,6 +75,11 @@ impl Reports {
     #[must_use]
     pub fn get(&self, node: &NodeName) -> Option<NodeReport> {
         self.last.borrow().get(node).cloned()
+    }
+
+    /// Looks at how devices were used.
+    pub fn past<T>(&self, look: impl FnOnce(&Past) -> T) -> T {
+        look(&self.rest().past)
     }
 
     /// What was last reported of all nodes.

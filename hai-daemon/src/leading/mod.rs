@@ -8,7 +8,7 @@ pub(crate) mod holder;
 use std::time::{Duration, Instant};
 
 use hai_core::backend::{Cluster, Listing, StartOrder};
-use hai_core::model::{Fact, Grace, RunId};
+use hai_core::model::{Fact, Grace, NodeName, RunId};
 use tokio::sync::watch;
 
 use crate::store::StoreError;
@@ -145,6 +145,11 @@ impl<C: Cluster> Cluster for Led<C> {
     async fn stop(&mut self, run: RunId, grace: Grace) -> Result<(), C::Error> {
         self.sure().await;
         self.cluster.stop(run, grace).await
+    }
+
+    async fn cordon(&mut self, node: &NodeName, cordoned: bool) -> Result<(), C::Error> {
+        self.sure().await;
+        self.cluster.cordon(node, cordoned).await
     }
 
     async fn forget(&mut self, run: RunId) -> Result<(), C::Error> {

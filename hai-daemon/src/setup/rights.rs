@@ -19,7 +19,7 @@ pub struct Right {
     pub why: &'static str,
 }
 
-/// The least with which the daemon works. It never touches pods of others, nor any node.
+/// The least with which the daemon works. It never touches pods of others, and of nodes only whether they take new pods.
 pub const DAEMON: &[Right] = &[
     Right {
         group: "",
@@ -28,6 +28,14 @@ pub const DAEMON: &[Right] = &[
         verbs: &["get", "list", "watch"],
         everywhere: true,
         why: "to know the nodes",
+    },
+    Right {
+        group: "",
+        resource: "nodes",
+        sub: "",
+        verbs: &["patch"],
+        everywhere: true,
+        why: "to cordon and uncordon nodes when an operator says so",
     },
     Right {
         group: "",

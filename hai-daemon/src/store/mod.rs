@@ -17,6 +17,7 @@ pub mod postgres;
 mod query;
 mod reader;
 mod rows;
+mod spans;
 pub mod sqlite;
 mod thin;
 
@@ -30,6 +31,6 @@ pub use moving::{Frozen, Restoring};
 pub(crate) use patient::change_users;
 pub use patient::{Patience, Patient};
 pub use postgres::PostgresStore;
-pub use query::{Counts, Page, TaskFilter, TaskPage};
+pub use query::{Counts, Page, Spans, TaskFilter, TaskPage};
 pub use reader::Reader;
 pub use sqlite::SqliteStore;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hai_core::model::{GroupName, Priority, TaskId, TaskState, TaskView, UserName};
+use hai_core::model::{GroupName, Priority, TaskId, TaskState, TaskView, Time, UserName};
 
 /// Which tasks are wanted: those for which everything that is given holds. The default wants all.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +24,17 @@ pub struct TaskFilter {
     pub kinds: Vec<&'static str>,
     /// Of this priority, as it is now.
     pub priority: Option<Priority>,
+}
+
+/// Which runs are wanted: those that overlap a window of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spans {
+    /// The first moment.
+    pub from: Time,
+    /// The first moment after it.
+    pub to: Time,
+    /// Only of this user's tasks.
+    pub user: Option<UserName>,
 }
 
 /// Which part of a long answer is wanted.

@@ -3,7 +3,7 @@
 use hai_core::backend::{Event, Record, Snapshot};
 use hai_core::model::{Program, RightRow, RunId, RunView, TaskId, TaskView, Time, UserName};
 
-use super::{Counts, Page, StoreError, TaskFilter, TaskPage, postgres, sqlite};
+use super::{Counts, Page, Spans, StoreError, TaskFilter, TaskPage, postgres, sqlite};
 
 /// Reads what is committed; cheap to clone. Every answer is of one moment.
 #[derive(Clone, Debug)]
@@ -78,6 +78,23 @@ impl Reader {
     /// [`StoreError`].
     pub async fn runs(&self, task: TaskId) -> Result<Vec<RunView>, StoreError> {
         ask!(self, reader => reader.runs(task))
+    }
+
+    /// The tasks with runs that overlap a window, newest first, at most `limit` of those submitted before the task `before`; each
+    /// with these runs, first to last, and the run before them if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    ///
+    /// # Complexity
+    /// Of all tasks that are newer than the last one found a few numbers are looked at.
+    pub async fn spans(
+        &self,
+        window: &Spans,
+        before: TaskId,
+        limit: u32,
+    ) -> Result<Vec<(TaskView, Vec<RunView>)>, StoreError> {
+        ask!(self, reader => reader.spans(window, before, limit))
     }
 
     /// A run, ended or not.

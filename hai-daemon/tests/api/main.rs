@@ -2,18 +2,24 @@
 
 mod bad_input;
 mod client;
+mod command;
 mod devices;
 mod dialect;
 mod document;
+mod duty;
 mod events;
 mod history;
 mod lab;
 mod logs;
 mod nodes;
+mod past;
 mod people;
 mod preview;
+mod queue;
 mod rights;
+mod simulations;
 mod slow_readers;
 mod tasks;
 mod teams;
+mod timeline;
 mod when;

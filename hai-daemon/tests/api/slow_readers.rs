@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use hai_core::backend::MemoryCluster;
 use hai_core::model::NodeSpec;
-use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -15,14 +15,13 @@ fn large() -> NodeSpec {
     NodeSpec { labels: [("about".to_owned(), "x".repeat(500_000))].into(), ..node("large", 1) }
 }
 
-/// More than the kernel's buffers take: with each drain the log says all of a large node again.
-async fn with_a_long_log(lab: &Lab) {
-    for _ in 0..20 {
-        for verb in ["drain", "undrain"] {
-            let changes = json!([{verb: "large"}]);
-            let shown = lab.root.post("/v1/preview", json!({"changes": changes})).await.ok(200);
-            lab.root.post("/v1/preview/apply", json!({"changes": changes, "stamp": shown["stamp"]})).await.ok(200);
-        }
+/// More than the kernel's buffers take: with each change the log says all of a large node again.
+async fn with_a_long_log(lab: &Lab, cluster: &MemoryCluster) {
+    for more in 1..=40 {
+        let memory_mib = 16384 + more;
+        cluster.set_node(NodeSpec { memory_mib, ..large() });
+        // Told faster than they are heard, only the last would be.
+        while lab.root.get("/v1/nodes").await.ok(200)["nodes"][0]["memory_mib"] != memory_mib {}
     }
 }
 
@@ -41,8 +40,8 @@ async fn stuck(client: &Client) -> TcpStream {
 
 #[tokio::test]
 async fn who_does_not_read_is_hung_up_on() {
-    let (lab, _cluster) = Lab::in_memory_with_stall([large()], Duration::from_millis(500)).await;
-    with_a_long_log(&lab).await;
+    let (lab, cluster) = Lab::in_memory_with_stall([large()], Duration::from_millis(500)).await;
+    with_a_long_log(&lab, &cluster).await;
     let mut slow = stuck(&lab.root).await;
     // The same user: the turn is over only when the other reader is.
     lab.root.get("/v1/audit").await.ok(200);
@@ -65,8 +64,8 @@ async fn who_does_not_read_is_hung_up_on() {
 
 #[tokio::test]
 async fn one_user_has_one_place_among_those_who_read() {
-    let (lab, _cluster) = Lab::in_memory([large()]).await;
-    with_a_long_log(&lab).await;
+    let (lab, cluster) = Lab::in_memory([large()]).await;
+    with_a_long_log(&lab, &cluster).await;
     let slow = stuck(&lab.root).await;
     let waits: Vec<_> = (0..2)
         .map(|_| {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hai_core::backend::{Cluster as _, StartOrder};
-use hai_core::model::{Fact, Outcome, Placement, TaskState, WorkerRequest};
+use hai_core::model::{Duty, Fact, Outcome, Placement, TaskState, WorkerRequest};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 
@@ -332,4 +332,28 @@ async fn a_node_that_leaves_its_group_keeps_what_runs_there_until_it_ends() {
     kubelets[1].end("hai", &format!("hai-t{id}-r{run}-0"), 0);
     assert_eq!(lab.outcome(id).await, Outcome::Succeeded);
     eventually("the node to be gone", async || gone().await.expect("a look").then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_says_of_a_node_stands_in_kubernetes_too() {
+    let (mut lab, kubelets) = lab().await;
+    let duty = |duty| Fact::NodeDuty { node: crate::lab::node("worker"), duty };
+    let id = lab.submit(task("train", WorkerRequest::devices(1))).await;
+    lab.until(id, TaskState::Running).await;
+    lab.tell(duty(Duty::Cordoned)).await;
+    let marked = async |wanted| {
+        eventually("the mark", async || (kubelets[1].is_cordoned().await == wanted).then_some(())).await;
+    };
+    marked(true).await;
+    assert_eq!(lab.task(id).state, TaskState::Running, "what runs there stays");
+    // Somebody takes the mark away while nobody looks; who takes over sees to it.
+    lab.crash().await;
+    kubelets[1].cordon(false).await;
+    lab.resume().await;
+    marked(true).await;
+    lab.tell(duty(Duty::Drained)).await;
+    lab.until(id, TaskState::Suspended).await;
+    lab.tell(duty(Duty::Open)).await;
+    marked(false).await;
+    lab.until(id, TaskState::Running).await;
 }

@@ -144,7 +144,9 @@ impl Change {
             }
             Change::TaskEnds { task } => task.task.is_some_and(|task| end(copy, task)),
             Change::NodeReady { node } => change_node(copy, node, |node| node.ready = true),
-            Change::Uncordoned { node } => change_node(copy, node, |node| node.cordoned = false),
+            Change::Uncordoned { node } => {
+                change_node(copy, node, |node| (node.cordoned, node.closed) = (false, false))
+            }
             Change::Undrained { node } => change_node(copy, node, |node| node.draining = false),
             Change::DeviceHealed { node, device } => {
                 tell(&Fact::DeviceChanged { node: node.clone(), device: device.clone(), health: DeviceHealth::Healthy })

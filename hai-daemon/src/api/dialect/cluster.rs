@@ -78,7 +78,7 @@ fn row(ask: &Ask, node: &NodeView, guests: &BTreeMap<TaskId, Guest>) -> Value {
 
 /// Whether it takes work at all.
 fn is_ready(node: &NodeSpec) -> bool {
-    node.ready && !node.cordoned && !node.draining
+    node.takes_new_work()
 }
 
 /// How many nodes of a kind there are, and what they do.

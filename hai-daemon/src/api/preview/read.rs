@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hai_core::backend::{Command, Submitted};
 use hai_core::engine::EngineConfig;
-use hai_core::model::{Fact, NodeName, NodeSpec, RightKey, RightRow, TaskId, TaskState};
+use hai_core::model::{Duty, Fact, NodeName, NodeSpec, RightKey, RightRow, TaskId, TaskState};
 
 use crate::api::ApiState;
 use crate::api::auth::Caller;
@@ -75,11 +75,15 @@ async fn read(state: &ApiState, caller: &Caller, change: PlannedChange, made: &m
         }
         PlannedChange::Drain(name) => {
             operator("drain a node")?;
-            Fact::NodeSet { node: NodeSpec { draining: true, ..node(state, name).await? } }
+            Fact::NodeDuty { node: node(state, name).await?.name, duty: Duty::Drained }
         }
-        PlannedChange::Undrain(name) => {
-            operator("drain a node")?;
-            Fact::NodeSet { node: NodeSpec { draining: false, ..node(state, name).await? } }
+        PlannedChange::Cordon(name) => {
+            operator("cordon a node")?;
+            Fact::NodeDuty { node: node(state, name).await?.name, duty: Duty::Cordoned }
+        }
+        PlannedChange::Uncordon(name) | PlannedChange::Undrain(name) => {
+            operator("uncordon a node")?;
+            Fact::NodeDuty { node: node(state, name).await?.name, duty: Duty::Open }
         }
         PlannedChange::LoseNode(name) => {
             operator("ask about nodes")?;
@@ -156,7 +160,7 @@ async fn more_nodes(
         if taken.contains(&name) || !added.insert(name.clone()) {
             continue;
         }
-        let mut more = NodeSpec { ready: true, cordoned: false, draining: false, ..like.clone() };
+        let mut more = NodeSpec { ready: true, cordoned: false, ..like.clone() }.with_duty(Duty::Open);
         more.name = name;
         for (at, device) in more.devices.iter_mut().enumerate() {
             device.id = hai_core::model::DeviceId::new(format!("{}-{at}", more.name)).map_err(|error| wrong(&error))?;

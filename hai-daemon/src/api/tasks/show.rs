@@ -8,7 +8,7 @@ use crate::api::ApiState;
 use crate::api::auth::Caller;
 use crate::api::extract::Param;
 use crate::api::problem::ApiError;
-use crate::api::wire::{Run, Task, TaskDetail};
+use crate::api::wire::{Run, Task, TaskCommand, TaskDetail};
 
 /// How many of its last runs a task is shown with.
 const RUNS_MAX: usize = 1000;
@@ -40,4 +40,21 @@ pub(in crate::api) async fn show(
         history: runs[runs.len().saturating_sub(RUNS_MAX)..].iter().map(Run::from).collect(),
         why: why.filter(|why| why.waits || why.trouble.is_some()),
     }))
+}
+
+/// The command that submits a task again, just as it was
+///
+/// An operator who asks of another user's task is told how to submit it for that user.
+#[utoipa::path(get, path = "/v1/tasks/{id}/command", tag = "tasks", operation_id = "task_command",
+    params(("id" = u64, Path, description = "The task's number.")),
+    responses((status = 200, description = "The command.", body = TaskCommand)))]
+pub(in crate::api) async fn command(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Param(Id(id)): Param<Id>,
+) -> Result<Json<TaskCommand>, ApiError> {
+    let view = find(&state, &caller, id).await?;
+    let program = state.reader.program(id).await?.unwrap_or_default();
+    let for_owner = view.spec.user != caller.user.name;
+    Ok(Json(TaskCommand::of(&Task::from(&view), &program, caller.is_operator(), for_owner)))
 }

@@ -97,6 +97,15 @@ pub(in crate::api) async fn explain(state: &ApiState, stored: &TaskView) -> Resu
     })
 }
 
+/// Why a task waits, in one sentence; `ahead` is the one of its shape that it waits behind, and what that waits for.
+pub(in crate::api) fn waits(task: &TaskView, verdict: &Verdict, ahead: Option<&(TaskId, Verdict)>) -> String {
+    let sentence = sentence(task, Some(verdict));
+    match ahead {
+        Some((head, verdict)) => format!("{sentence}; of task {head}: {verdict}"),
+        None => sentence,
+    }
+}
+
 fn sentence(task: &TaskView, verdict: Option<&Verdict>) -> String {
     let yielded = task.yielded.as_ref();
     let now = match verdict {

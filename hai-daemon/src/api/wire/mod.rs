@@ -20,13 +20,21 @@
 //! | `POST /v1/tasks/{id}/priority` | [`PriorityRequest`] | [`Task`] |
 //! | `GET /v1/tasks/{id}/why` | query [`WhyQuery`] | [`Why`] |
 //! | `GET /v1/tasks/{id}/when` | | [`Forecast`] |
+//! | `GET /v1/tasks/{id}/command` | | [`TaskCommand`]: the `hai submit` that submits it again |
+//! | `GET /v1/queue` | query [`QueueQuery`] | [`QueuePage`], the next to be served first |
 //! | `GET /v1/tasks/{id}/logs` | query [`LogQuery`], `Range` | bytes; see [`header`] |
 //! | `POST /v1/tasks/try` | [`SubmitRequest`] | [`Preview`]; nothing is submitted |
 //! | `POST /v1/preview` | [`PreviewRequest`] | [`Preview`]; nothing is changed |
 //! | `POST /v1/preview/apply` | [`ApplyRequest`] | the numbers of submitted tasks, `null` for other changes; 409 if stale |
 //! | `GET /v1/engine/config` | | the settings that the engine decides by |
 //! | `GET /v1/nodes` | | [`NodeList`] |
+//! | `POST /v1/nodes/{name}/cordon` | | [`Node`]; operators; no new work |
+//! | `POST /v1/nodes/{name}/uncordon` | | [`Node`]; operators; work again |
+//! | `POST /v1/nodes/{name}/drain` | | [`Node`]; operators; no new work, and what runs there leaves |
 //! | `PUT /v1/nodes/{name}/devices` | [`NodeReport`] | [`ReportAnswer`]; agents and operators |
+//! | `GET /v1/nodes/{name}/devices/history` | query [`PastQuery`] | [`NodePast`] |
+//! | `GET /v1/timeline` | query [`TimelineQuery`] | [`Timeline`]: a bar for each worker of each run |
+//! | `GET /v1/occupancy` | query [`OccupancyQuery`] | [`Occupancy`] |
 //! | `GET /v1/rights` | query [`RightKey`] filters | [`RightList`] |
 //! | `PUT /v1/rights` | [`Right`] | [`Right`]; operators |
 //! | `DELETE /v1/rights` | query [`RightKey`] | 204; operators; what is left out means "every" |
@@ -36,6 +44,10 @@
 //! | `GET /v1/log` | query [`ExportQuery`] | the event log, one JSON object a line; operators |
 //! | `GET /v1/audit` | query [`AuditQuery`] | [`Audit`] |
 //! | `GET /v1/audit/entries` | query [`AuditQuery`] | [`AuditEntry`], one a line |
+//! | `POST /v1/simulations` | query [`SimulationQuery`], a trace or [`OwnWork`] | 202, `Location`, [`SimulationBegun`] |
+//! | `GET /v1/simulations/{id}` | | [`Simulation`] |
+//! | `GET /v1/simulations/{id}/report` | | HTML |
+//! | `DELETE /v1/simulations/{id}` | | 204 |
 //! | `GET /v1/users` | | [`UserList`]; operators |
 //! | `POST /v1/users` | [`NewUser`] | 201, [`NewToken`]; operators |
 //! | `DELETE /v1/users/{name}` | | 204; operators |
@@ -52,6 +64,7 @@
 //! | `GET /problems/{kind}` | | text: what a kind of [`Problem`] means; no token |
 //! | `GET /` | | text: where everything is; no token |
 
+mod command;
 mod event;
 mod forecast;
 mod history;
@@ -59,19 +72,25 @@ mod life;
 mod limit;
 mod log;
 mod node;
+mod past;
 mod preview;
 mod problem;
+mod queue;
 mod right;
 mod run;
+mod simulation;
 mod state;
 mod submit;
 mod task;
 mod team;
 mod text;
+mod timeline;
 mod user;
 mod verdict;
 mod worker;
 
+pub use command::TaskCommand;
+pub(crate) use command::quoted;
 pub use event::{Event, EventQuery};
 pub use forecast::{DurationSources, Forecast};
 pub use history::{Audit, AuditEntry, AuditQuery, AuditSums, ExportQuery, UserAudit};
@@ -79,18 +98,22 @@ pub use life::{KindWord, Retries};
 pub use limit::Limit;
 pub use log::{LogQuery, header};
 pub use node::{Device, DeviceHealth, Node, NodeList, NodeUse, ReportAnswer};
+pub use past::{DeviceMoment, DevicePast, NodePast, Occupancy, OccupancyPoint, OccupancyQuery, PastQuery};
 pub use preview::{
     ApplyRequest, Outlook, PlannedChange, PlannedHeld, PlannedKey, PlannedNodes, PlannedNotice, PlannedPriority,
     PlannedShare, PlannedStart, PlannedSuspend, PlannedTask, Preview, PreviewRequest,
 };
 pub use problem::Problem;
+pub use queue::{ForecastWord, QueueItem, QueuePage, QueueQuery};
 pub use right::{Right, RightKey, RightList};
 pub use run::{Run, RunEnd, RunPhase, Worker, WorkerExit, WorkerState};
+pub use simulation::{OwnWork, Simulation, SimulationBegun, SimulationQuery, SimulationState};
 pub use state::{OutcomeWord, TaskState, Yielded};
 pub use submit::{Grace, PriorityRequest, SubmitRequest};
 pub use task::{Task, TaskDetail, TaskPage, TaskQuery};
 pub use team::{Pool, PoolBound, Team, TeamList};
-pub use text::PriorityWord;
+pub use text::{PriorityWord, memory};
+pub use timeline::{Timeline, TimelineBar, TimelineQuery};
 pub use user::{NewToken, NewUser, Role, User, UserList};
 pub use verdict::{Charge, HelpfulChange, Lack, Verdict, Why, WhyHelp, WhyQuery, WhySection};
 pub use worker::{LeaveQuery, Leaving, OwnPriority, SavedState};

@@ -32,7 +32,7 @@ pub struct Node {
     pub group: GroupName,
     /// It answers and is well.
     pub ready: bool,
-    /// It takes no new work.
+    /// It takes no new work: an operator or the cluster itself says so.
     pub cordoned: bool,
     /// It takes no new work, and what runs there leaves.
     #[serde(default)]
@@ -172,7 +172,7 @@ impl Node {
             name: spec.name.clone(),
             group: spec.group.clone(),
             ready: spec.ready,
-            cordoned: spec.cordoned,
+            cordoned: spec.is_cordoned(),
             draining: spec.draining,
             taints: spec.taints.clone(),
             labels: spec.labels.clone(),

@@ -49,10 +49,16 @@ pub enum PlannedChange {
     Right(Right),
     /// A right is taken away: the row with just this key.
     RemoveRight(PlannedKey),
+    /// A node takes no new work; what runs there stays. Ends a drain.
+    #[schema(value_type = String)]
+    Cordon(NodeName),
     /// A node takes no new work, and what runs there saves itself and leaves.
     #[schema(value_type = String)]
     Drain(NodeName),
-    /// A node that was drained takes work again.
+    /// A node that was cordoned or drained takes work again.
+    #[schema(value_type = String)]
+    Uncordon(NodeName),
+    /// The same as `uncordon`.
     #[schema(value_type = String)]
     Undrain(NodeName),
     /// A node is lost. This can only be looked at.

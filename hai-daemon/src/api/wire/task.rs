@@ -224,6 +224,34 @@ pub struct TaskQuery {
     pub before: Option<TaskId>,
 }
 
+impl Task {
+    /// What it asks for, in short: `2 × 4 RTX 3070`, `0.25 gpu`, `6 GiB of a gpu`.
+    #[must_use]
+    pub fn asks(&self) -> String {
+        let many = match self.workers_min {
+            Some(least) => format!("{least}-{} × ", self.workers),
+            None if self.workers == 1 => String::new(),
+            None => format!("{} × ", self.workers),
+        };
+        let models: Vec<&str> = self.models.iter().map(|model| model.as_str()).collect();
+        let kind = if models.is_empty() { String::new() } else { format!(" {}", models.join("|")) };
+        let gpu = if kind.is_empty() { " gpu" } else { &kind };
+        if let Some(share) = self.share {
+            return format!("{many}{share}{gpu}");
+        }
+        if let Some(mib) = self.share_memory_mib {
+            let one = if kind.is_empty() { " a gpu" } else { &kind };
+            return format!("{many}{} of{one}", text::memory(mib));
+        }
+        match self.devices {
+            None => format!("{many}node{kind}"),
+            Some(0) if self.cpu > 0.0 => format!("{many}{} cpu", self.cpu),
+            Some(0) => format!("{many}no device"),
+            Some(devices) => format!("{many}{devices}{gpu}"),
+        }
+    }
+}
+
 impl From<&model::TaskView> for Task {
     fn from(view: &model::TaskView) -> Self {
         let spec = &view.spec;

@@ -4,6 +4,12 @@ use hai_core::model::Span;
 use serde::{Deserialize, Deserializer, Serializer};
 use utoipa::ToSchema;
 
+/// `8 GiB` and the like.
+#[must_use]
+pub fn memory(mib: u64) -> String {
+    if mib >= 1024 && mib.is_multiple_of(1024) { format!("{} GiB", mib / 1024) } else { format!("{mib} MiB") }
+}
+
 /// A priority, best first. Requests may also write it in lower case, with `-`, or as its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

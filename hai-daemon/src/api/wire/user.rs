@@ -28,6 +28,9 @@ pub struct User {
     pub role: Role,
     /// When they were added.
     pub created_at: DateTime<Utc>,
+    /// When their token was last used, since the server started; `null` if it was not. It is kept in memory alone.
+    #[serde(default)]
+    pub last_seen: Option<DateTime<Utc>>,
     /// They were removed: their token opens nothing. The name stays, as tasks carry it.
     pub removed: bool,
 }

@@ -2,25 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use flate2::bufread::MultiGzDecoder;
 use hai_core::engine::EngineConfig;
-use hai_core::log::{LogReader, Workload};
 use hai_core::model::{Span, Time};
 use hai_core::sim::study::{Cluster, ClusterFile, Contender, Load, Profile, Submits, helios, openb};
-use hai_core::trace::{Format, Job, TraceError, open};
+use hai_core::trace::TraceError;
 
 use super::SimulateArgs;
+use super::given::{Given, bad, given};
 use crate::cli::client::Client;
 use crate::cli::error::CliError;
 use crate::cli::output::Printer;
 use crate::config::{Config, Tasks};
-
-/// Bad lines that are told of when they are left out.
-const BAD_TOLD: usize = 3;
 
 /// All that is played.
 #[derive(Debug)]
@@ -79,10 +76,6 @@ impl Inputs {
         }
         Ok(Arc::new(load))
     }
-}
-
-fn bad(file: &str, problem: &dyn std::fmt::Display) -> CliError {
-    CliError::BadFile { file: file.to_owned(), problem: problem.to_string() }
 }
 
 fn finish(load: Load, args: &SimulateArgs) -> Load {
@@ -190,65 +183,8 @@ fn tell_strangers(load: &Load, cluster: &Cluster, printer: &Printer) {
     }
 }
 
-/// What a trace gives.
-#[derive(Default)]
-struct Given {
-    load: Load,
-    cluster: Option<Cluster>,
-    config: Option<EngineConfig>,
-    bad_lines: u64,
-    bad_told: Vec<TraceError>,
-}
-
 fn trace(path: &Path, args: &SimulateArgs) -> Result<Given, CliError> {
-    let name = path.display().to_string();
-    let mut input = reader(path)?;
-    let head = input.fill_buf().map_err(|source| CliError::File { what: name.clone(), source })?;
-    if head.is_empty() {
-        return Err(bad(&name, &"it is empty"));
-    }
-    let format = args.format.or_else(|| Format::detect(head)).ok_or_else(|| {
-        let formats = Format::ALL.map(Format::word).join(", ");
-        bad(&name, &format!("its format is not known by its first line; say it with --format ({formats})"))
-    })?;
-    if format == Format::Log {
-        return log(&name, input);
-    }
-    let mut read = Given::default();
-    let jobs = open(format, input as Box<dyn Read>).map_err(|error| bad(&name, &error))?;
-    for job in jobs {
-        match job {
-            Ok(job) => push(&mut read.load, job),
-            Err(error) if args.skip_bad_lines => {
-                read.bad_lines += 1;
-                if read.bad_told.len() < BAD_TOLD {
-                    read.bad_told.push(error);
-                }
-            }
-            Err(error) => {
-                let hint = "--skip-bad-lines leaves such lines out";
-                return Err(bad(&name, &format!("{error} ({hint})")));
-            }
-        }
-    }
-    read.load.sort();
-    Ok(read)
-}
-
-fn push(load: &mut Load, job: Job) {
-    load.push(job);
-}
-
-fn log(name: &str, input: impl BufRead) -> Result<Given, CliError> {
-    let reader = LogReader::open(input.lines()).map_err(|error| bad(name, &error))?;
-    let workload = Workload::read(reader).map_err(|error| bad(name, &error))?;
-    let cluster = workload.cluster().map_err(|error| bad(name, &error))?;
-    Ok(Given {
-        load: workload.load(),
-        cluster: Some(cluster),
-        config: Some(workload.config().clone()),
-        ..Given::default()
-    })
+    given(&path.display().to_string(), reader(path)?, args.format, args.skip_bad_lines)
 }
 
 fn cluster(word: &str) -> Result<Cluster, CliError> {

@@ -7,6 +7,7 @@ mod agents;
 mod begin;
 mod config;
 mod connect;
+mod cordon;
 mod environment;
 mod events;
 pub mod group;
@@ -31,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hai_core::backend::{Cluster, Listing, StartOrder, WorkerReport};
-use hai_core::model::{Fact, Grace, RunId, Span, WORKERS_MAX};
+use hai_core::model::{Fact, Grace, NodeName, RunId, Span, WORKERS_MAX};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client};
@@ -323,6 +324,11 @@ impl Cluster for KubernetesCluster {
 
     async fn stop(&mut self, run: RunId, grace: Grace) -> Result<(), KubernetesError> {
         self.leave(run, grace);
+        Ok(())
+    }
+
+    async fn cordon(&mut self, node: &NodeName, cordoned: bool) -> Result<(), KubernetesError> {
+        cordon::cordon(&self.shared, node, cordoned);
         Ok(())
     }
 

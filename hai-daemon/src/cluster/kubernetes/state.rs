@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     devices: watch::Receiver<Devices>,
     facts: Teller,
     pods: watch::Sender<Pods>,
+    /// Nodes that are being marked: whether they take no new pods.
+    cordons: Mutex<BTreeMap<NodeName, bool>>,
     /// Cancelled when the cluster is dropped: then nobody acts in its name any more.
     pub(crate) over: CancellationToken,
 }
@@ -89,6 +91,7 @@ impl Shared {
             devices,
             facts,
             pods: watch::Sender::new(Pods::new()),
+            cordons: Mutex::default(),
             over: CancellationToken::new(),
         }
     }
@@ -129,6 +132,10 @@ impl Shared {
 
     pub(crate) fn runs(&self) -> MutexGuard<'_, BTreeMap<RunId, Run>> {
         lock(&self.runs)
+    }
+
+    pub(crate) fn cordons(&self) -> MutexGuard<'_, BTreeMap<NodeName, bool>> {
+        lock(&self.cordons)
     }
 
     pub(crate) fn tell(&self, fact: Fact) {

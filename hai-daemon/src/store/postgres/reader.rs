@@ -8,7 +8,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Postgres, QueryBuilder};
 
 use super::{LAST_EVENT, SNAPSHOT};
-use crate::store::{Counts, Page, StoreError, TaskFilter, TaskPage, rows};
+use crate::store::spans::{self, spans};
+use crate::store::{Counts, Page, Spans, StoreError, TaskFilter, TaskPage, rows};
 
 const TASK: &str = "SELECT id, view FROM tasks WHERE id = $1";
 const PROGRAM: &str = "SELECT task, body FROM programs WHERE task = $1";
@@ -138,6 +139,8 @@ impl Reader {
         Ok(sqlx::query(sql).bind(id).fetch_optional(&self.pool).await?)
     }
 }
+
+spans!(Postgres);
 
 fn select(filter: &TaskFilter, before: Option<TaskId>, limit: u32) -> QueryBuilder<Postgres> {
     let mut sql = wanted("SELECT id, view FROM tasks", filter, before);

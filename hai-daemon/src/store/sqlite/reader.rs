@@ -6,7 +6,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
 use super::{LAST_EVENT, SNAPSHOT};
-use crate::store::{Counts, Page, StoreError, TaskFilter, TaskPage, rows};
+use crate::store::spans::{self, spans};
+use crate::store::{Counts, Page, Spans, StoreError, TaskFilter, TaskPage, rows};
 
 const TASK: &str = "SELECT id, view FROM tasks WHERE id = ?";
 const PROGRAM: &str = "SELECT task, body FROM programs WHERE task = ?";
@@ -131,6 +132,8 @@ impl Reader {
         Ok(sqlx::query(sql).bind(id).fetch_optional(&self.pool).await?)
     }
 }
+
+spans!(Sqlite);
 
 fn select(filter: &TaskFilter, before: Option<TaskId>, limit: u32) -> QueryBuilder<Sqlite> {
     let mut sql = wanted("SELECT id, view FROM tasks", filter, before);

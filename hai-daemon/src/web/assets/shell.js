@@ -58,7 +58,7 @@ export function Shell({ at, user, version, children }) {
   const operator = user.role === 'operator';
   const shown = VIEWS.filter(([name]) => {
     if (name === 'people') return operator;
-    if (name === 'simulate') return operator && can?.path('/v1/simulations');
+    if (name === 'simulate') return can?.path('/v1/simulations');
     if (name === 'time') return can?.path('/v1/timeline');
     return true;
   });

@@ -6,6 +6,7 @@ mod driver;
 mod lease;
 mod random;
 mod readers;
+mod spans;
 
 /// The tests of all that a store in a database promises, once for each database.
 macro_rules! over_databases {
@@ -46,6 +47,8 @@ over_databases! {
         pages_hold_what_the_filter_wants_newest_first;
     readers: numbers_beyond_all_that_is_stored_find_nothing_wrong, events_are_read_in_parts_and_by_user,
         readers_see_whole_commits_while_the_writer_goes_on;
+    spans: runs_of_a_window_are_found_with_the_one_before,
+        pages_of_a_window_go_from_the_newest_task_to_the_oldest;
 }
 
 mod memory {

@@ -216,7 +216,7 @@ impl Kubelet {
             .await;
     }
 
-    async fn is_cordoned(&self) -> bool {
+    pub(crate) async fn is_cordoned(&self) -> bool {
         let nodes: Api<Node> = Api::all(self.shared.client.clone());
         let node = insist!(nodes.get(&self.shared.machine.name));
         node.and_then(|node| node.spec?.unschedulable).unwrap_or(false)

@@ -180,7 +180,7 @@ fn refusal(
     if !known.ready {
         return NodeRefusal::NotReady;
     }
-    if known.cordoned {
+    if known.is_cordoned() {
         return NodeRefusal::Cordoned;
     }
     if known.draining {

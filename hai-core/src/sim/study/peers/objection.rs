@@ -43,7 +43,7 @@ impl Peer {
         }
         let whole = |node: &&NodeSpec| {
             node.ready
-                && !node.cordoned
+                && !node.is_cordoned()
                 && !node.draining
                 && node.devices.iter().all(|device| device.health.is_healthy())
         };

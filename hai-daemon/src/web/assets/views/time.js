@@ -23,6 +23,7 @@ async function load(path, { signal }) {
     const page = await get(`${path}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`, { signal });
     for (const bar of page.bars) bars.push(bar);
     cursor = page.next;
+    // The next page is of the same window, as the answer had it.
     if (bars.length >= BARS_MAX && cursor) { whole = false; break; }
   } while (cursor);
   return { bars, whole };
@@ -44,7 +45,7 @@ export function Time({ at }) {
     }, 250);
     return () => clearTimeout(timer);
   }, [view]);
-  const path = `/v1/timeline?from=${new Date(asked.from).toISOString()}&to=${new Date(asked.to).toISOString()}&limit=1000${node ? `&node=${encodeURIComponent(node)}` : ''}`;
+  const path = `/v1/timeline?from=${new Date(asked.from).toISOString()}&to=${new Date(asked.to).toISOString()}&limit=5000${node ? `&node=${encodeURIComponent(node)}` : ''}`;
   const { data, problem, reload } = useResource(path, { read: load, on: true });
   const nodes = useResource('/v1/nodes');
   const last = useRef(null);
