@@ -34,11 +34,6 @@ async fn a_task_is_seen_to_come_start_and_end_without_a_reload() {
     browser.all_is_quiet("tasks");
 }
 
-
-impl Quiet for () {
-    fn await_nothing(self) {}
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn devices_show_their_holder_and_who_waits_is_told_why() {
     let daemon = Daemon::start(2, "");

@@ -19,7 +19,12 @@ export const COLOURS = () => (isDark() ? ['#7f9bff', '#4fc3a1', '#e5a455', '#e07
   : ['#2f4bd8', '#0c7a5b', '#a35c00', '#b3263e', '#7340b8', '#1b6d9c', '#6b6600', '#a0317f']);
 
 // `times` in seconds; `lines` of `{ label, values, fill, stepped, dash, scale }`; `format` writes a value.
-export function Chart({ times, lines, height = 150, label, format = String, range }) {
+export function Chart(props) {
+  // A point alone is no line.
+  return props.times.length > 1 ? html`<${Plot} ...${props} />` : html`<p class="empty">${t('chart.soon')}</p>`;
+}
+
+function Plot({ times, lines, height = 150, label, format = String, range }) {
   const box = useRef();
   const plot = useRef(null);
   const shape = lines.map((line) => line.label).join('\n') + current();
@@ -69,7 +74,7 @@ export function Chart({ times, lines, height = 150, label, format = String, rang
     };
   }, [shape, height]);
   useEffect(() => { plot.current?.setData(data); }, [times, lines]);
-  return html`<div class="chart" role="group" aria-label=${label} ref=${box}></div>`;
+  return html`<div class="chart" role="group" aria-label=${label}><div ref=${box}></div></div>`;
 }
 
 function ticksOf(at) {

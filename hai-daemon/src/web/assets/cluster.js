@@ -51,18 +51,15 @@ export function healthOf(node) {
   return 'well';
 }
 
-// What each user holds: devices and nodes, by group.
-export function holdings(nodes) {
+// What each user holds by group and priority, of the tasks that have a place.
+export function holdings(tasks) {
   const held = new Map();
-  for (const node of nodes) {
-    for (const worker of node.workers) {
-      if (!worker.user || !worker.phase) continue;
-      const key = `${worker.user}\n${node.group}`;
-      const one = held.get(key) ?? { user: worker.user, group: node.group, devices: 0, nodes: 0 };
-      if (worker.whole_node) one.nodes += 1;
-      else one.devices += worker.share != null ? worker.share : worker.devices.length;
-      held.set(key, one);
-    }
+  for (const task of tasks) {
+    const key = `${task.user}\n${task.group}\n${task.priority}`;
+    const one = held.get(key) ?? { user: task.user, group: task.group, priority: task.priority, devices: 0, nodes: 0 };
+    if (task.whole_node) one.nodes += task.workers;
+    else one.devices += (task.share ?? task.devices ?? 0) * task.workers;
+    held.set(key, one);
   }
   return held;
 }

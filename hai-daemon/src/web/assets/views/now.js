@@ -92,7 +92,7 @@ const waits = (event) => event.task.state !== 'finished' || event.task.runs === 
 function Line({ can }) {
   const has = can?.path('/v1/queue');
   const path = can && (has ? '/v1/queue?limit=100' : '/v1/tasks?state=waiting,suspended,promised,held&limit=100');
-  const { data, problem, reload } = useResource(path, { on: waits });
+  const { data, problem, reload } = useResource(path, { on: waits, every: 10_000 });
   const now = useNow(30_000);
   const items = data && (data.items ?? data.tasks.map((task) => ({ ...task, submitted: task.submitted_at, asks: asks(task) })));
   const start = (at) => (at ? html`<time datetime=${at} title=${new Date(at).toLocaleString()}>${Date.parse(at) <= now ? t('now.soon') : ago(at, now)}</time>` : html`<span class="muted">–</span>`);

@@ -1,6 +1,7 @@
 // Who may hold how much, and what of it they hold; changed with a look at what that does.
 import { html, useMemo, useState } from '../lib.js';
 import { PRIORITIES } from '../act.js';
+import { get } from '../api.js';
 import { holdings } from '../cluster.js';
 import { fullTime, number } from '../format.js';
 import { t, word } from '../i18n.js';
@@ -11,6 +12,19 @@ import { Dialog, Empty, Field, Name, Person, Section, Select, Trouble, Wait } fr
 const KEY = ['user', 'group', 'priority', 'team', 'model', 'cap'];
 const limit = (value) => (value === undefined || value === null ? '–' : value === 'unlimited' ? t('rights.unlimited') : number(value));
 const keyOf = (right) => Object.fromEntries(KEY.filter((name) => right[name]).map((name) => [name, right[name]]));
+// All pages, as far as they are worth the while.
+const PAGES_MAX = 10;
+async function all(path, options) {
+  const tasks = [];
+  let next = null;
+  for (let page = 0; page < PAGES_MAX; page += 1) {
+    const said = await get(next == null ? path : `${path}&before=${next}`, options);
+    tasks.push(...said.tasks);
+    next = said.next;
+    if (next == null) break;
+  }
+  return tasks;
+}
 const nameOf = (right) => KEY.map((name) => right[name] ?? '').join('\n');
 
 function Bar({ used, of }) {
@@ -60,16 +74,16 @@ const local = (at) => {
 export function Rights({ me }) {
   const { data, problem, reload } = useResource('/v1/rights', { every: 30_000 });
   const teams = useResource('/v1/teams', { every: 60_000 });
-  const nodes = useResource('/v1/nodes', { on: true });
+  const holders = useResource('/v1/tasks?state=starting,running,suspending,stopping&limit=1000', { on: true, read: all });
   const [search, find] = useState('');
   const [editing, edit] = useState(null);
   const [changes, preview] = useState(null);
   const operator = me.role === 'operator';
-  const held = useMemo(() => holdings(nodes.data?.nodes ?? []), [nodes.data]);
+  const held = useMemo(() => holdings(holders.data ?? []), [holders.data]);
   const rows = (data?.rights ?? []).filter((right) => !search || KEY.some((name) => String(right[name] ?? '').toLowerCase().includes(search.toLowerCase())));
   const used = (right, field) => {
     let sum = 0;
-    for (const one of held.values()) if ((!right.user || right.user === one.user) && (!right.group || right.group === one.group)) sum += one[field];
+    for (const one of held.values()) if ((!right.user || right.user === one.user) && (!right.group || right.group === one.group) && (!right.priority || right.priority === one.priority)) sum += one[field];
     return sum;
   };
   const every = html`<span class="muted">${t('rights.every')}</span>`;
@@ -82,8 +96,8 @@ export function Rights({ me }) {
         <td>${right.priority ? word('priority', right.priority) : every}</td><td>${[right.model, right.cap && t('rights.capShort')].filter(Boolean).join(' · ') || '–'}</td><td class="num">${limit(right.nodes)}</td><td class="num">${limit(right.devices)}</td>
         <td>${right.user ? html`<${Bar} used=${used(right, 'devices')} of=${right.model ? null : right.devices} />` : ''}</td><td>${right.expires ? fullTime(right.expires) : '–'}</td>
         ${operator && html`<td class="row-acts"><button type="button" class="edit" onClick=${() => edit(right)}>${t('edit')}</button><button type="button" class="danger" onClick=${() => preview({ title: t('rights.remove'), changes: [{ remove_right: keyOf(right) }] })}>${t('rights.remove')}</button></td>`}</tr>`)}</tbody></table></div>`}</${Section}>
-    ${operator && held.size > 0 && html`<${Section} id="holdings" title=${t('rights.holdings')}><table><thead><tr><th>${t('user')}</th><th>${t('group')}</th><th class="num">${t('devices')}</th><th class="num">${t('nodes')}</th></tr></thead><tbody>
-      ${[...held.values()].sort((a, b) => b.devices - a.devices || (a.user < b.user ? -1 : 1)).slice(0, 200).map((one) => html`<tr key=${one.user + one.group}><td><${Person} name=${one.user} /></td><td><${Name} of=${one.group} /></td><td class="num">${number(one.devices)}</td><td class="num">${number(one.nodes)}</td></tr>`)}</tbody></table></${Section}>`}
+    ${operator && held.size > 0 && html`<${Section} id="holdings" title=${t('rights.holdings')}><table><thead><tr><th>${t('user')}</th><th>${t('group')}</th><th>${t('priority')}</th><th class="num">${t('devices')}</th><th class="num">${t('nodes')}</th></tr></thead><tbody>
+      ${[...held.values()].sort((a, b) => b.devices - a.devices || (a.user < b.user ? -1 : 1)).slice(0, 200).map((one) => html`<tr key=${one.user + one.group + one.priority}><td><${Person} name=${one.user} /></td><td><${Name} of=${one.group} /></td><td>${word('priority', one.priority)}</td><td class="num">${number(one.devices)}</td><td class="num">${number(one.nodes)}</td></tr>`)}</tbody></table></${Section}>`}
     ${teams.data?.teams?.length > 0 && html`<${Section} id="teams" title=${t('rights.teams')}><div class="scroll" tabindex="0" role="region" aria-label=${t('rights.teams')}><table><thead><tr><th>${t('team')}</th><th>${t('rights.parent')}</th><th>${t('rights.members')}</th><th>${t('rights.pools')}</th></tr></thead><tbody>
       ${teams.data.teams.map((team) => html`<tr key=${team.name}><td><${Name} of=${team.name} /></td><td>${team.parent ? html`<${Name} of=${team.parent} />` : '–'}</td><td>${(team.members ?? []).slice(0, 30).map((one) => html`<${Person} key=${one} name=${one} /> `)}</td>
         <td>${(team.pools ?? []).map((pool) => html`<div key=${pool.group}><${Name} of=${pool.group} />: ${t('rights.pool', { nodes: limit(pool.nodes), devices: limit(pool.devices) })}</div>`)}</td></tr>`)}</tbody></table></div></${Section}>`}

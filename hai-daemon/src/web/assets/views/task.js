@@ -10,10 +10,12 @@ import { Link } from '../router.js';
 import { useCan, useNow, useResource } from '../store.js';
 import { Ago, CopyButton, Name, Person, Section, State, TaskLink, Trouble, Wait } from '../ui.js';
 
-// "#12" in what the server says leads there.
+// Tasks in what the server says lead there, and times are the reader's own.
 function Linked({ text }) {
-  const parts = String(text).split(/(\btask \d+|#\d+)/);
-  return parts.map((part, index) => (index % 2 ? html`<${TaskLink} id=${part.replace(/\D/g, '')}>${part}</${TaskLink}>` : part));
+  const parts = String(text).split(/(\btask \d+|#\d+|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)/);
+  return parts.map((part, index) => (index % 2 === 0 ? part
+    : part.endsWith('Z') ? html`<time datetime=${part} title=${part}>${fullTime(part)}</time>`
+      : html`<${TaskLink} id=${part.replace(/\D/g, '')}>${part}</${TaskLink}>`));
 }
 
 function Why({ id, waits, on }) {
@@ -24,7 +26,7 @@ function Why({ id, waits, on }) {
     <p class="sentence" id="why-sentence" lang="en" dir="auto"><${Linked} text=${data.sentence} /></p>
     ${data.trouble && html`<p class="note" lang="en" dir="auto">${data.trouble}</p>`}
     ${data.yielded && html`<p lang="en" dir="auto"><${Linked} text=${data.yielded.sentence} /></p>`}
-    ${(data.sections ?? []).map((section, index) => html`<details key=${index} open=${index < 2}><summary lang="en">${section.title}</summary><ul>${section.lines.map((row, at) => html`<li key=${at} lang="en" dir="auto"><${Linked} text=${row} /></li>`)}</ul></details>`)}
+    ${(data.sections ?? []).filter((section) => !data.help || section.title !== 'What would help').map((section, index) => html`<details key=${index} open=${index < 2}><summary lang="en">${section.title}</summary><ul>${section.lines.map((row, at) => html`<li key=${at} lang="en" dir="auto"><${Linked} text=${row} /></li>`)}</ul></details>`)}
     ${data.help && html`<${Help} help=${data.help} />`}
   </div>`;
 }
@@ -43,7 +45,7 @@ function When({ id, on }) {
   return html`<div class="when"><dl class="facts small">
       <div class="fact"><dt>${t('when.half')}</dt><dd>${data.p50 ? html`<${Ago} at=${data.p50} />` : '–'}</dd></div>
       <div class="fact"><dt>${t('when.most')}</dt><dd>${data.p90 ? html`<${Ago} at=${data.p90} />` : '–'}</dd></div></dl>
-    <p lang="en" dir="auto">${data.sentence}</p>
+    <p lang="en" dir="auto"><${Linked} text=${data.sentence} /></p>
     ${data.doubts?.length > 0 && html`<details><summary>${t('when.doubts')}</summary><ul>${data.doubts.map((one, index) => html`<li key=${index} lang="en">${one}</li>`)}</ul></details>`}
     <p class="muted small">${t('when.from', { n: number(data.rollouts) })}</p></div>`;
 }

@@ -208,6 +208,7 @@ export default {
   'chart.memory': 'Memory',
   'chart.temperature': 'Temperature',
   'chart.power': 'Power',
+  'chart.soon': 'There is something to draw in a while.',
   'chart.none': 'Nothing was reported of these devices.',
   'chart.firstNode': 'Those on {node}, the first of {n} nodes.',
   'task.title': 'Details',

@@ -208,6 +208,7 @@ export default {
   'chart.memory': '显存',
   'chart.temperature': '温度',
   'chart.power': '功率',
+  'chart.soon': '稍后才有数据可画。',
   'chart.none': '这些设备没有上报数据。',
   'chart.firstNode': '{n} 个节点中第一个（{node}）的设备。',
   'task.title': '详情',
