@@ -6,6 +6,7 @@ mod hearing;
 mod history;
 mod leading;
 mod moving;
+mod page;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod server;

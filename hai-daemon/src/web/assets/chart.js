@@ -1,5 +1,5 @@
 // Lines over time, drawn by uPlot, in the colours of the page.
-import { html, useEffect, useRef } from './lib.js';
+import { html, useEffect, useLayoutEffect, useRef } from './lib.js';
 import { current, t } from './i18n.js';
 import { isDark } from './format.js';
 
@@ -31,7 +31,7 @@ function Plot({ times, lines, height = 150, label, format = String, range }) {
   const data = [times, ...lines.map((line) => line.values)];
   const latest = useRef(data);
   latest.current = data;
-  useEffect(() => {
+  useLayoutEffect(() => {
     let gone = false;
     const draw = async () => {
       const UPlot = await load();
@@ -59,7 +59,7 @@ function Plot({ times, lines, height = 150, label, format = String, range }) {
       }, latest.current, box.current);
     };
     draw();
-    const size = new ResizeObserver(() => plot.current?.setSize({ width: box.current.clientWidth, height }));
+    const size = new ResizeObserver(() => box.current && plot.current?.setSize({ width: box.current.clientWidth, height }));
     size.observe(box.current);
     const media = matchMedia('(prefers-color-scheme: dark)');
     media.addEventListener('change', draw);

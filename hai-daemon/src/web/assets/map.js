@@ -1,5 +1,5 @@
 // All devices of a large cluster at one glance: a small square for each, a column for each node.
-import { html, useEffect, useRef, useState } from './lib.js';
+import { html, useLayoutEffect, useRef, useState } from './lib.js';
 import { devicesOf } from './cluster.js';
 import { fill, isDark } from './format.js';
 import { t, word } from './i18n.js';
@@ -59,8 +59,8 @@ export function DeviceMap({ nodes, onPick }) {
     });
     place.current = { cell: cell + GAP, columns, band };
   };
-  useEffect(draw, [nodes]);
-  useEffect(() => {
+  useLayoutEffect(draw, [nodes]);
+  useLayoutEffect(() => {
     const watch = new ResizeObserver(draw);
     watch.observe(canvas.current);
     window.addEventListener('hai-theme', draw);

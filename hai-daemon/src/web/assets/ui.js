@@ -52,7 +52,7 @@ export function Section({ title, actions, children, id, class: name = '' }) {
 // A dialogue of the browser's own: it keeps the focus inside, and Escape closes it.
 export function Dialog({ title, onClose, children, wide }) {
   const ref = useRef();
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement;
     ref.current?.showModal();
     return () => before?.focus?.();
@@ -122,7 +122,7 @@ export function Rows({ count, height, row, onSight, label, role = 'list', class:
     onSight?.(first, last);
   };
   useLayoutEffect(look, [count, height]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const watch = new ResizeObserver(look);
     watch.observe(ref.current);
     return () => watch.disconnect();

@@ -1,5 +1,5 @@
 // What is: every device and who holds it, the last day, and who waits.
-import { html, useEffect, useMemo, useRef, useState } from '../lib.js';
+import { html, useLayoutEffect, useMemo, useRef, useState } from '../lib.js';
 import { Chart } from '../chart.js';
 import { devicesOf, healthOf, summary } from '../cluster.js';
 import { ago, asks, hue, memory, number, percent, time } from '../format.js';
@@ -34,7 +34,7 @@ function Tile({ node, entry, index }) {
       <span>${use.utilisation_percent != null ? `${use.utilisation_percent}%` : memory(device.memory_mib)}</span></span>`;
   const classes = `tile ${kind} ${holder && !holder.user ? 'others' : ''}`;
   return holder?.task != null
-    ? html`<${Link} to=${`tasks/${holder.task}`} class=${classes} style=${style} title=${told} aria-label=${told}>${inside}</${Link}>`
+    ? html`<${Link} to=${`tasks/${holder.task}`} class=${classes} style=${style} title=${told}>${inside}</${Link}>`
     : html`<div class=${classes} style=${style} title=${told} role="img" aria-label=${told}>${inside}</div>`;
 }
 
@@ -52,7 +52,7 @@ function Card({ node }) {
 function Cards({ nodes, listRef }) {
   const box = useRef();
   const [columns, set] = useState(1);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const look = () => set(Math.max(1, Math.floor((box.current.clientWidth + GAP) / (CARD_MIN + GAP))));
     const watch = new ResizeObserver(look);
     watch.observe(box.current);

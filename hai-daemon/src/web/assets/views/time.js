@@ -1,5 +1,5 @@
 // Who held what when: a Gantt over any window, to be dragged and zoomed.
-import { html, useEffect, useMemo, useRef, useState } from '../lib.js';
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from '../lib.js';
 import { get } from '../api.js';
 import { fullTime, span } from '../format.js';
 import { canvasPen, find, layout, paint, svg } from '../gantt.js';
@@ -83,7 +83,7 @@ export function Time({ at }) {
     });
   };
   useEffect(draw, [view, shape, hover, now]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const size = new ResizeObserver(draw);
     size.observe(canvas.current);
     window.addEventListener('hai-theme', draw);
@@ -123,7 +123,7 @@ export function Time({ at }) {
     drag.current = null;
     if (held && !held.moved && hover?.bar.task != null) go(`tasks/${hover.bar.task}`);
   };
-  useEffect(() => {
+  useLayoutEffect(() => {
     const target = canvas.current;
     const wheel = (event) => {
       if (!(event.ctrlKey || event.metaKey || event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY))) return;
