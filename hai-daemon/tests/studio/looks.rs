@@ -62,7 +62,7 @@ async fn each_view_looks_well(light: Light, language: &str) {
     browser.js(&format!("localStorage.setItem('hai.language', {language:?})")).await;
     browser.go(&format!("{}/studio/", daemon.url)).await;
     browser.there("#token").await;
-    browser.is_open_to_all("sign-in").await;
+    let mut barriers = browser.barriers("sign-in").await;
     browser.picture(&format!("sign-in-{language}-{}", light.word())).await;
     browser.fill("#token", &daemon.token).await;
     browser.click("form button.main").await;
@@ -80,10 +80,11 @@ async fn each_view_looks_well(light: Light, language: &str) {
             let room = browser.js("return [document.scrollingElement.scrollWidth, innerWidth]").await;
             assert!(room[0].as_u64() <= room[1].as_u64(), "{what}: it is wider than the window: {room}");
             browser.picture(&what.replace(' ', "-")).await;
-            browser.is_open_to_all(&what).await;
+            barriers.extend(browser.barriers(&what).await);
             browser.all_is_quiet(&what);
         }
     }
+    assert!(barriers.is_empty(), "{}", barriers.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,3 +13,4 @@ mod signing;
 #[expect(dead_code, reason = "it serves other tests too")]
 mod support;
 mod watching;
+mod wire;

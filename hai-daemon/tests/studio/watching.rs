@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::support::{Daemon, wait_for};
+use crate::wire::Wire;
 
 /// Work that lasts until a file is gone, and leaves when it is told to.
 fn work(daemon: &Daemon, name: &str, devices: u32) -> (Value, std::path::PathBuf) {
@@ -147,16 +148,18 @@ async fn output_is_followed_searched_and_kept_to_text() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_line_is_said_and_mended_and_nothing_is_missed() {
     let daemon = Daemon::start(2, "");
-    let browser = Browser::signed_in(&daemon).await;
+    let wire = Wire::to(&daemon.url).await;
+    let browser = Browser::signed_in_with(&wire.url, &daemon.token).await;
     browser.click("#nav-tasks").await;
+    browser.says("main", "No task is like that").await;
     browser.there("[data-line=live]").await;
-    browser.offline(true);
+    wire.cut();
     browser.says(".line-lost", "connection is lost").await;
     browser.picture("line-lost").await;
     let (task, _) = work(&daemon, "while-away", 1);
     let id = daemon.submit(&task);
     wait_for("it to run", || (daemon.state(id) == "running").then_some(()));
-    browser.offline(false);
+    wire.mend();
     browser.there("[data-line=live]").await;
     browser.there(&format!("[data-task='{id}'] .state.running")).await;
     browser.until("return document.querySelector('.line-lost').hidden").await;

@@ -30,7 +30,7 @@ function Tile({ node, entry, index }) {
   const inside = html`
     <span class="tile-top"><span>${index}</span><span class=${hot ? 'hot' : ''}>${use.temperature_c != null ? `${use.temperature_c}°` : ''}</span></span>
     <bdi class="tile-name" dir="auto">${name.slice(0, 60)}</bdi>
-    <span class="tile-use"><span class="bar"><i style=${{ width: percent((use.memory_used_mib ?? 0) / Math.max(1, device.memory_mib)) }}></i></span>
+    <span class="tile-use">${use.memory_used_mib != null && html`<span class="bar"><i style=${{ width: percent(use.memory_used_mib / Math.max(1, device.memory_mib)) }}></i></span>`}
       <span>${use.utilisation_percent != null ? `${use.utilisation_percent}%` : memory(device.memory_mib)}</span></span>`;
   const classes = `tile ${kind} ${holder && !holder.user ? 'others' : ''}`;
   return holder?.task != null

@@ -68,8 +68,9 @@ function Devices({ task }) {
   const nodes = [...new Set(run.workers.filter((worker) => worker.devices.length).map((worker) => worker.node))];
   const [chosen] = useState(nodes[0]);
   const ids = new Set(run.workers.filter((worker) => worker.node === chosen).flatMap((worker) => worker.devices));
-  const now = useNow(30_000);
-  const to = run.ended_at ?? new Date(Math.ceil(now / 30_000) * 30_000).toISOString();
+  useNow(30_000);
+  // Later than now, whenever the run began.
+  const to = run.ended_at ?? new Date(Math.ceil((Date.now() + 1) / 30_000) * 30_000).toISOString();
   const from = run.started_at ?? run.decided_at;
   return html`<${DeviceCharts} node=${chosen} from=${from} to=${to} ids=${ids} />${nodes.length > 1 && html`<p class="muted small">${t('chart.firstNode', { node: chosen, n: nodes.length })}</p>`}`;
 }

@@ -50,9 +50,8 @@ export function Tasks({ at, me }) {
     if (sorts && (sort !== 'id' || order !== 'desc')) { filters.set('sort', sort); filters.set('order', order); }
     return filters.toString();
   }, [can, at]);
-  const next = can?.query('/v1/tasks', 'cursor') ? 'cursor' : 'before';
-  const pages = usePages(filters, (cursor) => `/v1/tasks?${filters}${cursor != null ? `&${next}=${encodeURIComponent(cursor)}` : ''}`,
-    (answer) => ({ rows: answer.tasks.map(slim), next: answer.next }));
+  const pages = usePages(filters, (from) => `/v1/tasks?${filters}${from ? `&${from}` : ''}`,
+    (answer) => ({ rows: answer.tasks.map(slim), next: answer.next_cursor != null ? `cursor=${encodeURIComponent(answer.next_cursor)}` : answer.next != null ? `before=${answer.next}` : null }));
   const latest = useRef(pages);
   latest.current = pages;
 
