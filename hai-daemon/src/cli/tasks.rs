@@ -29,6 +29,7 @@ pub(super) fn list(args: &ListArgs, client: &Client, printer: &Printer) -> Resul
         priority: args.priority,
         limit: Some(args.limit),
         before: args.before,
+        ..TaskQuery::default()
     };
     let answer = client.get("/v1/tasks", &query)?;
     if printer.json {

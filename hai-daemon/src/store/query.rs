@@ -20,6 +20,8 @@ pub struct TaskFilter {
     pub name: Option<String>,
     /// With exactly this text somewhere in the name; upper and lower case differ, and no character is special.
     pub name_contains: Option<String>,
+    /// With this text in its name, as [`name_contains`](TaskFilter::name_contains), or with this as its number.
+    pub search: Option<String>,
     /// Of one of these kinds, in the words of [`TaskKind::word`](hai_core::model::TaskKind::word); empty for any.
     pub kinds: Vec<&'static str>,
     /// Of this priority, as it is now.
@@ -44,6 +46,46 @@ pub struct Page {
     pub before: Option<TaskId>,
     /// How many at most; values outside `1..=`[`Page::LIMIT_MAX`] count as the nearest one inside.
     pub limit: u32,
+}
+
+/// In which order tasks are wanted, and from where on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sort {
+    /// By what.
+    pub by: SortBy,
+    /// The greatest first.
+    pub descending: bool,
+    /// Only those beyond the task with this key and number, in this order; see [`Sort::key`].
+    pub after: Option<(String, TaskId)>,
+}
+
+/// By what tasks are put in order. What is equal is ordered by number, which is also the order of submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SortBy {
+    /// Their number.
+    Id,
+    /// Their name, by its bytes.
+    Name,
+    /// Whose they are, by name.
+    User,
+    /// What they are doing, by the word for it.
+    State,
+    /// How urgent they are; the greatest is the most urgent.
+    Priority,
+}
+
+impl Sort {
+    /// What a task is ordered by, as text.
+    #[must_use]
+    pub fn key(&self, task: &TaskView) -> String {
+        match self.by {
+            SortBy::Id => String::new(),
+            SortBy::Name => task.spec.name.clone(),
+            SortBy::User => task.spec.user.as_str().to_owned(),
+            SortBy::State => task.state.word().to_owned(),
+            SortBy::Priority => task.spec.priority.number().to_string(),
+        }
+    }
 }
 
 /// A part of a long answer, newest first.

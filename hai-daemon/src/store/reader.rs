@@ -3,7 +3,7 @@
 use hai_core::backend::{Event, Record, Snapshot};
 use hai_core::model::{Program, RightRow, RunId, RunView, TaskId, TaskView, Time, UserName};
 
-use super::{Counts, Page, Spans, StoreError, TaskFilter, TaskPage, postgres, sqlite};
+use super::{Counts, Page, Sort, Spans, StoreError, TaskFilter, TaskPage, postgres, sqlite};
 
 /// Reads what is committed; cheap to clone. Every answer is of one moment.
 #[derive(Clone, Debug)]
@@ -43,6 +43,24 @@ impl Reader {
     /// [`StoreError`].
     pub async fn tasks(&self, filter: &TaskFilter, page: Page) -> Result<TaskPage, StoreError> {
         ask!(self, reader => reader.tasks(filter, page))
+    }
+
+    /// The tasks that `filter` wants in some order, at most `limit`; values outside `1..=`[`Page::LIMIT_MAX`] count as the nearest
+    /// one inside. True if there are more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    ///
+    /// # Complexity
+    /// By number, and by user, no more is read than a page needs. By anything else all that the filter wants is looked at, which
+    /// should not be what ended.
+    pub async fn sorted(
+        &self,
+        filter: &TaskFilter,
+        sort: &Sort,
+        limit: u32,
+    ) -> Result<(Vec<TaskView>, bool), StoreError> {
+        ask!(self, reader => reader.sorted(filter, sort, limit))
     }
 
     /// How many tasks `filter` wants.

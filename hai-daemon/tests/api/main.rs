@@ -12,6 +12,7 @@ mod history;
 mod lab;
 mod logs;
 mod nodes;
+mod orders;
 mod past;
 mod people;
 mod preview;

@@ -110,7 +110,7 @@ pub use run::{Run, RunEnd, RunPhase, Worker, WorkerExit, WorkerState};
 pub use simulation::{OwnWork, Simulation, SimulationBegun, SimulationQuery, SimulationState};
 pub use state::{OutcomeWord, TaskState, Yielded};
 pub use submit::{Grace, PriorityRequest, SubmitRequest};
-pub use task::{Task, TaskDetail, TaskPage, TaskQuery};
+pub use task::{Task, TaskDetail, TaskOrder, TaskPage, TaskQuery, TaskSort};
 pub use team::{Pool, PoolBound, Team, TeamList};
 pub use text::{PriorityWord, memory};
 pub use timeline::{Timeline, TimelineBar, TimelineQuery};

@@ -185,6 +185,9 @@ pub struct TaskPage {
     /// If there are more: what to send as `before` to get them.
     #[schema(value_type = Option<u64>)]
     pub next: Option<TaskId>,
+    /// If there are more, in whatever order: what to send as `cursor`, with the same `sort` and `order`, to get them.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
 }
 
 /// Which tasks. Parameters that are left out match every task; all that are given must match.
@@ -210,6 +213,9 @@ pub struct TaskQuery {
     /// With this text in their name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// With this text in their name, or with this number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
     /// Of this priority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<PriorityWord>)]
@@ -222,6 +228,48 @@ pub struct TaskQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<u64>)]
     pub before: Option<TaskId>,
+    /// By what they are ordered; by default `id`. Ties end in numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(inline)]
+    pub sort: Option<TaskSort>,
+    /// Which come first; by default `desc`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(inline)]
+    pub order: Option<TaskOrder>,
+    /// Goes on where an answer ended: its `next_cursor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// By what tasks are ordered. All tasks can be by `id`, `submitted` and `user`; by anything else only those that are not finished,
+/// so `state` must leave those out (`unfinished`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskSort {
+    /// Their number.
+    #[default]
+    Id,
+    /// Their name, by its bytes.
+    Name,
+    /// Whose they are.
+    User,
+    /// What they are doing, by the word for it.
+    State,
+    /// How urgent they are; `desc` begins with the most urgent.
+    Priority,
+    /// When they were submitted, which is the order of their numbers.
+    Submitted,
+}
+
+/// Which tasks come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskOrder {
+    /// The least.
+    Asc,
+    /// The greatest.
+    #[default]
+    Desc,
 }
 
 impl Task {

@@ -9,7 +9,7 @@ use sqlx::{PgPool, Postgres, QueryBuilder};
 
 use super::{LAST_EVENT, SNAPSHOT};
 use crate::store::spans::{self, spans};
-use crate::store::{Counts, Page, Spans, StoreError, TaskFilter, TaskPage, rows};
+use crate::store::{Counts, Page, Sort, Spans, StoreError, TaskFilter, TaskPage, order, rows};
 
 const TASK: &str = "SELECT id, view FROM tasks WHERE id = $1";
 const PROGRAM: &str = "SELECT task, body FROM programs WHERE task = $1";
@@ -54,6 +54,23 @@ impl Reader {
         let limit = page.limit.clamp(1, Page::LIMIT_MAX);
         // One more than asked for, to see whether there is a next page.
         rows::page(&select(filter, page.before, limit + 1).build().fetch_all(&self.pool).await?, limit)
+    }
+
+    pub(in crate::store) async fn sorted(
+        &self,
+        filter: &TaskFilter,
+        sort: &Sort,
+        limit: u32,
+    ) -> Result<(Vec<TaskView>, bool), StoreError> {
+        let limit = limit.clamp(1, Page::LIMIT_MAX);
+        let mut sql = wanted("SELECT id, view FROM tasks", filter, None);
+        order::after(&mut sql, sort, |sql, part| {
+            sql.push_bind(part.as_bytes().to_vec());
+        });
+        order::by(&mut sql, sort);
+        sql.push(" LIMIT ").push_bind(i64::from(limit) + 1);
+        let page = rows::page(&sql.build().fetch_all(&self.pool).await?, limit)?;
+        Ok((page.tasks, page.next_before.is_some()))
     }
 
     pub(in crate::store) async fn count(&self, filter: &TaskFilter) -> Result<u64, StoreError> {
@@ -184,6 +201,13 @@ fn wanted(what: &'static str, filter: &TaskFilter, before: Option<TaskId>) -> Qu
     }
     if let Some(part) = &filter.name_contains {
         sql.push(" AND position(").push_bind(part.clone().into_bytes()).push(" IN name) > 0");
+    }
+    if let Some(part) = &filter.search {
+        sql.push(" AND (position(").push_bind(part.clone().into_bytes()).push(" IN name) > 0");
+        if let Ok(id) = part.parse::<i64>() {
+            sql.push(" OR id = ").push_bind(id);
+        }
+        sql.push(")");
     }
     sql
 }

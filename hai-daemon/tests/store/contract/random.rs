@@ -10,7 +10,7 @@ use hai_core::model::{
     RunView, Span, TaskId, TaskKind, TaskSpec, TaskState, TaskView, Time, WorkerExit, WorkerFate, WorkerRequest,
     WorkerState, WorkerView, YieldReason, Yielded,
 };
-use hai_daemon::store::{Page, Reader, TaskFilter, TaskPage};
+use hai_daemon::store::{Page, Reader, Sort, SortBy, TaskFilter, TaskPage};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -213,6 +213,10 @@ impl Model {
                 && (filter.kinds.is_empty() || filter.kinds.contains(&task.spec.kind.word()))
                 && filter.name.as_ref().is_none_or(|name| task.spec.name == *name)
                 && filter.name_contains.as_ref().is_none_or(|part| task.spec.name.contains(part))
+                && filter
+                    .search
+                    .as_ref()
+                    .is_none_or(|part| task.spec.name.contains(part) || task.id.to_string() == *part)
                 && filter.priority.is_none_or(|priority| priority == task.spec.priority)
         };
         let expected: Vec<TaskView> = self.tasks.values().rev().filter(wanted).cloned().collect();
@@ -229,12 +233,51 @@ impl Model {
         }
         assert_eq!(found, expected, "{filter:?}");
         assert_eq!(reader.count(filter).await.expect("a count"), expected.len() as u64, "{filter:?}");
+        self.check_orders(reader, filter, &expected, limit).await;
+        // Its number finds one, whatever its name is.
+        if let Some(task) = expected.first().filter(|_| filter.search.is_none()) {
+            let searched = TaskFilter { search: Some(task.id.to_string()), ..filter.clone() };
+            Box::pin(self.check_pages(reader, &searched, limit)).await;
+        }
         // The same with the whole name of one that is there, which also is a part of itself.
         let Some(name) = expected.first().map(|task| task.spec.name.clone()).filter(|_| filter.name.is_none()) else {
             return;
         };
         let named = TaskFilter { name: Some(name), ..filter.clone() };
         Box::pin(self.check_pages(reader, &named, limit)).await;
+    }
+}
+
+impl Model {
+    /// The same in every order, page by page.
+    async fn check_orders(&self, reader: &Reader, filter: &TaskFilter, expected: &[TaskView], limit: u32) {
+        for by in [SortBy::Id, SortBy::Name, SortBy::User, SortBy::State, SortBy::Priority] {
+            for descending in [false, true] {
+                let mut sort = Sort { by, descending, after: None };
+                let mut expected = expected.to_vec();
+                expected.sort_by(|a, b| {
+                    let order = match by {
+                        SortBy::Priority => a.spec.priority.number().cmp(&b.spec.priority.number()),
+                        _ => sort.key(a).cmp(&sort.key(b)),
+                    };
+                    order.then(a.id.cmp(&b.id))
+                });
+                if descending {
+                    expected.reverse();
+                }
+                let mut found: Vec<TaskView> = Vec::new();
+                loop {
+                    let (tasks, more) = reader.sorted(filter, &sort, limit).await.expect("a page");
+                    assert!(tasks.len() <= limit as usize && (!more || tasks.len() == limit as usize));
+                    found.extend(tasks);
+                    if !more {
+                        break;
+                    }
+                    sort.after = found.last().map(|last| (sort.key(last), last.id));
+                }
+                assert_eq!(found, expected, "{filter:?} {sort:?}");
+            }
+        }
     }
 }
 
@@ -258,6 +301,7 @@ fn any_filter() -> impl Strategy<Value = TaskFilter> {
             outcomes,
             name: None,
             name_contains,
+            search: None,
             kinds,
             priority: priority.map(|high| if high { Priority::High } else { Priority::Auto }),
         })

@@ -81,7 +81,7 @@ pub(super) async fn pages_of_a_window_go_from_the_newest_task_to_the_oldest(plac
     let (mut store, fence) = place.opened().await;
     let at = |id: u64| i64::try_from(id).expect("few") * 10;
     // Every other has ended.
-    let end = |id: u64| (id % 2 == 0).then(|| at(id) + 100);
+    let end = |id: u64| id.is_multiple_of(2).then(|| at(id) + 100);
     let tasks = (1..=30).map(|id| life(id, at(id), end(id))).collect();
     let runs = (1..=30).map(|id| span(id, id, at(id), end(id))).collect();
     commit(&mut store, &Batch { tasks, runs, ..batch(fence) }).await;
