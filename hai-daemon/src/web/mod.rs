@@ -141,7 +141,10 @@ mod tests {
     #[test]
     fn everything_vendored_is_named_with_its_licence() {
         let listed = include_str!("assets/vendor/VENDORED.md");
-        for name in Assets::iter().filter_map(|name| name.strip_prefix("vendor/").map(str::to_owned)).filter(|name| !name.ends_with(".md")) {
+        for name in Assets::iter()
+            .filter_map(|name| name.strip_prefix("vendor/").map(str::to_owned))
+            .filter(|name| !name.ends_with(".md"))
+        {
             assert!(listed.contains(&name), "VENDORED.md does not name {name}");
         }
     }

@@ -206,9 +206,8 @@ mod tests {
     fn sessions_are_bounded_and_the_one_used_longest_ago_goes() {
         let (sessions, begin, token) = (Sessions::default(), Instant::now(), token());
         let at = |index: usize| begin + Duration::from_millis(index as u64);
-        let cookies: Vec<Cookie> = (0..=SESSIONS_MAX)
-            .map(|index| sessions.begin(token.clone(), at(index)).expect("random bits"))
-            .collect();
+        let cookies: Vec<Cookie> =
+            (0..=SESSIONS_MAX).map(|index| sessions.begin(token.clone(), at(index)).expect("random bits")).collect();
         assert_eq!(sessions.sessions().len(), SESSIONS_MAX);
         assert!(sessions.find(&cookies[0], at(SESSIONS_MAX)).is_none());
         assert!(sessions.find(&cookies[1], at(SESSIONS_MAX)).is_some());
@@ -233,9 +232,13 @@ mod tests {
         let cookie = Cookie::random().expect("random bits");
         let plain = cookie.set(false).expect("a header");
         let plain = plain.to_str().expect("text");
-        assert!(plain.contains("; HttpOnly; SameSite=Strict") && plain.contains("; Path=/;") && !plain.contains("Secure"));
+        assert!(
+            plain.contains("; HttpOnly; SameSite=Strict") && plain.contains("; Path=/;") && !plain.contains("Secure")
+        );
         assert!(cookie.set(true).expect("a header").to_str().expect("text").ends_with("; Secure"));
-        assert!(is_secure(&headers("x-forwarded-proto", "https")) && is_secure(&headers("forwarded", "for=a;Proto=https")));
+        assert!(
+            is_secure(&headers("x-forwarded-proto", "https")) && is_secure(&headers("forwarded", "for=a;Proto=https"))
+        );
         assert!(!is_secure(&HeaderMap::new()) && !is_secure(&headers("x-forwarded-proto", "http")));
     }
 }

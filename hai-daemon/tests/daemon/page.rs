@@ -8,9 +8,17 @@ use crate::server::server;
 use crate::support::{Daemon, wait_for};
 
 /// The status and what is said, asked with the page's cookie.
-fn ask(url: &str, method: &str, path: &str, cookie: &str, csrf: Option<&str>, body: Option<&Value>) -> Option<(u16, Value)> {
+fn ask(
+    url: &str,
+    method: &str,
+    path: &str,
+    cookie: &str,
+    csrf: Option<&str>,
+    body: Option<&Value>,
+) -> Option<(u16, Value)> {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let mut request = ureq::http::Request::builder().method(method).uri(format!("{url}{path}")).header("cookie", cookie);
+    let mut request =
+        ureq::http::Request::builder().method(method).uri(format!("{url}{path}")).header("cookie", cookie);
     if let Some(csrf) = csrf {
         request = request.header("x-hai-csrf", csrf);
     }
@@ -32,7 +40,8 @@ fn who_signed_in_at_either_daemon_is_known_at_both_until_another_leads() {
 
     let sign_in = ureq::post(format!("{second_url}/studio/sign-in")).send_json(json!({"token": daemon.token}));
     let mut signed_in = sign_in.expect("the leader signs in through it");
-    let cookie = signed_in.headers()["set-cookie"].to_str().expect("text").split(';').next().expect("a part").to_owned();
+    let cookie =
+        signed_in.headers()["set-cookie"].to_str().expect("text").split(';').next().expect("a part").to_owned();
     let said: Value = signed_in.body_mut().read_json().expect("JSON");
     let csrf = said["csrf"].as_str().expect("a value").to_owned();
     for url in [&leader_url, &second_url] {
@@ -42,11 +51,16 @@ fn who_signed_in_at_either_daemon_is_known_at_both_until_another_leads() {
         assert_eq!((status, &session["csrf"]), (200, &json!(csrf)), "{url}");
         let task = json!({"command": ["true"], "devices": 1});
         assert_eq!(ask(url, "POST", "/v1/tasks", &cookie, None, Some(&task)).expect("an answer").0, 403, "{url}");
-        assert_eq!(ask(url, "POST", "/v1/tasks", &cookie, Some(&csrf), Some(&task)).expect("an answer").0, 201, "{url}");
+        assert_eq!(
+            ask(url, "POST", "/v1/tasks", &cookie, Some(&csrf), Some(&task)).expect("an answer").0,
+            201,
+            "{url}"
+        );
     }
 
     // Events are heard there too.
-    let stream = ureq::get(format!("{second_url}/v1/events?after=0")).header("cookie", &cookie).call().expect("a stream");
+    let stream =
+        ureq::get(format!("{second_url}/v1/events?after=0")).header("cookie", &cookie).call().expect("a stream");
     let mut lines = BufReader::new(stream.into_body().into_reader()).lines();
     assert!(lines.any(|line| line.expect("text").starts_with("data: ")));
     drop(lines);

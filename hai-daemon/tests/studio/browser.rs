@@ -140,7 +140,8 @@ impl Browser {
 
     /// Waits until something is there and in sight.
     pub(crate) async fn there(&self, css: &str) {
-        self.until(&format!("const it = document.querySelector({css:?}); return it && it.getClientRects().length > 0")).await;
+        self.until(&format!("const it = document.querySelector({css:?}); return it && it.getClientRects().length > 0"))
+            .await;
     }
 
     pub(crate) async fn gone(&self, css: &str) {
@@ -149,13 +150,19 @@ impl Browser {
 
     /// Waits until a part of the page has this text in it.
     pub(crate) async fn says(&self, css: &str, text: &str) {
-        let script = format!("return [...document.querySelectorAll({css:?})].some((it) => it.textContent.includes({}))", json!(text));
+        let script = format!(
+            "return [...document.querySelectorAll({css:?})].some((it) => it.textContent.includes({}))",
+            json!(text)
+        );
         self.until(&script).await;
     }
 
     /// Clicks as a mouse does: what is covered or disabled can not be.
     pub(crate) async fn click(&self, css: &str) {
-        self.until(&format!("const it = document.querySelector({css:?}); return it && !it.disabled && it.getClientRects().length > 0")).await;
+        self.until(&format!(
+            "const it = document.querySelector({css:?}); return it && !it.disabled && it.getClientRects().length > 0"
+        ))
+        .await;
         let deadline = Instant::now() + PATIENCE;
         loop {
             // The page may draw it anew between the two.
@@ -222,7 +229,10 @@ impl Browser {
     pub(crate) fn log(&self) -> Vec<String> {
         let log = self.ask("se/log", &json!({"type": "browser"}));
         let entries = log.as_array().cloned().unwrap_or_default();
-        entries.iter().map(|entry| format!("{} {}", entry["level"].as_str().unwrap_or_default(), entry["message"])).collect()
+        entries
+            .iter()
+            .map(|entry| format!("{} {}", entry["level"].as_str().unwrap_or_default(), entry["message"]))
+            .collect()
     }
 
     /// Nothing broke the content security policy, and no script failed.
@@ -230,7 +240,9 @@ impl Browser {
         let loud: Vec<String> = self
             .log()
             .into_iter()
-            .filter(|line| line.contains("Content Security Policy") || line.contains("Uncaught") || line.starts_with("SEVERE"))
+            .filter(|line| {
+                line.contains("Content Security Policy") || line.contains("Uncaught") || line.starts_with("SEVERE")
+            })
             .collect();
         assert!(loud.is_empty(), "{what}: {loud:#?}");
     }

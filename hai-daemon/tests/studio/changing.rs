@@ -10,13 +10,15 @@ use crate::support::{Daemon, wait_for};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_right_is_cut_after_a_look_at_who_has_to_leave() {
     let daemon = Daemon::start(4, "");
-    let said: serde_json::Value = serde_json::from_str(&daemon.says(&["--json", "users", "add", "alice"])).expect("JSON");
+    let said: serde_json::Value =
+        serde_json::from_str(&daemon.says(&["--json", "users", "add", "alice"])).expect("JSON");
     let alice = said["token"].as_str().expect("a token");
     daemon.says(&["rights", "set", "--user", "alice", "--priority", "NORMAL", "--devices", "4"]);
     let hold = daemon.scratch().join("hold");
     fs::write(&hold, "").expect("a file");
     let script = "trap 'exit 0' TERM; while [ -e \"$0\" ]; do sleep 0.05; done";
-    let command = json!({"name": "alices", "command": ["/bin/sh", "-c", script, hold], "devices": 4, "priority": "NORMAL"});
+    let command =
+        json!({"name": "alices", "command": ["/bin/sh", "-c", script, hold], "devices": 4, "priority": "NORMAL"});
     let submitted = ureq::post(format!("{}/v1/tasks", daemon.url)).header("Authorization", format!("Bearer {alice}"));
     let task: serde_json::Value = submitted.send_json(&command).expect("taken").body_mut().read_json().expect("JSON");
     let id = task["id"].as_u64().expect("a number");
@@ -98,6 +100,16 @@ async fn a_user_is_added_with_a_token_that_is_shown_once() {
     browser.says("[data-user='chen.wei']", "chen.wei").await;
     let kept = browser.js("return document.documentElement.outerHTML").await;
     assert!(!kept.as_str().expect("text").contains(&token), "it is shown once");
+    // Who takes a new token for themselves sees it, and stays signed in.
+    browser.click("[data-user=operator] button").await;
+    browser.click("#confirm").await;
+    let renewed = browser.until("return document.querySelector('#new-token')?.textContent").await;
+    let renewed = renewed.as_str().expect("text").to_owned();
+    let me = ureq::get(format!("{}/v1/me", daemon.url)).header("Authorization", format!("Bearer {renewed}")).call();
+    assert_eq!(me.expect("it opens").status().as_u16(), 200);
+    browser.click("dialog button.main").await;
+    browser.click("#nav-nodes").await;
+    browser.there("[data-node=n0]").await;
     // Who is no operator has no such view.
     let own = Browser::signed_in_with(&daemon.url, &token).await;
     own.there("#nav-tasks").await;

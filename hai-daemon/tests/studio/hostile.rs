@@ -7,7 +7,8 @@ use crate::playing::{Playing, World};
 use crate::support::{Daemon, wait_for};
 
 const MARKUP: &str = "<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script>";
-const BACKWARDS: &str = "\u{202e}gpj.exe \u{5e9}\u{5dc}\u{5d5}\u{5dd} \u{627}\u{644}\u{639}\u{631}\u{628}\u{64a}\u{629}";
+const BACKWARDS: &str =
+    "\u{202e}gpj.exe \u{5e9}\u{5dc}\u{5d5}\u{5dd} \u{627}\u{644}\u{639}\u{631}\u{628}\u{64a}\u{629}";
 
 /// Nothing of a name was executed, and the page is no wider than the window.
 async fn is_unharmed(browser: &Browser, what: &str) {

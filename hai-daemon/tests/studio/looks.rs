@@ -8,7 +8,10 @@ use serde_json::json;
 use crate::browser::{Browser, Light};
 use crate::support::{Daemon, wait_for};
 
-const WORDS: [(&str, &str); 2] = [("en", include_str!("../../src/web/assets/words/en.js")), ("zh", include_str!("../../src/web/assets/words/zh.js"))];
+const WORDS: [(&str, &str); 2] = [
+    ("en", include_str!("../../src/web/assets/words/en.js")),
+    ("zh", include_str!("../../src/web/assets/words/zh.js")),
+];
 
 /// A lab in which something of everything is to be seen; the numbers of a task that runs, one that waits and one that failed.
 fn lab() -> (Daemon, [u64; 3]) {
@@ -21,14 +24,13 @@ fn lab() -> (Daemon, [u64; 3]) {
     let hold = daemon.scratch().join("hold");
     fs::write(&hold, "").expect("a file");
     let script = "echo 'epoch 1 loss 0.42'; while [ -e \"$0\" ]; do sleep 0.1; done";
-    let work = |name: &str, user: &str, devices: u32| {
-        json!({"name": name, "user": user, "command": ["/bin/sh", "-c", script, hold], "devices": devices, "priority": "NORMAL"})
-    };
+    let work = |name: &str, user: &str, devices: u32| json!({"name": name, "user": user, "command": ["/bin/sh", "-c", script, hold], "devices": devices, "priority": "NORMAL"});
     let runs = daemon.submit(&work("resnet-50", "alice", 4));
     daemon.submit(&work("llama-sft", "bob", 6));
     daemon.submit(&work("diffusion", "chen.wei", 2));
     let waits = daemon.submit(&work("too-much", "alice", 8));
-    let failed = daemon.submit(&json!({"name": "typo", "command": ["/bin/sh", "-c", "echo no such file >&2; exit 2"], "devices": 1}));
+    let failed = daemon
+        .submit(&json!({"name": "typo", "command": ["/bin/sh", "-c", "echo no such file >&2; exit 2"], "devices": 1}));
     wait_for("it to run", || (daemon.state(runs) == "running").then_some(()));
     wait_for("it to fail", || (daemon.state(failed) == "finished").then_some(()));
     (daemon, [runs, waits, failed])
@@ -181,7 +183,10 @@ fn every_word_that_the_page_asks_for_is_there() {
 
 fn sources() -> Vec<std::path::PathBuf> {
     let assets = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/assets");
-    let files = [assets.clone(), assets.join("views")].into_iter().flat_map(|dir| fs::read_dir(dir).expect("a directory").flatten());
-    let files: Vec<_> = files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|end| end == "js")).collect();
+    let files = [assets.clone(), assets.join("views")]
+        .into_iter()
+        .flat_map(|dir| fs::read_dir(dir).expect("a directory").flatten());
+    let files: Vec<_> =
+        files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|end| end == "js")).collect();
     files
 }

@@ -51,14 +51,18 @@ async fn of_a_thousand_nodes_and_a_hundred_thousand_tasks() {
         let told: Value = browser
             .js("return { paint: Math.round(performance.getEntriesByName('first-contentful-paint')[0]?.startTime), devices: Math.round(window.notes.tile), long: window.notes.long }")
             .await;
-        println!("load {round}: first paint {} ms, devices in sight {} ms; long tasks [start, ms] {}", told["paint"], told["devices"], told["long"]);
+        println!(
+            "load {round}: first paint {} ms, devices in sight {} ms; long tasks [start, ms] {}",
+            told["paint"], told["devices"], told["long"]
+        );
     }
     for view in ["", "tasks", "nodes"] {
         browser.go(&format!("{}/studio/{view}", playing.url)).await;
         browser.there("[data-line=live]").await;
         browser.there(if view == "tasks" { "[data-task]" } else { "[data-node]" }).await;
         browser.js("window.notes.long.length = 0").await;
-        let (before, asked, since) = (counters(&browser), playing.world.asked_nodes.load(Ordering::Relaxed), Instant::now());
+        let (before, asked, since) =
+            (counters(&browser), playing.world.asked_nodes.load(Ordering::Relaxed), Instant::now());
         let told = playing.world.told.load(Ordering::Relaxed);
         // 20 events each 100 ms; the page hears of them in batches of 250 ms.
         playing.world.beat.store(100_000, Ordering::Relaxed);

@@ -167,13 +167,14 @@ async fn events(State(stage): State<Stage>) -> Response {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         tokio::time::sleep(Duration::from_micros(world.beat.load(Ordering::Relaxed))).await;
-        let burst = (0..20).map(|_| {
-            let id = world.told.fetch_add(1, Ordering::Relaxed) + 1;
-            let task = world.task(1 + id.wrapping_mul(7919) % world.tasks, id);
-            Ok::<_, Infallible>(Event::default().id(id.to_string()).event("task").data(
-                json!({"id": id, "at": "2026-01-01T00:00:00Z", "user": task["user"], "task": task}).to_string(),
-            ))
-        });
+        let burst =
+            (0..20).map(|_| {
+                let id = world.told.fetch_add(1, Ordering::Relaxed) + 1;
+                let task = world.task(1 + id.wrapping_mul(7919) % world.tasks, id);
+                Ok::<_, Infallible>(Event::default().id(id.to_string()).event("task").data(
+                    json!({"id": id, "at": "2026-01-01T00:00:00Z", "user": task["user"], "task": task}).to_string(),
+                ))
+            });
         let burst: Vec<_> = burst.collect();
         Some((futures::stream::iter(burst), world))
     });

@@ -6,7 +6,14 @@ use crate::browser::Browser;
 use crate::support::Daemon;
 
 /// An answer to a request with the cookie, as a browser would send it: status, headers, body.
-fn with_cookie(daemon: &Daemon, method: &str, path: &str, cookie: &str, csrf: Option<&str>, body: Option<&Value>) -> (u16, Value) {
+fn with_cookie(
+    daemon: &Daemon,
+    method: &str,
+    path: &str,
+    cookie: &str,
+    csrf: Option<&str>,
+    body: Option<&Value>,
+) -> (u16, Value) {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
     let url = format!("{}{path}", daemon.url);
     let mut request = ureq::http::Request::builder().method(method).uri(url).header("cookie", cookie);
@@ -25,7 +32,8 @@ fn with_cookie(daemon: &Daemon, method: &str, path: &str, cookie: &str, csrf: Op
 
 /// The cookie and the header's value.
 fn sign_in(daemon: &Daemon, token: &str) -> (String, String) {
-    let mut answer = ureq::post(format!("{}/studio/sign-in", daemon.url)).send_json(json!({"token": token})).expect("signed in");
+    let mut answer =
+        ureq::post(format!("{}/studio/sign-in", daemon.url)).send_json(json!({"token": token})).expect("signed in");
     let cookie = answer.headers()["set-cookie"].to_str().expect("text").to_owned();
     for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
         assert!(cookie.contains(part), "{cookie}");
@@ -60,7 +68,8 @@ async fn a_wrong_token_is_said_and_a_right_one_opens() {
     browser.says("#fact-free", "2").await;
     browser.picture("now-empty").await;
     // No script can read what was given for the token, and the token is not kept.
-    let kept = browser.js("return document.cookie + JSON.stringify(localStorage) + JSON.stringify(sessionStorage)").await;
+    let kept =
+        browser.js("return document.cookie + JSON.stringify(localStorage) + JSON.stringify(sessionStorage)").await;
     assert!(!kept.as_str().expect("text").contains("hai_"), "{kept}");
     assert!(!kept.as_str().expect("text").contains("hai-session"), "{kept}");
     let cookies = browser.client.get_all_cookies().await.expect("cookies");
@@ -145,7 +154,14 @@ fn the_page_says_what_it_may_load_and_is_not_sent_twice() {
         let header = |name: &str| answer.headers()[name].to_str().expect("text").to_owned();
         assert_eq!(answer.status().as_u16(), 200, "{path}");
         let policy = header("content-security-policy");
-        for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
+        for part in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "connect-src 'self'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+        ] {
             assert!(policy.contains(part), "{path}: {policy}");
         }
         assert!(!policy.contains("unsafe"), "{policy}");

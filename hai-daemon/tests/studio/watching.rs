@@ -140,8 +140,13 @@ async fn output_is_followed_searched_and_kept_to_text() {
     fs::write(next.with_extension("end"), "").expect("a file");
     browser.says("#log", "the last").await;
     // The whole can be taken along.
-    let whole = browser.until("return fetch(document.querySelector('.logs-bar a.button').href).then((answer) => answer.text())").await;
-    assert!(whole.as_str().expect("text").contains("line one") && whole.as_str().expect("text").contains("the last"), "{whole}");
+    let whole = browser
+        .until("return fetch(document.querySelector('.logs-bar a.button').href).then((answer) => answer.text())")
+        .await;
+    assert!(
+        whole.as_str().expect("text").contains("line one") && whole.as_str().expect("text").contains("the last"),
+        "{whole}"
+    );
     browser.all_is_quiet("output");
 }
 
@@ -163,4 +168,81 @@ async fn a_lost_line_is_said_and_mended_and_nothing_is_missed() {
     browser.there("[data-line=live]").await;
     browser.there(&format!("[data-task='{id}'] .state.running")).await;
     browser.until("return document.querySelector('.line-lost').hidden").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_are_found_sorted_and_stopped_together() {
+    let daemon = Daemon::start(1, "");
+    let ids: Vec<u64> = ["b-two", "c-three", "a-one", "other"]
+        .iter()
+        .map(|name| daemon.submit(&json!({"name": name, "command": ["sleep", "1000"], "devices": 1})))
+        .collect();
+    let browser = Browser::signed_in(&daemon).await;
+    browser.click("#nav-tasks").await;
+    browser.fill("#search", "-").await;
+    let names = "return [...document.querySelectorAll('[data-task] .c-name')].map((it) => it.textContent).join()";
+    browser.until(&format!("{names} === 'a-one,c-three,b-two'")).await;
+    browser.click(".row.head .c-name .sort").await;
+    browser.until(&format!("{names} === 'a-one,b-two,c-three'")).await;
+    browser.click(".row.head .c-name .sort").await;
+    browser.until(&format!("{names} === 'c-three,b-two,a-one'")).await;
+    // What was looked for stands in the address, so that it can be sent to somebody.
+    assert!(browser.js("return location.search").await.as_str().expect("text").contains("search=-"));
+    for id in [ids[1], ids[2]] {
+        browser.click(&format!("[data-task='{id}'] input")).await;
+    }
+    browser.says(".bar-acts", "2 chosen").await;
+    browser.picture("tasks-chosen").await;
+    browser.click(".bar-acts #act-stop").await;
+    browser.click("#confirm").await;
+    for id in [ids[1], ids[2]] {
+        browser.there(&format!("[data-task='{id}'] .state.stopped")).await;
+    }
+    assert_ne!(daemon.state(ids[0]), "finished", "the others go on");
+    assert_ne!(daemon.state(ids[3]), "finished");
+    browser.all_is_quiet("several tasks");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bars_of_time_tell_who_they_are_lead_there_and_are_saved() {
+    let daemon = Daemon::start(2, "");
+    let name = "<b>a & b</b>";
+    let id = daemon.submit(&json!({"name": name, "command": ["sleep", "1000"], "devices": 2}));
+    wait_for("it to run", || (daemon.state(id) == "running").then_some(()));
+    let browser = Browser::signed_in(&daemon).await;
+    // A window in which its bar begins near the left.
+    let now = browser.js("return Date.now()").await.as_u64().expect("a time");
+    browser.go(&format!("{}/studio/time?from={}&to={}", daemon.url, now - 60_000, now + 4_000)).await;
+    browser.until("return document.querySelector('#gantt')?.getAttribute('aria-label').startsWith('1 runs')").await;
+    let at = browser
+        .js("const it = document.querySelector('#gantt').getBoundingClientRect(); return [it.left, it.top, it.width]")
+        .await;
+    let of = |index: usize| at[index].as_f64().expect("a place");
+    // Just left of now, in the second lane of the one node.
+    let x = of(0) + 128.0 + (of(2) - 128.0) * 60_000.0 / 64_000.0;
+    let mouse = |kind: &str| {
+        let press = json!({"type": kind, "x": x, "y": of(1) + 36.0, "button": if kind == "mouseMoved" { "none" } else { "left" }, "clickCount": 1});
+        browser.devtools("Input.dispatchMouseEvent", press);
+    };
+    mouse("mouseMoved");
+    browser.says(".gantt-tip", name).await;
+    browser.picture("time-hover").await;
+    browser.js(
+        "const own = URL.createObjectURL; URL.createObjectURL = (blob) => { blob.text().then((text) => { window.saved = text; }); return own(blob); }",
+    )
+    .await;
+    browser.click("#save-svg").await;
+    let saved = browser.until("return window.saved").await;
+    let saved = saved.as_str().expect("text");
+    assert!(saved.starts_with("<svg") && saved.contains("&#60;b&#62;a &#38; b") && !saved.contains("<b>"), "{saved}");
+    let whole = browser
+        .js("return new DOMParser().parseFromString(window.saved, 'image/svg+xml').querySelector('parsererror')")
+        .await;
+    assert_eq!(whole, Value::Null, "it is well formed");
+    mouse("mouseMoved");
+    mouse("mousePressed");
+    mouse("mouseReleased");
+    browser.says("h1", name).await;
+    assert!(browser.js("return location.pathname").await.as_str().expect("text").ends_with(&format!("/tasks/{id}")));
+    browser.all_is_quiet("time");
 }

@@ -10,6 +10,7 @@ export class Problem extends Error {
 let csrf = null;
 let onSignedOut = () => {};
 let features = null;
+let renewing = false;
 
 export function whenSignedOut(callback) { onSignedOut = callback; }
 
@@ -37,7 +38,7 @@ export async function ask(method, path, { body, raw, headers = {}, signal } = {}
   }
   if (response.ok) return response;
   const problem = await problemOf(response);
-  if (problem.status === 401 && !path.startsWith('/studio/sign-in')) onSignedOut();
+  if (problem.status === 401 && !renewing && !path.startsWith('/studio/sign-in')) onSignedOut();
   throw problem;
 }
 
@@ -62,6 +63,16 @@ export async function signIn(token) {
   const said = await post('/studio/sign-in', { token });
   csrf = said.csrf;
   return said;
+}
+
+// A new token for whoever is signed in, who stays so: the answer is shown once, and would be lost with the view.
+export async function renewOwn(name) {
+  renewing = true;
+  try {
+    const said = await post(`/v1/users/${encodeURIComponent(name)}/token`);
+    await signIn(said.token).catch(() => {});
+    return said;
+  } finally { renewing = false; }
 }
 
 export async function signOut() {

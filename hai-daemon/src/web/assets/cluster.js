@@ -2,8 +2,15 @@
 
 const UNWELL = new Set(['sick', 'suspect', 'draining', 'probing']);
 
-// `[{ device, kind, holders }]` of one node; kind is the one thing that counts most.
+const known = new WeakMap();
+
+// `[{ device, kind, holders }]` of one node; kind is the one thing that counts most. Worked out once for each answer.
 export function devicesOf(node) {
+  if (!known.has(node)) known.set(node, workOut(node));
+  return known.get(node);
+}
+
+function workOut(node) {
   const holders = new Map();
   for (const worker of node.workers) {
     for (const id of worker.devices) {

@@ -1,6 +1,6 @@
 // Who may ask: users and their tokens, which are shown once.
 import { html, useState } from '../lib.js';
-import { post, send } from '../api.js';
+import { post, renewOwn, send } from '../api.js';
 import { Confirm } from '../act.js';
 import { fullTime } from '../format.js';
 import { t, word } from '../i18n.js';
@@ -34,7 +34,7 @@ export function People({ me }) {
   const [adding, add] = useState(false);
   const [asking, ask] = useState(null);
   const [gone, showGone] = useState(false);
-  const rotate = async (user) => { try { say(await post(`/v1/users/${encodeURIComponent(user.name)}/token`)); reload(); } catch (error) { tellProblem(error); } };
+  const rotate = async (user) => { try { say(await (user.name === me.name ? renewOwn(user.name) : post(`/v1/users/${encodeURIComponent(user.name)}/token`))); reload(); } catch (error) { tellProblem(error); } };
   const remove = async (user) => { try { await send('DELETE', `/v1/users/${encodeURIComponent(user.name)}`); toast(t('people.removed', { name: user.name })); reload(); } catch (error) { tellProblem(error); } };
   const users = (data?.users ?? []).filter((user) => gone || !user.removed);
   const seen = users.some((user) => 'last_seen' in user);

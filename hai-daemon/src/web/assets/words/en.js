@@ -339,7 +339,7 @@ export default {
   'people.token': 'Token of {name}',
   'people.once': 'It is shown this once. Hand it over now; only its hash is kept.',
   'people.noted': 'I have it',
-  'people.ask.own': 'You get a new token and are signed out here and everywhere else.',
+  'people.ask.own': 'Your old token opens nothing any more, and you are signed out everywhere but here.',
   'people.ask.rotate': 'The old token of {name} opens nothing any more.',
   'people.ask.remove': 'The token of {name} opens nothing any more. Their tasks go on.',
   'simulate.new': 'What would have been',

@@ -339,7 +339,7 @@ export default {
   'people.token': '{name} 的令牌',
   'people.once': '仅显示这一次，请立即转交；只保存其哈希。',
   'people.noted': '已记下',
-  'people.ask.own': '您将得到新令牌，并在所有地方退出。',
+  'people.ask.own': '旧令牌将失效，您将在此处以外的所有地方退出。',
   'people.ask.rotate': '{name} 的旧令牌将失效。',
   'people.ask.remove': '{name} 的令牌将失效，其任务继续。',
   'simulate.new': '如果当时',
