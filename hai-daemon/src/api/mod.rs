@@ -1,4 +1,4 @@
-//! The HTTP API, version 1: the door for the `hai` command, for scripts and for the dashboard.
+//! The HTTP API, version 1: the door for the `hai` command, for scripts and for the page.
 //!
 //! See [`serve`] for the primary entry point and [`wire`] for the table of paths and the types of every request and
 //! response. One file holds one resource; [`problem`] holds every error.
@@ -9,7 +9,8 @@
 //! doors such as this one, and a trait over them would repeat each of their signatures without hiding anything. The
 //! cluster stays unknown: the output of workers comes through [`LogSource`], which `main` fills in.
 //!
-//! `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, `/problems` and `/` need no token. They tell how many tasks
+//! `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, `/problems` and `/` need no token, nor does the page itself
+//! ([`web`](crate::web)), which shows nothing before somebody signs in. They tell how many tasks
 //! and devices there are, never whose; who must not know that is kept out by the address that the server listens on,
 //! by default this machine's own.
 

@@ -47,7 +47,7 @@ async fn of_a_thousand_nodes_and_a_hundred_thousand_tasks() {
     browser.devtools("Page.addScriptToEvaluateOnNewDocument", json!({"source": NOTES}));
     for round in 1..=3 {
         browser.go(&format!("{}/studio/", playing.url)).await;
-        browser.until("return window.notes.tile").await;
+        browser.until("return window.notes.tile > 0").await;
         let told: Value = browser
             .js("return { paint: Math.round(performance.getEntriesByName('first-contentful-paint')[0]?.startTime), devices: Math.round(window.notes.tile), long: window.notes.long }")
             .await;

@@ -196,7 +196,7 @@ async fn tasks_are_found_sorted_and_stopped_together() {
     browser.click(".bar-acts #act-stop").await;
     browser.click("#confirm").await;
     for id in [ids[1], ids[2]] {
-        browser.there(&format!("[data-task='{id}'] .state.stopped")).await;
+        wait_for("its end", || (daemon.task(id)["outcome"] == "stopped").then_some(()));
     }
     assert_ne!(daemon.state(ids[0]), "finished", "the others go on");
     assert_ne!(daemon.state(ids[3]), "finished");

@@ -14,11 +14,15 @@ let renewing = false;
 
 export function whenSignedOut(callback) { onSignedOut = callback; }
 
-async function problemOf(response) {
-  let body = {};
-  try { body = await response.json(); } catch { /* Not from hai: a proxy's page. */ }
-  const kind = typeof body.type === 'string' ? body.type.split('/').pop() : '';
-  return new Problem(response.status, body.title || `HTTP ${response.status}`, body.detail || '', body.field, kind);
+function problemOf(status, body) {
+  const kind = typeof body.type === 'string' ? body.type.split('/').pop() : status ? '' : 'unreachable';
+  return new Problem(status, body.title || `HTTP ${status}`, body.detail || '', body.field, kind);
+}
+
+// The problem that somebody else was told of in place of an answer.
+export function refuse(body) {
+  if (body.status === 401 && !renewing) onSignedOut();
+  return problemOf(body.status, body);
 }
 
 // The response, if it is a good one. `signal` ends it.
@@ -37,7 +41,9 @@ export async function ask(method, path, { body, raw, headers = {}, signal } = {}
     throw new Problem(0, '', '', null, 'unreachable');
   }
   if (response.ok) return response;
-  const problem = await problemOf(response);
+  let said = {};
+  try { said = await response.json(); } catch { /* Not from hai: a proxy's page. */ }
+  const problem = problemOf(response.status, said);
   if (problem.status === 401 && !renewing && !path.startsWith('/studio/sign-in')) onSignedOut();
   throw problem;
 }

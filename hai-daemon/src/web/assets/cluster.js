@@ -4,8 +4,9 @@ const UNWELL = new Set(['sick', 'suspect', 'draining', 'probing']);
 
 const known = new WeakMap();
 
-// `[{ device, kind, holders }]` of one node; kind is the one thing that counts most. Worked out once for each answer.
+// `[{ device, kind, holders }]` of one node; kind is the one thing that counts most. Worked out once for each answer, most often by the worker that read it.
 export function devicesOf(node) {
+  if (node.entries) return node.entries;
   if (!known.has(node)) known.set(node, workOut(node));
   return known.get(node);
 }

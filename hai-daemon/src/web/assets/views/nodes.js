@@ -3,6 +3,7 @@ import { html, useMemo, useState } from '../lib.js';
 import { healthOf, devicesOf } from '../cluster.js';
 import { hue, memory, number, percent } from '../format.js';
 import { t, word } from '../i18n.js';
+import { readNodes } from '../nodes.js';
 import { PreviewDialog } from '../preview.js';
 import { Link, go } from '../router.js';
 import { useCan, useNow, useResource } from '../store.js';
@@ -46,7 +47,7 @@ function NodeDialog({ node, me, can, onChange }) {
 
 export function Nodes({ at, me }) {
   const can = useCan();
-  const { data, problem, loading, reload } = useResource('/v1/nodes', { on: true, every: 10_000 });
+  const { data, problem, loading, reload } = useResource('/v1/nodes', { on: true, every: 10_000, read: readNodes });
   const [search, find] = useState('');
   const [only, setOnly] = useState(false);
   const [changing, change] = useState(null);

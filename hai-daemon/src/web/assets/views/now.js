@@ -5,6 +5,7 @@ import { devicesOf, healthOf, summary } from '../cluster.js';
 import { ago, asks, hue, memory, number, percent, time } from '../format.js';
 import { t, word } from '../i18n.js';
 import { DeviceMap } from '../map.js';
+import { readNodes } from '../nodes.js';
 import { Link } from '../router.js';
 import { useCan, useNow, useResource } from '../store.js';
 import { Ago, Empty, Name, Person, Rows, Section, Select, State, TaskLink, Trouble, Wait } from '../ui.js';
@@ -13,6 +14,7 @@ const CARD_MIN = 286;
 const GAP = 10;
 // With more than these the map shows them all, and cards scroll.
 const MANY = 24;
+const NONE = [];
 
 function Fact({ name, value, of, tone, id }) {
   return html`<div class=${`fact ${tone ?? ''}`} id=${id}><dt>${name}</dt><dd>${value}${of != null && html`<small> / ${of}</small>`}</dd></div>`;
@@ -110,14 +112,14 @@ function Line({ can }) {
 
 export function Now() {
   const can = useCan();
-  const { data, problem, loading, reload } = useResource('/v1/nodes', { on: true, every: 10_000 });
+  const { data, problem, loading, reload } = useResource('/v1/nodes', { on: true, every: 10_000, read: readNodes });
   const [group, choose] = useState('');
   const [search, find] = useState('');
   const list = useRef();
-  const all = data?.nodes ?? [];
-  const groups = useMemo(() => [...new Set(all.map((node) => node.group))].sort(), [data]);
-  const nodes = useMemo(() => all.filter((node) => (!group || node.group === group) && (!search || node.name.includes(search))), [data, group, search]);
-  const sum = useMemo(() => summary(nodes), [nodes]);
+  const all = data?.nodes ?? NONE;
+  const groups = data?.groups ?? [];
+  const nodes = useMemo(() => (!group && !search ? all : all.filter((node) => (!group || node.group === group) && (!search || node.name.includes(search)))), [data, group, search]);
+  const sum = useMemo(() => (nodes === all && data ? data.sum : summary(nodes)), [nodes]);
   const pick = (node) => {
     const box = list.current;
     if (!box) return;

@@ -12,6 +12,7 @@ import { PRIORITIES } from '../act.js';
 
 const HEIGHT = 38;
 const STATES = ['unfinished', 'waiting', 'promised', 'starting', 'running', 'suspending', 'suspended', 'held', 'stopping', 'finished'];
+const ALWAYS = ['id', 'user', 'submitted'];
 const SORTS = ['id', 'name', 'user', 'state', 'priority', 'submitted'];
 const CHOSEN_MAX = 500;
 
@@ -39,7 +40,10 @@ export function Tasks({ at, me }) {
   const [fresh, setFresh] = useState(0);
   const list = useRef();
   const sorts = can?.query('/v1/tasks', 'sort');
-  const sort = query.get('sort') ?? 'id';
+  // Of those that are over there are too many for any order but these.
+  const bounded = !['', 'finished'].includes(query.get('state') ?? '');
+  const wanted = query.get('sort') ?? 'id';
+  const sort = bounded || ALWAYS.includes(wanted) ? wanted : 'id';
   const order = query.get('order') ?? 'desc';
   const filters = useMemo(() => {
     if (!can) return null;
@@ -78,7 +82,11 @@ export function Tasks({ at, me }) {
     if (yes && chosen.current.size < CHOSEN_MAX) chosen.current.set(task.id, task); else chosen.current.delete(task.id);
     redraw((count) => count + 1);
   };
-  const sortBy = (name) => () => setQuery(sort === name ? { sort: name, order: order === 'desc' ? 'asc' : 'desc' } : { sort: name, order: name === 'id' || name === 'submitted' ? 'desc' : 'asc' });
+  const sortBy = (name) => () => setQuery({
+    sort: name,
+    order: sort === name ? (order === 'desc' ? 'asc' : 'desc') : ['id', 'submitted', 'priority'].includes(name) ? 'desc' : 'asc',
+    ...(bounded || ALWAYS.includes(name) ? {} : { state: 'unfinished' }),
+  });
   const head = (name, text) => html`<div role="columnheader" class=${`c-${name}`} aria-sort=${sorts && sort === name ? (order === 'asc' ? 'ascending' : 'descending') : undefined}>
     ${sorts && SORTS.includes(name) ? html`<button type="button" class="sort" onClick=${sortBy(name)}>${text}${sort === name ? (order === 'asc' ? ' ↑' : ' ↓') : ''}</button>` : text}</div>`;
   const row = (index) => {

@@ -4,6 +4,7 @@ import { get } from '../api.js';
 import { fullTime, span } from '../format.js';
 import { canvasPen, find, layout, paint, svg } from '../gantt.js';
 import { t, useLanguage, word } from '../i18n.js';
+import { readNodes } from '../nodes.js';
 import { go, setQuery } from '../router.js';
 import { useNow, useResource } from '../store.js';
 import { Name, Person, Select, TaskLink, Trouble } from '../ui.js';
@@ -47,7 +48,7 @@ export function Time({ at }) {
   }, [view]);
   const path = `/v1/timeline?from=${new Date(asked.from).toISOString()}&to=${new Date(asked.to).toISOString()}&limit=5000${node ? `&node=${encodeURIComponent(node)}` : ''}`;
   const { data, problem, reload } = useResource(path, { read: load, on: true });
-  const nodes = useResource('/v1/nodes');
+  const nodes = useResource('/v1/nodes', { read: readNodes });
   const last = useRef(null);
   if (data) last.current = data;
   const bars = last.current?.bars ?? [];
