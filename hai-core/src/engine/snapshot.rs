@@ -59,6 +59,12 @@ impl EngineState {
         self.schema
     }
 
+    /// When it was: the time of the last fact or round in it.
+    #[must_use]
+    pub const fn now(&self) -> Time {
+        self.now
+    }
+
     /// The configuration of the engine that it was taken from; older states do not say.
     #[must_use]
     pub fn config(&self) -> Option<&EngineConfig> {

@@ -84,7 +84,7 @@ pub(super) async fn logs(
 /// The run that was asked for, or the last.
 async fn choose(state: &ApiState, task: TaskId, wanted: Option<u64>) -> Result<RunView, ApiError> {
     if let Some(number) = wanted {
-        let run = state.reader.run(RunId(number)).await?.filter(|run| run.task == task);
+        let run = state.reader.run(task, RunId(number)).await?;
         let detail = || format!("task {task} has no run {number}");
         return run.ok_or_else(|| ApiError::new(Kind::NotFound, detail()).at("run"));
     }
@@ -185,7 +185,7 @@ async fn feed(
     while left > 0 {
         // Looked at before the bytes: an ended run writes nothing more, so what is read then is the last.
         if changes.of(worker.task) {
-            ended = match state.reader.run(worker.run).await {
+            ended = match state.reader.run(worker.task, worker.run).await {
                 Ok(run) => run.is_none_or(|run| run.phase == RunPhase::Ended),
                 Err(error) => {
                     tracing::error!(%error, "the run of a followed log can not be read");

@@ -33,10 +33,10 @@ pub(super) async fn copy(from: &Place, to: &Place, replace: bool, dry_run: bool)
         progress.is(restoring.taken());
     }
     drop(progress);
-    let (fence, records) = (frozen.header().fence, frozen.header().about.records);
+    let header = frozen.header().clone();
     drop(frozen);
-    unmoved(from, &store, fence, records).await?;
-    let tally = restoring.commit(fence).await?;
+    unmoved(from, &store, header.fence, header.about.records).await?;
+    let tally = restoring.commit(&header).await?;
     println!("copied {tally} from {from} to {to}");
     println!("{from} is as it was; let no daemon use it any more, or the two go different ways");
     finish(to, &reader, tally).await

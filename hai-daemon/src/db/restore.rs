@@ -46,7 +46,7 @@ async fn taken<R: Read>(place: &Place, mut backup: BackupReader<R>, replace: boo
         restoring.take(pieces).await?;
         progress.is(restoring.taken());
     }
-    Ok((reader, restoring.commit(backup.header().fence).await?))
+    Ok((reader, restoring.commit(backup.header()).await?))
 }
 
 /// An error that says what can be done about it.

@@ -4,7 +4,7 @@ use hai_core::backend::{Batch, Committed, Saved, Store};
 use hai_core::model::{Program, TaskId};
 
 use super::moving::{Frozen, RestoreError, Restoring};
-use super::{Accounts, PostgresStore, Reader, SqliteStore, StoreError};
+use super::{Accounts, History, PostgresStore, Reader, SqliteStore, StoreError};
 
 /// The scheduler's store, in whichever database.
 #[derive(Debug)]
@@ -44,6 +44,15 @@ impl AnyStore {
         match self {
             AnyStore::Sqlite(store) => store.restore(replace).await,
             AnyStore::Postgres(store) => store.restore(replace).await,
+        }
+    }
+
+    /// For those who make less of what is over.
+    #[must_use]
+    pub fn history(&self) -> History {
+        match self {
+            AnyStore::Sqlite(store) => store.history(),
+            AnyStore::Postgres(store) => store.history(),
         }
     }
 

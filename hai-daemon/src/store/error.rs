@@ -56,6 +56,9 @@ pub enum StoreError {
     /// The database could not do it, e.g. because its disk is full or it can not be reached.
     #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
+    /// What was to be changed was in use by others all the time.
+    #[error("the database's tables are in use all the time; try again later")]
+    Busy,
     /// The database did not answer in time.
     #[error("the database did not answer within {} s", .0.as_secs())]
     Silent(std::time::Duration),
@@ -93,6 +96,14 @@ pub enum StoreError {
         /// The number that it has.
         found: u64,
     },
+    /// An event does not follow the last one.
+    #[error("event {found} can not be stored: the next one is {expected}")]
+    EventGap {
+        /// The number that the event should have.
+        expected: u64,
+        /// The number that it has.
+        found: u64,
+    },
 }
 
 impl StoreError {
@@ -101,7 +112,7 @@ impl StoreError {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            StoreError::Silent(_) => true,
+            StoreError::Silent(_) | StoreError::Busy => true,
             StoreError::Database(source) | StoreError::Open { source, .. } => passes(source),
             _ => false,
         }

@@ -80,12 +80,12 @@ impl Reader {
         ask!(self, reader => reader.runs(task))
     }
 
-    /// A run, ended or not.
+    /// A run of a task, ended or not.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn run(&self, run: RunId) -> Result<Option<RunView>, StoreError> {
-        ask!(self, reader => reader.run(run))
+    pub async fn run(&self, task: TaskId, run: RunId) -> Result<Option<RunView>, StoreError> {
+        ask!(self, reader => reader.run(task, run))
     }
 
     /// The events after number `id`, of one user's tasks or of all, in order, at most `limit`.
@@ -94,6 +94,14 @@ impl Reader {
     /// [`StoreError`].
     pub async fn events_after(&self, id: u64, user: Option<&UserName>, limit: u32) -> Result<Vec<Event>, StoreError> {
         ask!(self, reader => reader.events_after(id, user, limit))
+    }
+
+    /// The number of the first event that is kept, 0 if there is none. Of those before it some may be gone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn first_event_id(&self) -> Result<u64, StoreError> {
+        ask!(self, reader => reader.first_event_id())
     }
 
     /// The number of the last event, 0 if there was none.
@@ -112,6 +120,15 @@ impl Reader {
         ask!(self, reader => reader.log_after(seq, limit))
     }
 
+    /// The number of the first record of the log that is kept, 0 if there is none. If it is not 1 the log was pruned, and can be
+    /// followed from [`Reader::first_snapshot`] on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn first_record(&self) -> Result<u64, StoreError> {
+        ask!(self, reader => reader.first_record())
+    }
+
     /// The number of the log's last record, 0 if there is none.
     ///
     /// # Errors
@@ -120,7 +137,7 @@ impl Reader {
         ask!(self, reader => reader.last_record())
     }
 
-    /// The last snapshot, if there is one. The records that it contains are kept.
+    /// The last snapshot, if there is one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -136,6 +153,14 @@ impl Reader {
         ask!(self, reader => reader.snapshot_at(time, before))
     }
 
+    /// The first snapshot from which the log can be followed, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn first_snapshot(&self) -> Result<Option<Snapshot>, StoreError> {
+        ask!(self, reader => reader.first_snapshot())
+    }
+
     /// All rights, in the order in which they were committed.
     ///
     /// # Errors
@@ -144,15 +169,31 @@ impl Reader {
         ask!(self, reader => reader.rights())
     }
 
-    /// How many tasks there are, by state and by outcome.
+    /// How many tasks there are, by state and by outcome. Finished ones are all that ever were, also those that were pruned.
     ///
     /// # Errors
     /// [`StoreError`].
     ///
     /// # Complexity
-    /// Linear in the number of all tasks ever submitted, but reads only an index.
+    /// Linear in the number of tasks that have not ended.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         ask!(self, reader => reader.counts())
+    }
+
+    /// How many tasks are stored, counted one by one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn kept(&self) -> Result<u64, StoreError> {
+        ask!(self, reader => reader.kept())
+    }
+
+    /// Tasks that ended before this time may be gone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn pruned_before(&self) -> Result<Time, StoreError> {
+        ask!(self, reader => reader.pruned_before())
     }
 
     /// What the database itself finds wrong with its file, in words.

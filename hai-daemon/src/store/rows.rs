@@ -1,6 +1,6 @@
 //! From plain data to rows and back, the same for every database.
 
-use hai_core::backend::{Digest, Entry, Event, Record, Snapshot};
+use hai_core::backend::{Batch, Digest, Entry, Event, Record, Snapshot};
 use hai_core::model::{RunPhase, RunView, TaskId, TaskState, TaskView, Time, UserName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -114,11 +114,17 @@ pub(super) const fn phase(phase: RunPhase) -> &'static str {
     }
 }
 
-/// A gap would make the log worthless without anybody noticing until the next start.
-pub(super) fn check_order(last: u64, records: &[Record]) -> Result<(), StoreError> {
-    for (expected, record) in (last + 1..).zip(records) {
+/// A gap would make the log worthless without anybody noticing until the next start, and who listens to events would miss
+/// some. No key of the database's sees to that where history is in parts.
+pub(super) fn check_order(last_record: u64, last_event: u64, batch: &Batch) -> Result<(), StoreError> {
+    for (expected, record) in (last_record + 1..).zip(&batch.records) {
         if record.seq != expected {
             return Err(StoreError::Gap { expected, found: record.seq });
+        }
+    }
+    for (expected, event) in (last_event + 1..).zip(&batch.events) {
+        if event.id != expected {
+            return Err(StoreError::EventGap { expected, found: event.id });
         }
     }
     Ok(())
@@ -198,7 +204,7 @@ pub(super) fn stored_user(row: &impl Columns, token_hash: &[u8]) -> Result<Store
     Ok(StoredUser { user, token_hash })
 }
 
-/// How many tasks there are, from rows of `state, outcome, count`.
+/// How many tasks there are, from rows of `state, outcome, count`, the outcome empty where it is not known.
 pub(super) fn counts(rows: &[impl Columns]) -> Result<Counts, StoreError> {
     let mut counts = Counts::default();
     for row in rows {
@@ -209,7 +215,7 @@ pub(super) fn counts(rows: &[impl Columns]) -> Result<Counts, StoreError> {
             .find(|state| state.word() == word)
             .ok_or_else(|| damaged("tasks", "any", format!("there is no state {word:?}")))?;
         *counts.states.entry(state).or_default() += count;
-        if let Some(outcome) = outcome {
+        if let Some(outcome) = outcome.filter(|outcome| !outcome.is_empty()) {
             *counts.outcomes.entry(outcome.to_owned()).or_default() += count;
         }
     }

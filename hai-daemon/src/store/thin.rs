@@ -7,8 +7,8 @@ const FACTOR: u64 = 3;
 
 /// Which of the snapshots that end with these records may go. `seqs` is in order, the newest first.
 ///
-/// What is kept: the newest four, and for every point further back one that is at most three times as far from the newest
-/// (or the beginning of the log). As the log grows the distances become more alike, so what held goes on to hold; and of
+/// What is kept: the newest four, the oldest, since nothing before it may be there any more, and for every point in between
+/// one that is at most three times as far from the newest. As the log grows the distances become more alike, so what held goes on to hold; and of
 /// any three neighbours that are kept the first and the last are further apart than that, so that there are only about
 /// two for every tripling of the log.
 pub(super) fn dispensable(seqs: &[u64]) -> Vec<u64> {
@@ -16,7 +16,7 @@ pub(super) fn dispensable(seqs: &[u64]) -> Vec<u64> {
     let mut newer = last;
     let mut going = Vec::new();
     for (at, &seq) in seqs.iter().enumerate() {
-        let older = seqs.get(at + 1).copied().unwrap_or(0);
+        let Some(&older) = seqs.get(at + 1) else { break };
         if at >= NEWEST && last - older <= FACTOR.saturating_mul(last - newer) {
             going.push(seq);
         } else {
@@ -42,8 +42,8 @@ mod tests {
             kept.retain(|seq| !going.contains(seq));
             assert_eq!(kept[0], last);
             assert!(kept.len() < NEWEST || kept[..NEWEST].windows(2).all(|two| two[0] - two[1] < 1200), "{kept:?}");
-            let ends: Vec<u64> = kept.iter().copied().chain([0]).collect();
-            for two in ends.windows(2).skip(NEWEST) {
+            assert_eq!(kept.last(), Some(&1030), "the log may not go back further");
+            for two in kept.windows(2).skip(NEWEST) {
                 assert!(last - two[1] <= FACTOR * (last - two[0]), "between {two:?} of {kept:?}");
             }
             most = most.max(kept.len());

@@ -41,8 +41,8 @@ fn a_file_that_can_not_be_ours_is_refused_and_left_alone() {
         drop(opened(&path).await);
         meddle(&path, "UPDATE _sqlx_migrations SET version = version + 1000").await;
         let error = SqliteStore::open(&path).await.expect_err("a newer file");
-        assert!(matches!(error, StoreError::NewerSchema { found: 1003, known: 3, .. }), "{error}");
-        assert!(error.to_string().contains("1003") && error.to_string().contains("hai.sqlite"), "{error}");
+        assert!(matches!(error, StoreError::NewerSchema { found: 1004, known: 4, .. }), "{error}");
+        assert!(error.to_string().contains("1004") && error.to_string().contains("hai.sqlite"), "{error}");
         meddle(&path, "UPDATE _sqlx_migrations SET version = version - 1000").await;
         drop(opened(&path).await);
 

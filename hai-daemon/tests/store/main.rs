@@ -138,7 +138,7 @@ async fn everything(reader: &Reader, last: u64) -> String {
             reader.task(task).await.expect("a task"),
             reader.program(task).await.expect("a program"),
             reader.runs(task).await.expect("runs"),
-            reader.run(RunId(id)).await.expect("a run"),
+            reader.run(task, RunId(id)).await.expect("a run"),
         );
     }
     seen

@@ -103,7 +103,7 @@ async fn restore(file: &[u8], into: AnyStore, replace: bool) -> Result<Tally, Bo
     loop {
         let some = file.next(100)?;
         if some.is_empty() {
-            return Ok(restoring.commit(file.header().fence).await?);
+            return Ok(restoring.commit(file.header()).await?);
         }
         restoring.take(some).await?;
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use hai_core::backend::{Fence, Store as _};
 use hai_daemon::store::{AnyStore, PostgresStore, SqliteStore};
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::postgres::Postgres;
@@ -47,6 +47,21 @@ impl Place {
         match self {
             Place::File(dir) => *dir = TempDir::new().expect("a directory"),
             Place::Server(postgres) => postgres.empty().await,
+        }
+    }
+
+    /// A number that is stored.
+    pub(crate) async fn number(&self, sql: &'static str) -> i64 {
+        match self {
+            Place::File(dir) => {
+                let mut connection =
+                    SqliteConnection::connect(&format!("sqlite:{}", path(dir).display())).await.expect("SQLite");
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("a number")
+            }
+            Place::Server(server) => {
+                let mut connection = PgConnection::connect(&server.url()).await.expect("Postgres");
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("a number")
+            }
         }
     }
 

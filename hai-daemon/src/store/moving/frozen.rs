@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use futures::StreamExt as _;
-use hai_core::model::{TaskId, Time, UserName};
+use hai_core::model::{TaskId, TaskState, Time, UserName};
 
 use super::{Header, Piece, StoredUser, Tally};
 use crate::store::{Page, Reader, StoreError, TaskFilter, postgres, rows, sqlite};
@@ -61,11 +61,16 @@ impl Frozen {
         let fence = more!(&more, more => more.fence())?;
         let about = Tally {
             records: reader.last_record().await?,
-            tasks: reader.counts().await?.states.values().sum(),
+            tasks: reader.kept().await?,
             events: reader.last_event_id().await?,
             ..Tally::default()
         };
-        let header = Header::new(Time::from(chrono::Utc::now()), fence, about);
+        let mut header = Header::new(Time::from(chrono::Utc::now()), fence, about);
+        header.pruned_before = reader.pruned_before().await?;
+        let counts = reader.counts().await?;
+        let unknown = counts.states.get(&TaskState::Finished).copied().unwrap_or(0) - counts.outcomes.values().sum::<u64>();
+        header.ended = counts.outcomes;
+        header.ended.extend((unknown > 0).then(|| (String::new(), unknown)));
         Ok(Frozen { reader, more, header, next: Next::Users(None), given: Tally::default() })
     }
 

@@ -1,5 +1,6 @@
 //! What a store is made of, piece by piece.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use hai_core::backend::{Event, Record, Snapshot};
@@ -101,6 +102,16 @@ pub struct Header {
     pub fence: u64,
     /// How many pieces come about; of what can not be counted beforehand, 0.
     pub about: Tally,
+    /// Tasks that ended before this time may be missing, since they were pruned.
+    #[serde(default = "since_ever")]
+    pub pruned_before: Time,
+    /// How many tasks ever ended in each way, those that were pruned too.
+    #[serde(default)]
+    pub ended: BTreeMap<String, u64>,
+}
+
+const fn since_ever() -> Time {
+    Time::from_ms(i64::MIN)
 }
 
 impl Header {
@@ -109,7 +120,9 @@ impl Header {
 
     pub(super) fn new(at: Time, fence: u64, about: Tally) -> Self {
         let hai = env!("CARGO_PKG_VERSION").to_owned();
-        Header { hai_backup: Self::FORMAT, hai, state_schema: EngineState::SCHEMA, at, fence, about }
+        let state_schema = EngineState::SCHEMA;
+        let (pruned_before, ended) = (since_ever(), BTreeMap::new());
+        Header { hai_backup: Self::FORMAT, hai, state_schema, at, fence, about, pruned_before, ended }
     }
 }
 

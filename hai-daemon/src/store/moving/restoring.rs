@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hai_core::backend::{Batch, Chain, Digest, Fence};
 use hai_core::model::RightRow;
 
-use super::{Piece, StoredUser, Tally};
+use super::{Header, Piece, StoredUser, Tally};
 use crate::store::{StoreError, postgres, sqlite};
 
 /// Pieces that are written at a time.
@@ -145,15 +145,16 @@ impl Restoring {
         target!(&mut self.target, target => target.insert(&chunk))
     }
 
-    /// Makes all of it true at once. `fence` is what the lease had reached: whoever held it, there or here, is fenced out.
+    /// Makes all of it true at once. `header` says what there is beside the pieces: how much was pruned, and which number the
+    /// lease had reached: whoever held it, there or here, is fenced out.
     ///
     /// # Errors
     /// [`StoreError`]; then nothing was taken.
-    pub async fn commit(mut self, fence: u64) -> Result<Tally, StoreError> {
+    pub async fn commit(mut self, header: &Header) -> Result<Tally, StoreError> {
         self.chunk.rights = Some(std::mem::take(&mut self.rights));
         self.write().await?;
         let (users, taken) = (std::mem::take(&mut self.users), self.taken);
-        target!(self.target, target => target.commit(&users, fence))?;
+        target!(self.target, target => target.commit(&users, header))?;
         Ok(taken)
     }
 }

@@ -7,12 +7,12 @@ use hai_core::model::{Outcome, Program, RightRow, RunView, TaskId, TaskView, Tim
 use sqlx::{Connection, PgConnection};
 
 use super::heard::channel;
-use crate::store::{StoreError, rows, thin};
+use crate::store::{StoreError, ended, rows, thin};
 
-/// Waits for whoever writes or takes the lease, and keeps others from both until the transaction ends.
-const LEASE: &str = "SELECT fence FROM lease FOR UPDATE";
-// Not in the same statement: it would see what was there before it waited.
-const LAST_RECORD: &str = "SELECT coalesce(max(seq), 0) FROM log";
+/// Waits for whoever writes or takes the lease, and keeps others from both until the transaction ends. What it returns is of
+/// the row that it waited for.
+const LEASE: &str = "UPDATE lease SET last_record = last_record + $1, last_event = last_event + $2, \
+    last_ended = greatest(last_ended, $3) RETURNING fence, last_record - $1, last_event - $2, last_ended";
 const LOG: &str = "INSERT INTO log (seq, at, kind, body, digest, by_user) \
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bytea[], $6::text[])";
 const TASKS: &str = "INSERT INTO tasks \
@@ -43,8 +43,9 @@ const EVENTS: &str = concat!(
     channel!(),
     ", $6)"
 );
-const SNAPSHOT: &str = "INSERT INTO snapshots (seq, digest, state) VALUES ($1, $2, $3) \
-    ON CONFLICT (seq) DO UPDATE SET digest = excluded.digest, state = excluded.state";
+const SNAPSHOT: &str = "INSERT INTO snapshots (seq, digest, state, at) \
+    VALUES ($1, $2, $3, coalesce((SELECT max(at) FROM log WHERE seq = $1), $4)) \
+    ON CONFLICT (seq) DO UPDATE SET digest = excluded.digest, state = excluded.state, at = excluded.at";
 const FOUND: &str = "SELECT count(*) FROM tasks WHERE id = ANY($1)";
 const SNAPSHOTS: &str = "SELECT seq FROM snapshots ORDER BY seq DESC";
 const REMOVE_SNAPSHOTS: &str = "DELETE FROM snapshots WHERE seq = ANY($1)";
@@ -52,14 +53,20 @@ const REMOVE_SNAPSHOTS: &str = "DELETE FROM snapshots WHERE seq = ANY($1)";
 /// Writes `batch`. After an error, or if the future is dropped, the connection must not be used again.
 pub(super) async fn write(connection: &mut PgConnection, batch: &Batch) -> Result<Committed, StoreError> {
     let mut transaction = connection.begin().await?;
-    let fence: i64 = sqlx::query_scalar(LEASE).fetch_one(&mut *transaction).await?;
+    let (fence, last_record, last_event, last_ended): (i64, i64, i64, i64) = sqlx::query_as(LEASE)
+        .bind(batch.records.len() as i64)
+        .bind(batch.events.len() as i64)
+        .bind(ended::greatest(batch)?)
+        .fetch_one(&mut *transaction)
+        .await?;
     if rows::number("lease", fence)? != batch.fence.0 {
         transaction.rollback().await?;
         return Ok(Committed::Fenced);
     }
-    let last: i64 = sqlx::query_scalar(LAST_RECORD).fetch_one(&mut *transaction).await?;
-    rows::check_order(rows::number("log", last)?, &batch.records)?;
+    rows::check_order(rows::number("lease", last_record)?, rows::number("lease", last_event)?, batch)?;
+    let back = super::ended::revive(&mut transaction, batch, last_ended).await?;
     insert(&mut transaction, batch).await?;
+    super::ended::retire(&mut transaction, batch, &back).await?;
     if let Some(snapshot) = &batch.snapshot {
         insert_snapshot(&mut transaction, snapshot).await?;
         thin_snapshots(&mut transaction).await?;
@@ -127,7 +134,7 @@ async fn insert_records(connection: &mut PgConnection, records: &[Record]) -> Re
     Ok(())
 }
 
-async fn insert_tasks(connection: &mut PgConnection, tasks: &[TaskView]) -> Result<(), StoreError> {
+pub(super) async fn insert_tasks(connection: &mut PgConnection, tasks: &[TaskView]) -> Result<(), StoreError> {
     // One statement can change a row only once: the last word counts.
     let tasks: BTreeMap<TaskId, &TaskView> = tasks.iter().map(|task| (task.id, task)).collect();
     let tasks: Vec<&TaskView> = tasks.into_values().collect();
@@ -150,7 +157,10 @@ async fn insert_tasks(connection: &mut PgConnection, tasks: &[TaskView]) -> Resu
     Ok(())
 }
 
-async fn insert_programs(connection: &mut PgConnection, programs: &[(TaskId, Program)]) -> Result<(), StoreError> {
+pub(super) async fn insert_programs(
+    connection: &mut PgConnection,
+    programs: &[(TaskId, Program)],
+) -> Result<(), StoreError> {
     if programs.is_empty() {
         return Ok(());
     }
@@ -162,7 +172,7 @@ async fn insert_programs(connection: &mut PgConnection, programs: &[(TaskId, Pro
     Ok(())
 }
 
-async fn insert_runs(connection: &mut PgConnection, runs: &[RunView]) -> Result<(), StoreError> {
+pub(super) async fn insert_runs(connection: &mut PgConnection, runs: &[RunView]) -> Result<(), StoreError> {
     let runs: BTreeMap<_, &RunView> = runs.iter().map(|run| (run.id, run)).collect();
     let runs: Vec<&RunView> = runs.into_values().collect();
     if runs.is_empty() {
@@ -228,6 +238,7 @@ pub(super) async fn insert_snapshot(connection: &mut PgConnection, snapshot: &Sn
         .bind(rows::integer("a snapshot's number", snapshot.seq)?)
         .bind(snapshot.digest.0.to_vec())
         .bind(rows::to_json("a snapshot", &snapshot.state)?)
+        .bind(snapshot.state.now().as_ms())
         .execute(connection)
         .await?;
     Ok(())

@@ -10,6 +10,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, SqlStr};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
+use super::parts;
 use crate::store::StoreError;
 
 /// Longer than a server that is there takes to say hello.
@@ -30,9 +31,10 @@ const OLDEST: i32 = 120_000;
 /// Whoever brings the tables up to date holds this advisory lock: "hai" in ASCII, and 1.
 const MIGRATION_LOCK: i64 = 0x6861_6901;
 
-pub(super) const MIGRATIONS: [(i64, &str, &str); 2] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "first", include_str!("../../../migrations/postgres/0001_first.sql")),
     (2, "references", include_str!("../../../migrations/postgres/0002_references.sql")),
+    (3, "history", include_str!("../../../migrations/postgres/0003_history.sql")),
 ];
 const LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
 const MIGRATED: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
@@ -81,6 +83,10 @@ impl Writer {
         let mut connection = connect(&options).await?;
         within(ANSWER_MAX, check(&mut connection, &store)).await??;
         within(MIGRATE_MAX, migrate(&mut connection, &store)).await??;
+        let now = hai_core::model::Time::from(chrono::Utc::now());
+        if within(ANSWER_MAX, parts::make_ahead(&mut connection, now)).await?? {
+            tracing::info!("the tables are in use, so the parts for this month's history are made later");
+        }
         within(ANSWER_MAX, sqlx::raw_sql(SESSION).execute(&mut connection)).await?.map_err(open)?;
         Ok(Writer { options: Arc::new(options), connection: Arc::new(Mutex::new(Some(connection))) })
     }
@@ -136,6 +142,8 @@ async fn is_well(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
 
 /// Connections that see what was committed when their statement began, at most so many.
 pub(super) fn pool(options: &PgConnectOptions, connections_max: u32) -> PgPool {
+    // Compiling a question takes longer than any of them takes to be answered.
+    let options = options.clone().options([("jit", "off")]);
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(READER_PATIENCE)
@@ -143,7 +151,7 @@ pub(super) fn pool(options: &PgConnectOptions, connections_max: u32) -> PgPool {
         .test_before_acquire(false)
         .before_acquire(|connection, _| Box::pin(is_well(connection)))
         .after_release(|connection, _| Box::pin(is_well(connection)))
-        .connect_lazy_with(options.clone())
+        .connect_lazy_with(options)
 }
 
 async fn check(connection: &mut PgConnection, store: &str) -> Result<(), StoreError> {

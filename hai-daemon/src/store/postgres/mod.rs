@@ -5,13 +5,17 @@
 mod accounts;
 mod commit;
 mod connect;
+mod ended;
 mod heard;
+mod history;
 mod leader;
 mod moving;
+mod parts;
 mod reader;
 
 pub(super) use accounts::Users;
 pub use heard::Heard;
+pub(super) use history::History;
 pub use leader::{Candidate, LEAD, Standing};
 pub(super) use moving::{Frozen, Restoring};
 pub(super) use reader::Reader;
@@ -22,22 +26,25 @@ use sqlx::{Connection, PgConnection, PgPool};
 
 use super::known::Known;
 use super::moving::{Found, More, RestoreError, Target};
-use super::{Accounts, StoreError, rows};
+use super::{Accounts, StoreError, questions, rows};
 use connect::{ANSWER_MAX, LOAD_MAX, READERS_MAX, Writer, within};
 
 /// Who says that it leads must not wait for those who read.
 const LEADING_MAX: u32 = 2;
 
 const TAKE_LEASE: &str = "UPDATE lease SET fence = fence + 1 RETURNING fence";
-const SNAPSHOT: &str = "SELECT seq, digest, state FROM snapshots ORDER BY seq DESC LIMIT 1";
+// Not in the same statement: it would count what was there before it waited. Events may all be gone, their numbers are not.
+const COUNT_ANEW: &str = "UPDATE lease SET last_record = (SELECT coalesce(max(seq), 0) FROM log), \
+    last_event = greatest(last_event, (SELECT coalesce(max(id), 0) FROM events)), \
+    last_ended = greatest(last_ended, (SELECT coalesce(max(id), 0) FROM ended)) RETURNING last_event";
 const RECORDS: &str = "SELECT seq, at, kind, body, digest, by_user FROM log WHERE seq > $1 ORDER BY seq";
 const PROGRAM: &str = "SELECT task, body FROM programs WHERE task = $1";
-const LAST_EVENT: &str = "SELECT coalesce(max(id), 0) FROM events";
 
 /// The scheduler's store on a Postgres server, 12 or newer.
 ///
 /// What is committed survives the loss of power, unless the server runs with `fsync = off`. Records that a snapshot contains
-/// are kept as history, and so are some older snapshots, the fewer the older.
+/// are kept as history, and so are some older snapshots, the fewer the older. What is over lies in parts by month, see
+/// [`History`](super::History).
 #[derive(Debug)]
 pub struct PostgresStore {
     writer: Writer,
@@ -104,6 +111,12 @@ impl PostgresStore {
         Ok(super::Restoring::new(Target::Postgres(Box::new(restoring))))
     }
 
+    /// For those who make less of what is over.
+    #[must_use]
+    pub fn history(&self) -> super::History {
+        super::History::of_postgres(History::new(self.readers.clone()), self.reader())
+    }
+
     /// One who would lead all daemons on this database: `holder` is like nobody else, and can be reached at `address`.
     #[must_use]
     pub fn candidate(&self, holder: String, address: String) -> Candidate {
@@ -156,12 +169,13 @@ impl Store for PostgresStore {
 async fn take_over(connection: &mut PgConnection) -> Result<Saved, StoreError> {
     let mut transaction = connection.begin().await?;
     let fence = Fence(rows::number("lease", sqlx::query_scalar(TAKE_LEASE).fetch_one(&mut *transaction).await?)?);
-    let row = sqlx::query(SNAPSHOT).fetch_optional(&mut *transaction).await?;
+    let last_event: i64 = sqlx::query_scalar(COUNT_ANEW).fetch_one(&mut *transaction).await?;
+    let row = sqlx::query(questions::SNAPSHOT).fetch_optional(&mut *transaction).await?;
     let snapshot = row.as_ref().map(rows::snapshot).transpose()?;
     let contained = rows::bound(snapshot.as_ref().map_or(0, |snapshot| snapshot.seq));
     let found = sqlx::query(RECORDS).bind(contained).fetch_all(&mut *transaction).await?;
     let records = found.iter().map(rows::record).collect::<Result<_, _>>()?;
-    let last_event = rows::number("events", sqlx::query_scalar(LAST_EVENT).fetch_one(&mut *transaction).await?)?;
+    let last_event = rows::number("events", last_event)?;
     transaction.commit().await?;
     Ok(Saved { fence, snapshot, records, last_event })
 }

@@ -8,12 +8,15 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, Connection, Encode, Row, Sqlite, SqliteConnection, Type};
 
 use super::connect::BEGIN;
+use super::ended;
 use super::insert::Insert;
 use crate::store::{StoreError, rows, thin};
 
-const STATE: &str = "SELECT fence, (SELECT coalesce(max(seq), 0) FROM log) FROM lease";
+const STATE: &str = "SELECT fence, (SELECT coalesce(max(seq), 0) FROM log), (SELECT coalesce(max(id), 0) FROM events), \
+    (SELECT coalesce(max(id), 0) FROM ended) FROM lease";
 const CLEAR_RIGHTS: &str = "DELETE FROM rights";
-const SNAPSHOT: &str = "INSERT OR REPLACE INTO snapshots (seq, digest, state) VALUES (?, ?, ?)";
+const SNAPSHOT: &str = "INSERT OR REPLACE INTO snapshots (seq, digest, state, at) \
+    VALUES ($1, $2, $3, coalesce((SELECT at FROM log WHERE seq = $1), $4))";
 const SNAPSHOTS: &str = "SELECT seq FROM snapshots ORDER BY seq DESC";
 const REMOVE_SNAPSHOT: &str = "DELETE FROM snapshots WHERE seq = ?";
 
@@ -61,8 +64,10 @@ pub(super) async fn write(connection: &mut SqliteConnection, batch: &Batch) -> R
         transaction.rollback().await?;
         return Ok(Committed::Fenced);
     }
-    rows::check_order(rows::number("log", row.try_get(1)?)?, &batch.records)?;
+    rows::check_order(rows::number("log", row.try_get(1)?)?, rows::number("events", row.try_get(2)?)?, batch)?;
+    let back = ended::revive(&mut transaction, batch, row.try_get(3)?).await?;
     insert(&mut transaction, batch).await?;
+    ended::retire(&mut transaction, batch, &back).await?;
     if let Some(snapshot) = &batch.snapshot {
         insert_snapshot(&mut transaction, snapshot).await?;
         thin_snapshots(&mut transaction).await?;
@@ -74,17 +79,26 @@ pub(super) async fn write(connection: &mut SqliteConnection, batch: &Batch) -> R
 /// All of a batch but its snapshot, within a transaction.
 pub(super) async fn insert(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), StoreError> {
     LOG.all(connection, &batch.records, bind_record).await?;
-    // Before what refers to them.
-    TASKS.all(connection, &batch.tasks, bind_task).await?;
-    PROGRAMS.all(connection, &batch.programs, bind_program).await?;
-    RUNS.all(connection, &batch.runs, bind_run).await?;
-    WORKERS.all(connection, &workers(&batch.runs), bind_worker).await?;
+    insert_tasks(connection, &batch.tasks, &batch.programs, &batch.runs).await?;
     if let Some(rights) = &batch.rights {
         sqlx::query(CLEAR_RIGHTS).execute(&mut *connection).await?;
         let rights: Vec<(usize, &RightRow)> = rights.iter().enumerate().collect();
         RIGHTS.all(connection, &rights, bind_right).await?;
     }
     EVENTS.all(connection, &batch.events, bind_event).await
+}
+
+/// Tasks with what belongs to them, in the order in which they refer to each other.
+pub(super) async fn insert_tasks(
+    connection: &mut SqliteConnection,
+    tasks: &[TaskView],
+    programs: &[(TaskId, Program)],
+    runs: &[RunView],
+) -> Result<(), StoreError> {
+    TASKS.all(connection, tasks, bind_task).await?;
+    PROGRAMS.all(connection, programs, bind_program).await?;
+    RUNS.all(connection, runs, bind_run).await?;
+    WORKERS.all(connection, &workers(runs), bind_worker).await
 }
 
 pub(super) async fn insert_snapshot(connection: &mut SqliteConnection, snapshot: &Snapshot) -> Result<(), StoreError> {
@@ -181,5 +195,6 @@ fn snapshot_arguments(snapshot: &Snapshot) -> Result<SqliteArguments, StoreError
     bind(&mut arguments, rows::integer("a snapshot's number", snapshot.seq)?)?;
     bind(&mut arguments, snapshot.digest.0.to_vec())?;
     bind(&mut arguments, rows::to_json("a snapshot", &snapshot.state)?)?;
+    bind(&mut arguments, snapshot.state.now().as_ms())?;
     Ok(arguments)
 }

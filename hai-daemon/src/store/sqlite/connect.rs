@@ -25,10 +25,11 @@ const JOURNAL_BYTES_MAX: &str = "67108864";
 /// Takes SQLite's write lock at once, so that what was read holds until the commit.
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "first", include_str!("../../../migrations/sqlite/0001_first.sql")),
     (2, "by", include_str!("../../../migrations/sqlite/0002_by.sql")),
     (3, "snapshots", include_str!("../../../migrations/sqlite/0003_snapshots.sql")),
+    (4, "history", include_str!("../../../migrations/sqlite/0004_history.sql")),
 ];
 const MIGRATED: &str = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'";
 const VERSION: &str = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations";

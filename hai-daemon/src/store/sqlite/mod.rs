@@ -5,12 +5,15 @@
 mod accounts;
 mod commit;
 mod connect;
+mod ended;
+mod history;
 mod insert;
 mod moving;
 mod reader;
 
 pub(super) use accounts::Users;
 pub(super) use moving::{Frozen, Restoring};
+pub(super) use history::History;
 pub(super) use reader::Reader;
 
 use std::path::Path;
@@ -21,13 +24,11 @@ use sqlx::{Connection, SqliteConnection, SqlitePool};
 
 use super::known::Known;
 use super::moving::{Found, More, RestoreError, Target};
-use super::{Accounts, StoreError, rows};
+use super::{Accounts, StoreError, questions, rows};
 use connect::{BEGIN, Writer};
 
 const TAKE_LEASE: &str = "UPDATE lease SET fence = fence + 1 RETURNING fence";
-const SNAPSHOT: &str = "SELECT seq, digest, state FROM snapshots ORDER BY seq DESC LIMIT 1";
 const RECORDS: &str = "SELECT seq, at, kind, body, digest, by_user FROM log WHERE seq > ? ORDER BY seq";
-const LAST_EVENT: &str = "SELECT coalesce(max(id), 0) FROM events";
 
 /// The scheduler's store in one SQLite file.
 ///
@@ -86,6 +87,12 @@ impl SqliteStore {
         Ok(super::Restoring::new(Target::Sqlite(Restoring::begin(self.writer, replace).await?)))
     }
 
+    /// For those who make less of what is over.
+    #[must_use]
+    pub fn history(&self) -> super::History {
+        super::History::of_sqlite(History::new(self.writer.clone(), self.readers.clone()), self.reader())
+    }
+
     /// For those who check who is there. Changes go through the same one writing connection as commits do.
     #[must_use]
     pub fn accounts(&self) -> Accounts {
@@ -118,12 +125,13 @@ impl Store for SqliteStore {
 async fn take_over(connection: &mut SqliteConnection) -> Result<Saved, StoreError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let fence = Fence(rows::number("lease", sqlx::query_scalar(TAKE_LEASE).fetch_one(&mut *transaction).await?)?);
-    let row = sqlx::query(SNAPSHOT).fetch_optional(&mut *transaction).await?;
+    let row = sqlx::query(questions::SNAPSHOT).fetch_optional(&mut *transaction).await?;
     let snapshot = row.as_ref().map(rows::snapshot).transpose()?;
     let contained = rows::bound(snapshot.as_ref().map_or(0, |snapshot| snapshot.seq));
     let found = sqlx::query(RECORDS).bind(contained).fetch_all(&mut *transaction).await?;
     let records = found.iter().map(rows::record).collect::<Result<_, _>>()?;
-    let last_event = rows::number("events", sqlx::query_scalar(LAST_EVENT).fetch_one(&mut *transaction).await?)?;
+    let last_event =
+        rows::number("events", sqlx::query_scalar(questions::LAST_EVENT).fetch_one(&mut *transaction).await?)?;
     transaction.commit().await?;
     Ok(Saved { fence, snapshot, records, last_event })
 }

@@ -8,14 +8,21 @@ use hai_core::model::UserName;
 use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{ConnectOptions as _, Executor as _, Row as _, SqliteConnection, SqlitePool};
 
-use super::commit;
+use super::{commit, ended};
 use super::connect::{self, BEGIN, Writer};
-use crate::store::moving::{Found, RestoreError, StoredUser};
+use crate::store::moving::{Found, Header, RestoreError, StoredUser};
 use crate::store::{StoreError, rows};
 
 /// All tables with something in them that another store is to have, those that are referred to last.
-const TABLES: [&str; 9] = ["workers", "runs", "programs", "events", "tasks", "rights", "snapshots", "log", "users"];
+const TABLES: [&str; 11] =
+    ["workers", "runs", "programs", "events", "tasks", "ended", "totals", "rights", "snapshots", "log", "users"];
 
+/// Tasks that leave the tables of those that have not ended, at a time.
+const ENDED_AT_ONCE: i64 = 1000;
+const ENDED: &str = "SELECT id FROM tasks WHERE state = 'finished' AND id > ? ORDER BY id LIMIT ?";
+const TOTAL: &str = "INSERT INTO totals (outcome, tasks) VALUES (?, ?) \
+    ON CONFLICT (outcome) DO UPDATE SET tasks = max(totals.tasks, excluded.tasks)";
+const PRUNED: &str = "UPDATE pruned SET before = ?";
 const FENCE: &str = "SELECT fence FROM lease";
 const SET_FENCE: &str = "UPDATE lease SET fence = max(fence, ?) + 1";
 const SNAPSHOT_BEFORE: &str = "SELECT seq, digest, state FROM snapshots WHERE seq < ? ORDER BY seq DESC LIMIT 1";
@@ -108,7 +115,7 @@ impl Restoring {
         commit::insert_snapshot(&mut self.connection, snapshot).await
     }
 
-    pub(in crate::store) async fn commit(mut self, users: &[StoredUser], fence: u64) -> Result<(), StoreError> {
+    pub(in crate::store) async fn commit(mut self, users: &[StoredUser], header: &Header) -> Result<(), StoreError> {
         for StoredUser { user, token_hash } in users {
             sqlx::query(ADD_USER)
                 .bind(user.name.as_str().to_owned())
@@ -119,7 +126,20 @@ impl Restoring {
                 .execute(&mut self.connection)
                 .await?;
         }
-        sqlx::query(SET_FENCE).bind(rows::integer("the lease's number", fence)?).execute(&mut self.connection).await?;
+        let mut last = i64::MIN;
+        loop {
+            let query = sqlx::query_scalar(ENDED).bind(last).bind(ENDED_AT_ONCE);
+            let over: Vec<i64> = query.fetch_all(&mut self.connection).await?;
+            let Some(greatest) = over.last() else { break };
+            last = *greatest;
+            ended::put_away(&mut self.connection, &over).await?;
+        }
+        for (outcome, tasks) in &header.ended {
+            let tasks = rows::integer("a number of tasks", *tasks)?;
+            sqlx::query(TOTAL).bind(outcome.clone()).bind(tasks).execute(&mut self.connection).await?;
+        }
+        sqlx::query(PRUNED).bind(header.pruned_before.as_ms()).execute(&mut self.connection).await?;
+        sqlx::query(SET_FENCE).bind(rows::integer("the lease's number", header.fence)?).execute(&mut self.connection).await?;
         self.connection.execute("COMMIT").await?;
         Ok(())
     }
@@ -171,6 +191,6 @@ mod tests {
         let all = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
         let found: Vec<String> = sqlx::query_scalar(all).fetch_all(&store.readers).await.expect("names");
         let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();
-        assert_eq!(found, TABLES.into_iter().chain(["lease", "_sqlx_migrations"]).collect());
+        assert_eq!(found, TABLES.into_iter().chain(["lease", "pruned", "_sqlx_migrations"]).collect());
     }
 }

@@ -125,7 +125,7 @@ pub(super) async fn a_commit_that_is_abandoned_is_whole_or_nothing(place: &mut P
         let there = reader.task(TaskId(number)).await.expect("an answer").is_some();
         assert_eq!(reader.log_after(number - 1, 10).await.expect("the log").len(), usize::from(there));
         assert_eq!(reader.last_event_id().await.expect("the last"), if there { number } else { number - 1 });
-        assert_eq!(reader.run(RunId(number)).await.expect("an answer").is_some(), there);
+        assert_eq!(reader.run(TaskId(number), RunId(number)).await.expect("an answer").is_some(), there);
         number += u64::from(there);
         *(if there { &mut whole } else { &mut nothing }) += 1;
     }

@@ -50,7 +50,7 @@ impl Store for Both {
     }
 }
 
-fn node() -> NodeSpec {
+pub(crate) fn node() -> NodeSpec {
     let device = |index| {
         let id = DeviceId::new(format!("GPU-{index}")).expect("a device id");
         DeviceSpec::new(id, ModelName::new("RTX 3070").expect("a model"), 8192)
@@ -61,7 +61,7 @@ fn node() -> NodeSpec {
     }
 }
 
-fn submit(number: usize) -> Command {
+pub(super) fn submit(number: usize) -> Command {
     let priority = [Priority::Low, Priority::Normal, Priority::High][number % 3];
     let who = user(if number.is_multiple_of(2) { "ann" } else { "bob" });
     let request = WorkerRequest::devices(1 + number as u32 % 2);
@@ -71,7 +71,7 @@ fn submit(number: usize) -> Command {
 }
 
 /// Lets the driver hear all that the cluster has to say by now.
-async fn settle(driver: &mut Driver<Both, MemoryCluster>, now: Time) {
+pub(super) async fn settle<S: Store>(driver: &mut Driver<S, MemoryCluster>, now: Time) {
     loop {
         let next = {
             let mut next = Box::pin(driver.next());
@@ -96,7 +96,7 @@ async fn compare(reader: &Reader, memory: &MemoryStore) {
         assert_eq!(reader.task(*id).await.expect("a task").as_ref(), Some(task));
     }
     for (id, run) in &kept.runs {
-        assert_eq!(reader.run(*id).await.expect("a run").as_ref(), Some(run));
+        assert_eq!(reader.run(run.task, *id).await.expect("a run").as_ref(), Some(run));
     }
     let counted: u64 = reader.counts().await.expect("the counts").states.values().sum();
     assert_eq!(counted, kept.tasks.len() as u64);
@@ -141,13 +141,20 @@ pub(super) async fn the_driver_finds_here_what_it_would_find_in_memory_however_i
     let sound = check(&reader).await.expect("an answer");
     assert_eq!((sound.problems.as_slice(), sound.tasks, sound.moved), (&[] as &[String], 30, false));
     assert_eq!((sound.records, sound.runs), (kept.records.len() as u64, kept.runs.len() as u64));
+    let over = place.number("SELECT min(id) FROM ended").await;
+    let (task_told, program_told) =
+        (format!("tasks, row {over}: it is not"), format!("programs, row {over}: it is missing"));
     for (harm, told) in [
         ("UPDATE tasks SET view = replace(view, 'task 1\"', 'task 2\"') WHERE id = 2", "tasks, row 2: it is not"),
         (
-            "UPDATE runs SET view = replace(view, '\"phase\":\"ended\"', '\"phase\":\"running\"') WHERE id = 1",
-            "runs, row 1: it is not",
+            "UPDATE ended SET view = replace(view, '\"state\":\"finished\"', '\"state\":\"held\"') \
+             WHERE id = (SELECT min(id) FROM ended)",
+            &*task_told,
         ),
-        ("DELETE FROM programs WHERE task = 3", "programs, row 3: it is missing"),
+        ("UPDATE ended SET runs = replace(runs, '\"phase\":\"ended\"', '\"phase\":\"running\"')", "runs, row"),
+        ("UPDATE ended SET program = NULL WHERE id = (SELECT min(id) FROM ended)", &*program_told),
+        ("DELETE FROM programs WHERE task = 2", "programs, row 2: it is missing"),
+        ("UPDATE totals SET tasks = tasks + 1", "totals: "),
         ("DELETE FROM rights", "rights: they are not"),
         ("UPDATE log SET at = at + 1 WHERE seq = 20", "nothing after it was looked at"),
     ] {

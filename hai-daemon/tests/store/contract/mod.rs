@@ -2,7 +2,8 @@
 
 mod accounts;
 mod commits;
-mod driver;
+pub(crate) mod driver;
+pub(crate) mod history;
 mod lease;
 mod random;
 mod readers;
@@ -42,6 +43,10 @@ over_databases! {
         a_commit_that_fails_half_way_leaves_nothing_and_the_next_one_works,
         a_commit_that_is_abandoned_is_whole_or_nothing, a_damaged_row_is_named_and_does_not_hide_the_others;
     driver: the_driver_finds_here_what_it_would_find_in_memory_however_it_was_left;
+    history: what_ended_is_put_away_and_reads_back_and_may_change_after_all,
+        what_is_old_goes_by_whole_months_and_the_rest_hangs_together,
+        of_what_is_pruned_while_others_commit_nothing_new_goes,
+        something_stays_that_numbers_go_on_from;
     random: what_is_committed_reads_back_equal_even_after_the_store_is_dropped,
         pages_hold_what_the_filter_wants_newest_first;
     readers: numbers_beyond_all_that_is_stored_find_nothing_wrong, events_are_read_in_parts_and_by_user,

@@ -164,7 +164,9 @@ impl Model {
         self.tasks.extend(batch.tasks.iter().map(|view| (view.id, view.clone())));
         let known: Vec<TaskId> = self.tasks.keys().copied().collect();
         for (id, of, workers, reason) in &step.runs {
-            let mut view = run(*id, of.get(&known).0, workers.clone());
+            // A run is of one task for ever.
+            let of = self.runs.get(&RunId(*id)).map_or(*of.get(&known), |run| run.task);
+            let mut view = run(*id, of.0, workers.clone());
             view.end = reason.clone().map(|reason| RunEnd::Lost { reason });
             batch.runs.push(view.clone());
             self.runs.insert(view.id, view);
@@ -188,7 +190,7 @@ impl Model {
             assert_eq!(reader.runs(*id).await.expect("runs"), runs);
         }
         for (id, view) in &self.runs {
-            assert_eq!(reader.run(*id).await.expect("a run").as_ref(), Some(view));
+            assert_eq!(reader.run(view.task, *id).await.expect("a run").as_ref(), Some(view));
         }
         let counts = reader.counts().await.expect("the counts");
         for state in STATES {

@@ -18,7 +18,7 @@ pub(super) async fn numbers_beyond_all_that_is_stored_find_nothing_wrong(place: 
         assert_eq!(reader.task(TaskId(id)).await.expect("an answer"), None);
         assert_eq!(reader.program(TaskId(id)).await.expect("an answer"), None);
         assert_eq!(reader.runs(TaskId(id)).await.expect("an answer"), []);
-        assert_eq!(reader.run(RunId(id)).await.expect("an answer"), None);
+        assert_eq!(reader.run(TaskId(id), RunId(id)).await.expect("an answer"), None);
     }
     assert_eq!(reader.events_after(u64::MAX, Some(&user("ann")), u32::MAX).await.expect("an answer"), []);
     assert_eq!(reader.log_after(u64::MAX, u32::MAX).await.expect("an answer"), []);
@@ -62,7 +62,7 @@ pub(super) async fn readers_see_whole_commits_while_the_writer_goes_on(place: &m
                     assert!(last >= seen, "what was committed went away");
                     seen = last;
                     assert!(reader.task(TaskId(last)).await.expect("an answer").is_some() || last == 0);
-                    let run = reader.run(RunId(1)).await.expect("an answer");
+                    let run = reader.run(TaskId(1), RunId(1)).await.expect("an answer");
                     let states = run.iter().flat_map(|run| &run.workers).map(|worker| &worker.state);
                     let states: Vec<_> = states.collect();
                     assert!(states.windows(2).all(|two| two[0] == two[1]), "half a commit: {states:?}");
