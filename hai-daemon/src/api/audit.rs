@@ -15,6 +15,9 @@ use super::walk::{Walk, WalkError};
 use super::wire::{self, AuditQuery};
 use crate::scheduler::wall_clock;
 
+/// Since whenever the log begins.
+const ALWAYS: Time = Time::from_ms(i64::MIN);
+
 /// What was used, lost and due, by user
 ///
 /// From the log alone, over a window. Users see their own sums, operators everybody's.
@@ -77,7 +80,7 @@ pub(super) async fn entries(
 
 /// The window, and whose sums; users may only ask for their own.
 fn asked(caller: &Caller, query: &AuditQuery) -> Result<(Window, Option<UserName>), ApiError> {
-    let since = query.since.map_or(Time::from_ms(i64::MIN), Time::from);
+    let since = query.since.map_or(ALWAYS, Time::from);
     let until = query.until.map_or(Time::MAX, Time::from);
     if since > until {
         return Err(ApiError::new(Kind::InvalidParameter, "since: is later than `until`").at("since"));
@@ -90,7 +93,8 @@ fn asked(caller: &Caller, query: &AuditQuery) -> Result<(Window, Option<UserName
 }
 
 fn begin(walk: &Walk, window: Window) -> Result<Auditor, WalkError> {
-    Ok(Auditor::new(walk.follower(Some(window.since))?, window))
+    let asked_for = Some(window.since).filter(|since| *since != ALWAYS);
+    Ok(Auditor::new(walk.follower(asked_for)?, window))
 }
 
 fn concerns(entry: &AuditEntry, only: Option<&UserName>) -> bool {

@@ -30,7 +30,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Changes of tasks, as server-sent events
 ///
 /// Each has the event's number as `id`, the name `task` and an `Event` as data. A listener who lost the connection
-/// sends the last number as `Last-Event-ID` and misses nothing. Users are told of their own tasks.
+/// sends the last number as `Last-Event-ID` and misses nothing; if what came after it is not kept any more, that is an error.
+/// Users are told of their own tasks.
 #[utoipa::path(get, path = "/v1/events", tag = "tasks", operation_id = "events",
     params(EventQuery, ("Last-Event-ID" = Option<u64>, Header, description = "Go on after this event.")),
     responses((status = 200, description = "A stream that goes on until it is closed.", body = wire::Event,
@@ -44,7 +45,11 @@ pub(super) async fn events(
     // Listening begins before the store is read, so that nothing falls between the two.
     let live = state.scheduler.events();
     let newest = state.reader.last_event_id().await?;
-    let after = last_event_id(&headers)?.or(query.after).unwrap_or(newest);
+    let asked = last_event_id(&headers)?.or(query.after);
+    if let Some(after) = asked {
+        kept_after(&state, after).await?;
+    }
+    let after = asked.unwrap_or(newest);
     let (sender, receiver) = channel(QUEUE_MAX);
     let listener = Listener {
         state,
@@ -55,6 +60,17 @@ pub(super) async fn events(
     };
     tokio::spawn(listener.run(live));
     Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// Whoever would miss some of what came after an event is told so.
+async fn kept_after(state: &ApiState, after: u64) -> Result<(), ApiError> {
+    let first = state.reader.first_event_id().await?;
+    if after.saturating_add(1) >= first {
+        return Ok(());
+    }
+    let detail =
+        format!("events before number {first} are not kept any more; look at the tasks, and listen from now on");
+    Err(ApiError::new(Kind::Pruned, detail).at("after"))
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {

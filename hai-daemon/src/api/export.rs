@@ -19,7 +19,7 @@ use super::wire::ExportQuery;
 /// One JSON object a line: a header, then every fact and every round of decisions, in a chain of digests; `hai replay`
 /// decides it anew. A window that begins in the middle begins with the engine's state of then. It ends with what was
 /// stored when it was asked for. Commands and environments are in no log; with `pseudonyms` no names are either, and the
-/// decisions stay the same. It is broken off if nothing of it is taken for 30 s; each user reads one at a time. Operators
+/// decisions stay the same. What is not kept any more is in none; to ask for it by its time is an error. It is broken off if nothing of it is taken for 30 s; each user reads one at a time. Operators
 /// only.
 #[utoipa::path(get, path = "/v1/log", tag = "cluster", operation_id = "export_log", params(ExportQuery),
     responses((status = 200, description = "The log.", body = String, content_type = "application/x-ndjson")))]
@@ -55,17 +55,18 @@ fn write(walk: &Walk, query: &ExportQuery, lines: &mut Lines) -> Result<(), Walk
     window(walk, after, to).try_for_each(|record| lines.line(&record_line(&pseudonyms.record(record?))))
 }
 
-/// The header of a file that begins with the first step at or after `from`.
+/// The header of a file that begins with the first step at or after `from`, or where the log does.
 fn header(walk: &Walk, from: Option<Time>) -> Result<Header, WalkError> {
-    let Some(from) = from else { return Ok(Header::new(walk.config.clone())) };
-    let mut follower = walk.follower(Some(from))?;
-    for record in walk.after(follower.chain().seq()) {
-        let record = record?;
-        if record.at >= from && follower.chain().unsealed() == 0 {
-            break;
+    let mut follower = walk.follower(from)?;
+    if let Some(from) = from {
+        for record in walk.after(follower.chain().seq()) {
+            let record = record?;
+            if record.at >= from && follower.chain().unsealed() == 0 {
+                break;
+            }
+            follower.take(&record)?;
+            drop(follower.drain_changes());
         }
-        follower.take(&record)?;
-        drop(follower.drain_changes());
     }
     if follower.chain().seq() == 0 {
         return Ok(Header::new(walk.config.clone()));

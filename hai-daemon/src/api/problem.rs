@@ -29,6 +29,8 @@ pub enum Kind {
     Forbidden,
     /// Nothing is there, or nothing that the user may know of.
     NotFound,
+    /// It was there, and is not kept any more.
+    Pruned,
     /// The task has had no run yet.
     NoRun,
     /// The path is known, the method is not.
@@ -64,6 +66,7 @@ impl Kind {
         Kind::Unauthorized,
         Kind::Forbidden,
         Kind::NotFound,
+        Kind::Pruned,
         Kind::NoRun,
         Kind::MethodNotAllowed,
         Kind::Conflict,
@@ -143,6 +146,12 @@ impl Kind {
                 StatusCode::NOT_FOUND,
                 "There is no such thing",
                 "Nothing is there, or it belongs to another user.",
+            ),
+            Kind::Pruned => (
+                "pruned",
+                StatusCode::GONE,
+                "It is not kept any more",
+                "What was asked for is older than what the server keeps. The detail says from when on there is something.",
             ),
             Kind::NoRun => (
                 "no-run",

@@ -36,6 +36,9 @@ pub(super) enum WalkError {
     Store(#[from] StoreError),
     #[error("record {} of the stored log: {}", .0.seq, .0.problem)]
     Damaged(FollowError),
+    /// What was asked for is gone; this is the first time from which the log can be followed.
+    #[error("the log from before {0} is not kept any more; ask for what was from then on")]
+    Pruned(Time),
     #[error("the server is shutting down")]
     Closing,
     #[error("the reader went away")]
@@ -54,6 +57,7 @@ impl From<WalkError> for ApiError {
     fn from(error: WalkError) -> Self {
         match error {
             WalkError::Store(error) => error.into(),
+            WalkError::Pruned(_) => ApiError::new(Kind::Pruned, error.to_string()),
             WalkError::Closing => ApiError::new(Kind::Unavailable, error.to_string()),
             error => ApiError::internal("the log could not be read", &error),
         }
@@ -77,7 +81,7 @@ impl Walk {
     }
 
     /// An engine from which the log can be followed up to `time` and beyond: from the last snapshot that is early enough,
-    /// else from the beginning.
+    /// else from the beginning. `None` begins with whatever is kept.
     pub(super) fn follower(&self, time: Option<Time>) -> Result<Follower, WalkError> {
         let mut before = u64::MAX;
         while let Some(time) = time
@@ -90,7 +94,20 @@ impl Walk {
                 return Ok(follower);
             }
         }
-        Ok(Follower::new(self.config.clone(), Policies::default()))
+        match self.runtime.block_on(self.pruned())? {
+            None => Ok(Follower::new(self.config.clone(), Policies::default())),
+            Some(first) if time.is_none() => Ok(first),
+            Some(first) => Err(WalkError::Pruned(first.engine().now())),
+        }
+    }
+
+    /// The engine as it was where the log begins, if that is not its beginning.
+    async fn pruned(&self) -> Result<Option<Follower>, StoreError> {
+        if self.reader.first_record().await? <= 1 {
+            return Ok(None);
+        }
+        let first = self.reader.first_snapshot().await?;
+        Ok(first.map(|snapshot| Follower::after(snapshot, self.config.clone(), Policies::default())))
     }
 
     /// The records after `seq`, in order.
@@ -115,6 +132,10 @@ impl Records<'_> {
             }
             let page = self.walk.runtime.block_on(self.walk.reader.log_after(self.last, PAGE_MAX))?;
             self.walk.read.inc_by(page.len() as u64);
+            if let Some(first) = page.first().filter(|first| first.seq != self.last + 1) {
+                // While this was read somebody pruned the log.
+                return Err(WalkError::Pruned(first.at));
+            }
             self.page = page.into_iter();
         }
         let record = self.page.next().filter(|record| record.seq <= self.walk.newest);

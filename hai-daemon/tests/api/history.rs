@@ -167,3 +167,38 @@ async fn a_window_is_read_from_the_snapshot_before_it() {
     decided_anew(&text);
     lab.close().await;
 }
+
+#[tokio::test]
+async fn who_asks_for_what_was_pruned_is_told_so() {
+    let (lab, _cluster) = two_people().await;
+    let (_, records) = read(&lab.root.get("/v1/log").await.text());
+    let middle = records[records.len() / 2].at;
+    let gone = lab.history.prune(middle, std::time::Duration::ZERO, |_| ()).await.expect("pruned");
+    assert!(gone.records > 3 && gone.events > 1, "{gone:?}");
+
+    // All means all that is kept, and that is decided the same.
+    let text = lab.root.get("/v1/log").await.text();
+    let (header, kept) = read(&text);
+    assert_eq!((header.after.seq, kept.len()), (gone.records, records.len() - gone.records as usize));
+    assert!(header.state.is_some() && kept.iter().eq(&records[gone.records as usize..]));
+    decided_anew(&text);
+    assert_eq!(lab.root.get("/v1/audit").await.ok(200)["users"].as_array().map(Vec::len), Some(2));
+    assert!(!lab.root.get("/v1/audit/entries").await.text().is_empty());
+    let from = kept[0].at;
+    lab.root.get(&format!("/v1/audit?since={from}")).await.ok(200);
+    decided_anew(&lab.root.get(&format!("/v1/log?from={from}")).await.text());
+
+    // A part of what was asked for is not the whole of it.
+    let first = records[0].at;
+    for path in ["/v1/log?from=", "/v1/log?pseudonyms=true&from=", "/v1/audit?since=", "/v1/audit/entries?since="] {
+        let problem = lab.root.get(&format!("{path}{first}")).await.problem(410, "pruned");
+        let detail = problem["detail"].as_str().expect("text");
+        assert!(detail.contains("not kept any more"), "{path}: {detail}");
+        let then = detail.split_whitespace().find_map(|word| word.trim_end_matches(';').parse::<DateTime<Utc>>().ok());
+        let then = then.unwrap_or_else(|| panic!("{detail}")).to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+        assert_eq!(lab.root.get(&format!("{path}{then}")).await.status, 200, "{path}: {detail}");
+    }
+    let problem = lab.root.get("/v1/events?after=0").await.problem(410, "pruned");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("not kept any more")), "{problem}");
+    lab.close().await;
+}

@@ -13,7 +13,7 @@ use hai_daemon::cluster::local::{LocalCluster, LocalConfig};
 use hai_daemon::cluster::logs::LogReader;
 use hai_daemon::gpu::reports::Reports;
 use hai_daemon::scheduler;
-use hai_daemon::store::{Role, SqliteStore};
+use hai_daemon::store::{History, Role, SqliteStore};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -29,6 +29,7 @@ pub(crate) struct Lab {
     pub(crate) anybody: Client,
     pub(crate) stop: CancellationToken,
     pub(crate) reports: Reports,
+    pub(crate) history: History,
     pub(crate) served: JoinHandle<io::Result<()>>,
     driven: JoinHandle<()>,
     _directory: tempfile::TempDir,
@@ -103,7 +104,7 @@ impl Lab {
 
     async fn over<C: Cluster + 'static>(cluster: C, directory: tempfile::TempDir, stall: Option<Duration>) -> Self {
         let store = SqliteStore::open(directory.path().join("hai.sqlite")).await.expect("a store");
-        let (reader, accounts) = (store.reader(), store.accounts());
+        let (reader, accounts, history) = (store.reader(), store.accounts(), store.history());
         let root = accounts.ensure_operator(&user("root")).await.expect("stored").expect("a new token");
         let alice = accounts.add(&user("alice"), Role::User).await.expect("stored");
         let bob = accounts.add(&user("bob"), Role::User).await.expect("stored");
@@ -131,6 +132,7 @@ impl Lab {
             anybody: client(None),
             stop,
             reports,
+            history,
             served,
             driven,
             _directory: directory,
