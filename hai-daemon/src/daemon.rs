@@ -33,6 +33,7 @@ use crate::gpu::strangers::{LocalWorkers, Tolerance};
 use crate::gpu::watching::{self, Options, Watching, look_once};
 use crate::herald;
 use crate::leading::{self, Lead, Led, Lost};
+use crate::retention;
 use crate::scheduler::{self, wall_clock};
 use crate::setup::{Plan, connect, doctor};
 use crate::standby::Standby;
@@ -78,7 +79,7 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
 
     let health = StoreHealth::default();
     let store = open_store(config, &dir, &health).await.context("the database can not be opened")?;
-    let (reader, accounts) = (store.reader(), store.accounts());
+    let (reader, accounts, history) = (store.reader(), store.accounts(), store.history());
     let listen = config.server.listen.as_str();
     let listener = TcpListener::bind(listen).await.with_context(|| format!("can not listen on {listen}"))?;
     let address = listener.local_addr().context("the listener has no address")?;
@@ -172,6 +173,7 @@ pub async fn serve(config: &Config, environment: &Environment) -> Result<()> {
         state = state.with_agents(agents);
     }
     let stop = CancellationToken::new();
+    tokio::spawn(retention::retain(history, config.data.keep_history, stop.clone()));
     let mut scheduling = tokio::spawn(scheduler::run(driver, inbox, stop.clone()));
     let mut serving = tokio::spawn(api::serve(listener, state, stop.clone()));
     eprint!("{}", welcome(&Started { listen: address, data_dir: &dir, first, nodes, devices }, environment));

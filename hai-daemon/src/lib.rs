@@ -19,6 +19,7 @@ pub mod leading;
 mod marsv2;
 mod python;
 pub mod report;
+mod retention;
 pub mod scheduler;
 pub mod setup;
 mod standby;

@@ -58,7 +58,7 @@ const RETRY_AFTER_SECONDS: &str = "5";
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 18] = [
         Kind::MalformedJson,
         Kind::UnknownField,
         Kind::InvalidValue,

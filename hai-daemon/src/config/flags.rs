@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
+use hai_core::model::Span;
 
 use crate::agent::AgentArgs;
 use crate::import::ImportCommand;
@@ -169,6 +170,26 @@ pub enum DbCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Take away what is over for long: tasks that ended, events, and the log up to a snapshot; a daemon may run
+    Prune(PruneArgs),
+}
+
+/// What is too old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+#[command(after_help = "Examples:\n  \
+    hai-daemon db prune --older-than 90d --dry-run    say what would go\n  \
+    hai-daemon db prune --older-than 90d              let it go\n\n\
+    Months (UTC) go as a whole, so somewhat more is kept. With keep_history in [data] the daemon does so itself.")]
+pub struct PruneArgs {
+    /// What was over so long ago; keep_history of the configuration when left out
+    #[arg(long, value_name = "TIME")]
+    pub older_than: Option<Span>,
+    /// Only say what would go
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Say it as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `hai-daemon config` can do.

@@ -94,6 +94,8 @@ pub struct Data {
     pub dir: PathBuf,
     /// The database on a Postgres server; none for a file in [`Data::dir`].
     pub database: Option<DatabaseUrl>,
+    /// How long tasks that ended, events and the log are kept, at least; none for ever.
+    pub keep_history: Option<Span>,
 }
 
 /// What the daemon says about itself on standard error.
@@ -192,7 +194,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             server: Server::default(),
-            data: Data { dir: PathBuf::from("~/.local/share/hai"), database: None },
+            data: Data { dir: PathBuf::from("~/.local/share/hai"), database: None, keep_history: None },
             log: Log::default(),
             scheduler: EngineConfig::default(),
             levels: BTreeMap::new(),

@@ -42,6 +42,7 @@ pub(crate) const SETTINGS: &[Entry<Config>] = settings! {
     "server" "body_bytes_max" => server.body_bytes_max, "the largest request that is read";
     "data" "dir" => data.dir, "database, logs and runs; `~` is the home directory";
     "data" "database" => data.database (optional), "a Postgres server's database instead of a file";
+    "data" "keep_history" => data.keep_history (optional), "how long what is over is kept; for ever if left out";
     "log" "level" => log.level, "error, warn, info, debug or trace";
     "log" "format" => log.format, "text or json";
     "scheduler" "policy" => scheduler.policy, "hai or hai-fifo";
@@ -141,8 +142,9 @@ mod tests {
     use super::*;
 
     /// Those that have no default.
-    const OPTIONAL: [&str; 8] = [
+    const OPTIONAL: [&str; 9] = [
         "data.database",
+        "data.keep_history",
         "kubernetes.kubeconfig",
         "kubernetes.context",
         "kubernetes.server",

@@ -14,6 +14,9 @@ pub(super) async fn check(place: &Place) -> Result<ExitCode> {
 /// Follows the log, and tells what came of it.
 pub(super) async fn looked_at(reader: &Reader) -> Result<ExitCode> {
     let found = store::check(reader).await?;
+    if found.pruned > 0 {
+        println!("the first {} records were pruned; a snapshot says what they had made", found.pruned);
+    }
     println!("{} records were followed; they made {} tasks and {} runs", found.records, found.tasks, found.runs);
     for problem in &found.problems {
         eprintln!("{problem}");

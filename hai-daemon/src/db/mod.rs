@@ -7,6 +7,7 @@ mod check;
 mod copy;
 mod place;
 mod progress;
+mod prune;
 mod restore;
 
 pub(crate) use place::Place;
@@ -38,6 +39,7 @@ async fn run(command: &DbCommand, config: &Config, environment: &Environment) ->
         DbCommand::Check => check::check(&own()?).await,
         DbCommand::Backup { file } => backup::backup(&own()?, file).await,
         DbCommand::Restore { file, replace } => restore::restore(&own()?, file, *replace).await,
+        DbCommand::Prune(args) => prune::prune(&own()?, config, args).await,
         DbCommand::Copy { from, to, replace, dry_run } => {
             copy::copy(&Place::parse(from)?, &Place::parse(to)?, *replace, *dry_run).await
         }

@@ -5,6 +5,7 @@ mod files;
 mod moving;
 mod old;
 mod place;
+mod prune;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod server;
