@@ -5,9 +5,9 @@ mod files;
 mod moving;
 mod old;
 mod place;
-mod prune;
 #[path = "../support/postgres.rs"]
 mod postgres;
+mod prune;
 mod server;
 
 use std::future::Future;

@@ -68,7 +68,8 @@ impl Frozen {
         let mut header = Header::new(Time::from(chrono::Utc::now()), fence, about);
         header.pruned_before = reader.pruned_before().await?;
         let counts = reader.counts().await?;
-        let unknown = counts.states.get(&TaskState::Finished).copied().unwrap_or(0) - counts.outcomes.values().sum::<u64>();
+        let unknown =
+            counts.states.get(&TaskState::Finished).copied().unwrap_or(0) - counts.outcomes.values().sum::<u64>();
         header.ended = counts.outcomes;
         header.ended.extend((unknown > 0).then(|| (String::new(), unknown)));
         Ok(Frozen { reader, more, header, next: Next::Users(None), given: Tally::default() })

@@ -161,7 +161,10 @@ impl Restoring {
             .await?;
         sqlx::query(PRUNED).bind(header.pruned_before.as_ms()).execute(&mut self.connection).await?;
         // What is counted there is counted anew by who takes the lease.
-        sqlx::query(SET_FENCE).bind(rows::integer("the lease's number", header.fence)?).execute(&mut self.connection).await?;
+        sqlx::query(SET_FENCE)
+            .bind(rows::integer("the lease's number", header.fence)?)
+            .execute(&mut self.connection)
+            .await?;
         self.connection.execute("COMMIT").await?;
         // What the server knows of empty tables would make it choose badly until it looks by itself.
         if let Err(error) = self.connection.execute("ANALYZE").await {

@@ -12,8 +12,8 @@ mod moving;
 mod reader;
 
 pub(super) use accounts::Users;
-pub(super) use moving::{Frozen, Restoring};
 pub(super) use history::History;
+pub(super) use moving::{Frozen, Restoring};
 pub(super) use reader::Reader;
 
 use std::path::Path;

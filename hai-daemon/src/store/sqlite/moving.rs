@@ -8,8 +8,8 @@ use hai_core::model::UserName;
 use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{ConnectOptions as _, Executor as _, Row as _, SqliteConnection, SqlitePool};
 
-use super::{commit, ended};
 use super::connect::{self, BEGIN, Writer};
+use super::{commit, ended};
 use crate::store::moving::{Found, Header, RestoreError, StoredUser};
 use crate::store::{StoreError, rows};
 
@@ -139,7 +139,10 @@ impl Restoring {
             sqlx::query(TOTAL).bind(outcome.clone()).bind(tasks).execute(&mut self.connection).await?;
         }
         sqlx::query(PRUNED).bind(header.pruned_before.as_ms()).execute(&mut self.connection).await?;
-        sqlx::query(SET_FENCE).bind(rows::integer("the lease's number", header.fence)?).execute(&mut self.connection).await?;
+        sqlx::query(SET_FENCE)
+            .bind(rows::integer("the lease's number", header.fence)?)
+            .execute(&mut self.connection)
+            .await?;
         self.connection.execute("COMMIT").await?;
         Ok(())
     }
