@@ -7,6 +7,8 @@ mod after;
 mod cards;
 #[path = "hai_life/churn.rs"]
 mod churn;
+#[path = "hai_life/concluded.rs"]
+mod concluded;
 #[path = "hai_life/cuts.rs"]
 mod cuts;
 #[path = "hai_life/health.rs"]

@@ -15,6 +15,9 @@ use super::state::{Billed, Phase, Reason, Run, Status, Task};
 use super::timers::Timer;
 use super::{Engine, FactError, Policy};
 
+/// Why a task failed of which somebody says that it has.
+const CONCLUDED: &str = "somebody stopped it as failed";
+
 impl Engine {
     pub(super) fn known(&self, id: TaskId) -> Result<&Task, FactError> {
         self.tasks.get(id).ok_or(FactError::UnknownTask { task: id })
@@ -139,6 +142,11 @@ impl Engine {
 
     pub(super) fn finish(&mut self, id: TaskId, outcome: Outcome) {
         self.dequeue(id);
+        let outcome = match self.task_ref(id).concluded {
+            None => outcome,
+            Some(true) => Outcome::Succeeded,
+            Some(false) => Outcome::Failed { reason: CONCLUDED.to_owned() },
+        };
         let view = TaskView {
             state: TaskState::Finished,
             outcome: Some(outcome),

@@ -110,6 +110,7 @@ impl Engine {
             decided_at: now,
             started_at: None,
             checkpointed_at: None,
+            whole_life_state: None,
             level,
             entitled,
             demoted,

@@ -14,6 +14,7 @@ impl Engine {
         match fact {
             Fact::Submitted { task, spec } => self.submitted(*task, spec),
             Fact::Cancelled { task } => self.cancelled(*task),
+            Fact::Concluded { task, succeeded } => self.concluded(*task, *succeeded),
             Fact::Held { task } => self.held(*task),
             Fact::Released { task } => self.released(*task),
             Fact::Reprioritised { task, priority, custom_rank } => self.reprioritised(*task, *priority, *custom_rank),
@@ -57,6 +58,7 @@ impl Engine {
             suspensions: 0,
             swap_cost: Span::ZERO,
             hold: false,
+            concluded: None,
             yielded: None,
             displaced: None,
             refused: None,
@@ -93,6 +95,12 @@ impl Engine {
         self.fifo.set_dirty(&group);
         self.touch(id);
         Ok(true)
+    }
+
+    fn concluded(&mut self, id: TaskId, succeeded: bool) -> Result<bool, FactError> {
+        self.known(id)?;
+        let before = self.task_mut(id).concluded.replace(succeeded);
+        Ok(self.cancelled(id)? || before != Some(succeeded))
     }
 
     fn held(&mut self, id: TaskId) -> Result<bool, FactError> {
@@ -460,6 +468,7 @@ impl Engine {
         let now = self.now;
         let run = self.worker(id, 0)?;
         run.checkpointed_at = Some(now);
+        run.whole_life_state = Some(whole_life_state);
         let task = run.task;
         self.task_mut(task).whole_life_state = whole_life_state;
         if self.run_ref(id).is_staying() {

@@ -53,6 +53,9 @@ pub(super) struct Task {
     pub(super) swap_cost: Span,
     /// It is to be held once its run has left.
     pub(super) hold: bool,
+    /// How somebody says that it has ended: well, or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) concluded: Option<bool>,
     pub(super) yielded: Option<Yielded>,
     /// What the last time cost that it was told to leave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,6 +145,9 @@ pub(super) struct Run {
     pub(super) decided_at: Time,
     pub(super) started_at: Option<Time>,
     pub(super) checkpointed_at: Option<Time>,
+    /// What it reported then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) whole_life_state: Option<i64>,
     pub(super) level: Priority,
     pub(super) entitled: bool,
     /// It counts as the next level down.
@@ -341,6 +347,7 @@ impl Run {
             started_at: self.started_at,
             ended_at,
             checkpointed_at: self.checkpointed_at,
+            whole_life_state: self.whole_life_state,
             end,
             workers: self
                 .placement

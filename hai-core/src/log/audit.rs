@@ -345,6 +345,7 @@ impl Auditor {
         match fact {
             Fact::Submitted { task, spec } => of_task(*task, Happening::Submitted { name: spec.name.clone() }),
             Fact::Cancelled { task } => of_task(*task, Happening::Cancelled),
+            Fact::Concluded { task, succeeded } => of_task(*task, Happening::Concluded { succeeded: *succeeded }),
             Fact::Held { task } => of_task(*task, Happening::Held),
             Fact::Released { task } => of_task(*task, Happening::Released),
             Fact::Reprioritised { task, priority, custom_rank } => {

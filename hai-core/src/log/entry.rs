@@ -51,6 +51,11 @@ pub enum Happening {
     },
     /// Somebody stopped it.
     Cancelled,
+    /// Somebody said how it has ended.
+    Concluded {
+        /// Whether well.
+        succeeded: bool,
+    },
     /// Somebody suspended it until it is released.
     Held,
     /// Somebody released it.
@@ -201,6 +206,8 @@ impl fmt::Display for Happening {
         match self {
             Happening::Submitted { name } => write!(f, "submitted as {name:?}"),
             Happening::Cancelled => f.write_str("asked to stop for good"),
+            Happening::Concluded { succeeded: true } => f.write_str("asked to stop, as succeeded"),
+            Happening::Concluded { succeeded: false } => f.write_str("asked to stop, as failed"),
             Happening::Held => f.write_str("asked to hold"),
             Happening::Released => f.write_str("released"),
             Happening::Reprioritised { priority, custom_rank: None } => write!(f, "set to {priority}"),

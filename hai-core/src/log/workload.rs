@@ -238,7 +238,7 @@ impl Reading {
             }
             Fact::WorkerStarted { .. } | Fact::WorkerEnded { .. } | Fact::Checkpointed { .. } | Fact::Idle { .. } => {}
             fact => {
-                if let Fact::Cancelled { task } = fact
+                if let Fact::Cancelled { task } | Fact::Concluded { task, .. } = fact
                     && let Some(task) = self.tasks.get_mut(task)
                 {
                     task.told_to_end = true;

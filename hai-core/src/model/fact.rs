@@ -27,6 +27,13 @@ pub enum Fact {
         /// The task.
         task: TaskId,
     },
+    /// Somebody says how it has ended. What still runs of it is stopped, and whatever it does meanwhile, it ends so.
+    Concluded {
+        /// The task.
+        task: TaskId,
+        /// Whether its work counts as done; else it counts as failed.
+        succeeded: bool,
+    },
     /// Somebody wants it suspended until it is released.
     Held {
         /// The task.
@@ -206,6 +213,7 @@ impl Fact {
         match self {
             Fact::Submitted { task, .. }
             | Fact::Cancelled { task }
+            | Fact::Concluded { task, .. }
             | Fact::Held { task }
             | Fact::Released { task }
             | Fact::Reprioritised { task, .. }

@@ -276,6 +276,7 @@ impl Named for Fact {
             }
             Fact::WorkerEnded { run: _, rank: _, exit } => exit.each_name(renamer),
             Fact::Cancelled { task: _ }
+            | Fact::Concluded { task: _, succeeded: _ }
             | Fact::Held { task: _ }
             | Fact::Released { task: _ }
             | Fact::Reprioritised { task: _, priority: _, custom_rank: _ }

@@ -111,6 +111,9 @@ pub struct RunView {
     pub ended_at: Option<Time>,
     /// When it last saved its work.
     pub checkpointed_at: Option<Time>,
+    /// The number that it reported last; `None` if it reported none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_life_state: Option<i64>,
     /// How it ended, once it has.
     pub end: Option<RunEnd>,
     /// Its workers, by rank.

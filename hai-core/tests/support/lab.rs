@@ -31,7 +31,7 @@ pub(crate) struct Lab {
     pub(super) names: BTreeMap<TaskId, String>,
     nodes: BTreeMap<String, NodeSpec>,
     pub(super) finished: BTreeMap<TaskId, TaskView>,
-    pub(super) ended: BTreeMap<RunId, RunView>,
+    pub(crate) ended: BTreeMap<RunId, RunView>,
 }
 
 /// What the cluster knows of a run.

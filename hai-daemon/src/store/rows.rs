@@ -158,12 +158,37 @@ pub(super) fn event(row: &impl Columns) -> Result<Event, StoreError> {
 /// The column `view` of a run: all but its workers, which have rows of their own.
 pub(super) fn run_json(run: &RunView) -> Result<String, StoreError> {
     // Field by field, so that a new field can not be forgotten and the workers need not be cloned.
-    let RunView { id, task, attempt, phase, decided_at, started_at, ended_at, checkpointed_at, end, workers: _ } = run;
+    let RunView {
+        id,
+        task,
+        attempt,
+        phase,
+        decided_at,
+        started_at,
+        ended_at,
+        checkpointed_at,
+        whole_life_state,
+        end,
+        workers: _,
+    } = run;
     let (started_at, ended_at, checkpointed_at) = (*started_at, *ended_at, *checkpointed_at);
+    let whole_life_state = *whole_life_state;
     let (id, task, attempt, phase, decided_at) = (*id, *task, *attempt, *phase, *decided_at);
     let workers = Vec::new();
     let end = end.clone();
-    let bare = RunView { id, task, attempt, phase, decided_at, started_at, ended_at, checkpointed_at, end, workers };
+    let bare = RunView {
+        id,
+        task,
+        attempt,
+        phase,
+        decided_at,
+        started_at,
+        ended_at,
+        checkpointed_at,
+        whole_life_state,
+        end,
+        workers,
+    };
     to_json("a run", &bare)
 }
 

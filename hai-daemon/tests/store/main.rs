@@ -59,6 +59,7 @@ fn run(id: u64, task: u64, workers: Vec<WorkerView>) -> RunView {
         started_at: None,
         ended_at: None,
         checkpointed_at: None,
+        whole_life_state: None,
         end: None,
         workers,
     }

@@ -32,6 +32,9 @@ pub struct Run {
     pub ended_at: Option<DateTime<Utc>>,
     /// When it last saved its work.
     pub checkpointed_at: Option<DateTime<Utc>>,
+    /// The number that it reported last, which the next run reads; null if it reported none.
+    #[serde(default)]
+    pub whole_life_state: Option<i64>,
     /// Its workers, by rank.
     pub workers: Vec<Worker>,
 }
@@ -143,6 +146,7 @@ impl From<&model::RunView> for Run {
             started_at: view.started_at.map(utc),
             ended_at: view.ended_at.map(utc),
             checkpointed_at: view.checkpointed_at.map(utc),
+            whole_life_state: view.whole_life_state,
             workers: (0..).zip(&view.workers).map(|(rank, worker)| Worker::new(rank, worker)).collect(),
         }
     }
