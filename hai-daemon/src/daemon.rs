@@ -303,6 +303,7 @@ fn defaults(config: &Config) -> Defaults {
         group: config.tasks.default_group.clone(),
         priority: config.tasks.default_priority,
         body_bytes_max: usize::try_from(config.server.body_bytes_max.0).unwrap_or(usize::MAX),
+        images: config.cluster.kind == ClusterKind::Kubernetes,
     }
 }
 

@@ -66,13 +66,15 @@ pub struct Defaults {
     pub priority: Priority,
     /// The longest body of a request, in bytes.
     pub body_bytes_max: usize,
+    /// Whether workers are containers, so that an image makes a difference.
+    pub images: bool,
 }
 
 impl Defaults {
     /// Tasks go to this group at `NORMAL`; a request may have 1 MiB, far more than a command and its environment need.
     #[must_use]
     pub fn of_group(group: GroupName) -> Self {
-        Defaults { group, priority: Priority::Normal, body_bytes_max: 1 << 20 }
+        Defaults { group, priority: Priority::Normal, body_bytes_max: 1 << 20, images: true }
     }
 }
 

@@ -81,7 +81,7 @@ pub enum Command {
     /// Print what a task writes
     Logs(LogsArgs),
     /// End tasks for good, after their grace
-    Stop(TasksArg),
+    Stop(StopArgs),
     /// Suspend tasks until they are resumed by hand
     Suspend(TasksArg),
     /// Let suspended tasks run again when their turn comes
@@ -182,6 +182,17 @@ pub struct TasksArg {
     /// The tasks' numbers
     #[arg(required = true, value_name = "TASK", value_parser = task_number)]
     pub tasks: Vec<u64>,
+}
+
+/// Which tasks to stop, and how they have ended then.
+#[derive(Clone, Debug, Args)]
+pub struct StopArgs {
+    /// Which
+    #[command(flatten)]
+    pub tasks: TasksArg,
+    /// How they have ended then: succeeded, failed or stopped; by default they were stopped
+    #[arg(long = "as", value_name = "OUTCOME", value_parser = outcome)]
+    pub outcome: Option<OutcomeWord>,
 }
 
 /// Which tasks to list.

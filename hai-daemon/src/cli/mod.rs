@@ -93,7 +93,10 @@ fn ask(command: &Command, client: &Client, printer: &Printer) -> Result<ExitCode
         Command::Ls(args) => tasks::list(args, client, printer)?,
         Command::Show { task } => tasks::show(TaskId(*task), client, printer)?,
         Command::Logs(args) => logs::run(args, client, printer)?,
-        Command::Stop(args) => tasks::each(&args.tasks, "stop", "is told to stop", client, printer)?,
+        Command::Stop(args) => {
+            let verb = args.outcome.map_or_else(|| "stop".to_owned(), |outcome| format!("stop?as={}", outcome.word()));
+            tasks::each(&args.tasks.tasks, &verb, "is told to stop", client, printer)?;
+        }
         Command::Suspend(args) => tasks::each(&args.tasks, "suspend", "is told to suspend", client, printer)?,
         Command::Resume(args) => tasks::each(&args.tasks, "resume", "may run again", client, printer)?,
         Command::Renew(args) => tasks::each(&args.tasks, "renew", "has its lease renewed", client, printer)?,

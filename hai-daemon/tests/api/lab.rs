@@ -34,6 +34,12 @@ pub(crate) struct Lab {
     _directory: tempfile::TempDir,
 }
 
+/// Where a server keeps what it has, and whether its workers have images.
+struct Directory {
+    dir: tempfile::TempDir,
+    images: bool,
+}
+
 /// The logs of the local cluster.
 #[derive(Debug)]
 struct Logs(std::path::PathBuf);
@@ -98,10 +104,16 @@ impl Lab {
             log_segments: 4,
         };
         let cluster = LocalCluster::open(config).await.expect("a cluster");
-        Self::over(cluster, directory, None).await
+        let directory = Directory { dir: directory, images: false };
+        Self::within(cluster, directory, None).await
     }
 
-    async fn over<C: Cluster + 'static>(cluster: C, directory: tempfile::TempDir, stall: Option<Duration>) -> Self {
+    async fn over<C: Cluster + 'static>(cluster: C, dir: tempfile::TempDir, stall: Option<Duration>) -> Self {
+        Self::within(cluster, Directory { dir, images: true }, stall).await
+    }
+
+    async fn within<C: Cluster + 'static>(cluster: C, directory: Directory, stall: Option<Duration>) -> Self {
+        let Directory { dir: directory, images } = directory;
         let store = SqliteStore::open(directory.path().join("hai.sqlite")).await.expect("a store");
         let (reader, accounts) = (store.reader(), store.accounts());
         let root = accounts.ensure_operator(&user("root")).await.expect("stored").expect("a new token");
@@ -113,7 +125,7 @@ impl Lab {
         let running = scheduler::run(driver.expect("a driver"), inbox, stop.clone());
         let driven = tokio::spawn(async move { running.await.expect("the driver goes on") });
         let logs = Arc::new(Logs(logs_of(directory.path())));
-        let defaults = Defaults::of_group(GroupName::new("lab").expect("a name"));
+        let defaults = Defaults { images, ..Defaults::of_group(GroupName::new("lab").expect("a name")) };
         let reports = Reports::new();
         let state = ApiState::new(scheduler, reader, accounts, logs, defaults).with_reports(reports.clone());
         let state = match stall {

@@ -1,7 +1,7 @@
 //! A task as a chain of attempts: what each is doing, and with which code it stopped.
 
 use hai_core::model::{
-    Outcome, RunEnd, RunPhase, RunView, TaskState, TaskView, Time, WorkerExit, WorkerFate, WorkerState,
+    Outcome, RunEnd, RunPhase, RunView, Span, TaskState, TaskView, Time, WorkerExit, WorkerFate, WorkerState,
 };
 
 use super::ids;
@@ -16,10 +16,25 @@ pub(super) mod stop_code {
     pub(in crate::api::dialect) const INTERRUPT: u32 = 16;
     /// It failed.
     pub(in crate::api::dialect) const FAILED: u32 = 128;
+    /// It ran longer than it may.
+    pub(in crate::api::dialect) const TIMEOUT: u32 = 512;
     /// Somebody stopped it.
     pub(in crate::api::dialect) const MANUAL_STOP: u32 = 1024;
     /// Its node was lost, and it goes on elsewhere.
     pub(in crate::api::dialect) const HOOK_RESTART: u32 = 2048;
+    /// Somebody stopped it, as done.
+    pub(in crate::api::dialect) const MANUAL_SUCCEEDED: u32 = 4096;
+    /// Somebody stopped it, as failed.
+    pub(in crate::api::dialect) const MANUAL_FAILED: u32 = 8192;
+
+    /// With what the client is let go that follows the output of a finished chain: it does not end for all of them.
+    pub(in crate::api::dialect) const fn of_the_end(code: u32) -> u32 {
+        match code {
+            MANUAL_SUCCEEDED => STOP,
+            MANUAL_FAILED => FAILED,
+            other => other,
+        }
+    }
 }
 
 /// How far the word that it must leave has come.
@@ -40,6 +55,8 @@ pub(super) struct Attempt {
     pub(super) end_at: Option<Time>,
     pub(super) stop_code: u32,
     pub(super) suspend_code: u32,
+    /// The number that the next attempt reads, as far as this one and those before it said one.
+    pub(super) whole_life_state: i64,
 }
 
 /// Whether a task waits in line.
@@ -47,26 +64,68 @@ pub(super) fn is_queued(state: TaskState) -> bool {
     matches!(state, TaskState::Waiting | TaskState::Suspended | TaskState::Promised | TaskState::Held)
 }
 
-/// All attempts of a task, oldest first, never none: one that waits is there before it runs.
-pub(super) fn attempts(view: &TaskView, runs: &[RunView]) -> Vec<Attempt> {
+/// All attempts of a task, oldest first, never none: one that waits is there before it runs. `first_state` is the number that
+/// the first of them reads.
+pub(super) fn attempts(view: &TaskView, runs: &[RunView], first_state: i64) -> Vec<Attempt> {
     let mut all: Vec<Attempt> = Vec::with_capacity(runs.len() + 1);
+    let (mut state, mut ran) = (first_state, Span::ZERO);
     for run in runs {
         let created_at = all.last().map_or(view.submitted_at, |before| before.end_at.unwrap_or(before.created_at));
-        all.push(of_run(run, created_at));
+        state = run.whole_life_state.unwrap_or(state);
+        let mut attempt = of_run(run, created_at, state);
+        ran = ran + run.started_at.zip(run.ended_at).map_or(Span::ZERO, |(from, until)| until.since(from));
+        if timed_out(view, run, ran) {
+            attempt.stop_code = stop_code::TIMEOUT;
+        }
+        all.push(attempt);
     }
-    let ended_by_run = matches!(
-        runs.last().and_then(|run| run.end.as_ref()),
-        Some(RunEnd::Completed | RunEnd::Failed { .. } | RunEnd::Stopped)
-    );
+    let last = runs.last().and_then(|run| run.end.as_ref());
+    let ended_by_run = matches!(last, Some(RunEnd::Completed | RunEnd::Failed { .. } | RunEnd::Stopped));
     if is_queued(view.state) || (view.state == TaskState::Finished && !ended_by_run) || all.is_empty() {
         let created_at = all.last().map_or(view.submitted_at, |before| before.end_at.unwrap_or(before.created_at));
         let number = runs.last().map_or(1, |run| run.attempt.saturating_add(1));
-        all.push(waiting(view, number, created_at));
+        all.push(waiting(view, number, created_at, state));
+    } else if let (Some(attempt), Some(code)) = (all.last_mut(), concluded(view, last)) {
+        attempt.stop_code = code;
+        attempt.worker_status = concluded_status(code);
+    }
+    if let Some(last) = all.last_mut() {
+        // As long as no run said a number it is the first.
+        last.whole_life_state = if view.whole_life_state == 0 { first_state } else { view.whole_life_state };
     }
     all
 }
 
-fn of_run(run: &RunView, created_at: Time) -> Attempt {
+/// The code of an end that somebody said was one, whatever was seen.
+fn concluded(view: &TaskView, end: Option<&RunEnd>) -> Option<u32> {
+    match (view.outcome.as_ref()?, end?) {
+        (Outcome::Succeeded, end) if *end != RunEnd::Completed => Some(stop_code::MANUAL_SUCCEEDED),
+        (Outcome::Failed { .. }, RunEnd::Completed | RunEnd::Stopped) => Some(stop_code::MANUAL_FAILED),
+        _ => None,
+    }
+}
+
+const fn concluded_status(code: u32) -> &'static str {
+    if code == stop_code::MANUAL_SUCCEEDED { "succeeded" } else { "failed" }
+}
+
+impl Attempt {
+    /// How its workers that were stopped have ended, if somebody said that.
+    pub(super) fn concluded(&self) -> Option<&'static str> {
+        let codes = [stop_code::MANUAL_SUCCEEDED, stop_code::MANUAL_FAILED];
+        codes.contains(&self.stop_code).then(|| concluded_status(self.stop_code))
+    }
+}
+
+/// Whether a run failed because its task, which has run for `ran` then, may not run longer: no worker did by itself.
+fn timed_out(view: &TaskView, run: &RunView, ran: Span) -> bool {
+    let by_itself = |exit: &WorkerExit| !exit.signalled && exit.fate != WorkerFate::Exited { code: 0 };
+    matches!(run.end, Some(RunEnd::Failed { .. }))
+        && view.spec.limit.is_some_and(|limit| ran >= limit)
+        && !run.workers.iter().any(|worker| matches!(&worker.state, WorkerState::Ended { exit, .. } if by_itself(exit)))
+}
+
+fn of_run(run: &RunView, created_at: Time, whole_life_state: i64) -> Attempt {
     let leaves = if run.phase == RunPhase::Vacating { suspend_code::SENT } else { suspend_code::NONE };
     let (worker_status, stop_code, suspend_code) = match &run.end {
         None => (running(run), stop_code::NONE, leaves),
@@ -85,6 +144,7 @@ fn of_run(run: &RunView, created_at: Time) -> Attempt {
         end_at: run.ended_at,
         stop_code,
         suspend_code,
+        whole_life_state,
     }
 }
 
@@ -98,7 +158,7 @@ fn running(run: &RunView) -> &'static str {
 }
 
 /// One that has not run: it waits, or the task ended before it could.
-fn waiting(view: &TaskView, number: u32, created_at: Time) -> Attempt {
+fn waiting(view: &TaskView, number: u32, created_at: Time, whole_life_state: i64) -> Attempt {
     let over = view.state == TaskState::Finished;
     let stop_code = match &view.outcome {
         None => stop_code::NONE,
@@ -114,6 +174,7 @@ fn waiting(view: &TaskView, number: u32, created_at: Time) -> Attempt {
         end_at: view.ended_at,
         stop_code,
         suspend_code: suspend_code::NONE,
+        whole_life_state,
     }
 }
 

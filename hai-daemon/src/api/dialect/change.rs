@@ -7,19 +7,23 @@ use super::args::invalid;
 use super::envelope::Reply;
 use super::{Ask, select, task};
 use crate::api::problem::{ApiError, Kind};
+use crate::api::tasks::change::ended;
 use crate::api::tasks::find;
+use crate::api::wire::OutcomeWord;
 
 /// `/operating/task/stop`: for good. Stopping it again changes nothing.
 pub(super) async fn stop(ask: &Ask) -> Result<Reply, ApiError> {
-    match ask.args.text("op") {
-        None | Some("stop" | "fail" | "succeed") => {}
+    let how = match ask.args.text("op") {
+        None | Some("stop") => OutcomeWord::Stopped,
+        Some("succeed") => OutcomeWord::Succeeded,
+        Some("fail") => OutcomeWord::Failed,
         Some(other) => return Err(invalid("op", format!("is `{other}`; there are stop, fail and succeed"))),
-    }
+    };
     let view = select::task(ask).await?;
     if view.state == TaskState::Finished {
         return Ok(Reply::ok("任务已经停止 (it is finished already)"));
     }
-    tell(ask, Fact::Cancelled { task: view.id }).await?;
+    tell(ask, ended(view.id, how)).await?;
     Ok(Reply::ok(format!("chain {} is being stopped", view.id)))
 }
 

@@ -28,6 +28,13 @@ async fn accept(ask: &Ask) -> Result<Reply, ApiError> {
     body.remove("token");
     let schema = Schema::read(&Value::Object(body.clone()))?;
     let mut request = schema.request(&body)?;
+    if let (Some(image), false) = (&request.image, ask.state.defaults.images) {
+        let detail = format!(
+            "resource.image: workers are processes of the server's machine here, and `{image}` would not be there; leave it \
+             out, or ask for `default`"
+        );
+        return Err(ApiError::new(Kind::InvalidValue, detail).at("resource.image"));
+    }
     if let Some(user) = ask.args.text("user_name") {
         let user = UserName::new(user).map_err(|error| super::args::invalid("user_name", error))?;
         request.user = Some(user);

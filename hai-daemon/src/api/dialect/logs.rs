@@ -101,12 +101,12 @@ async fn append(
 
 /// With which codes the client ends its waiting, or does not: once the chain is finished it must.
 fn codes(view: &TaskView, runs: &[RunView]) -> (u32, Value) {
-    let last = attempts::attempts(view, runs).pop().map_or(stop_code::NONE, |attempt| attempt.stop_code);
+    let last = attempts::attempts(view, runs, 0).pop().map_or(stop_code::NONE, |attempt| attempt.stop_code);
     if view.state != TaskState::Finished {
         return (stop_code::NONE, "".into());
     }
     let exit_code = runs.last().and_then(attempts::failure_code).map_or_else(|| "".into(), Value::from);
-    (last, exit_code)
+    (stop_code::of_the_end(last), exit_code)
 }
 
 /// Why a chain failed, or waits.
@@ -140,7 +140,7 @@ pub(super) async fn container_log(ask: &Ask) -> Result<Reply, ApiError> {
         let mut cursor = Cursor { attempt: run.attempt, offset: 0 };
         append(ask, run, rank, &mut cursor, &mut data).await?;
     }
-    Ok(Reply::result(json!({"data": String::from_utf8_lossy(&data)})))
+    Ok(Reply::result(json!({"data": shortened(&String::from_utf8_lossy(&data))})))
 }
 
 /// `/query/task/sys_log`: what happened to the chain, one line for each thing.

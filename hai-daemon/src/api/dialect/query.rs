@@ -110,7 +110,7 @@ impl Finer {
             return Ok(plain);
         }
         let runs = ask.state.reader.runs(view.id).await?;
-        let last = attempts::attempts(view, &runs).pop();
+        let last = attempts::attempts(view, &runs, 0).pop();
         Ok(last.is_some_and(|last| self.ended.contains(last.worker_status)))
     }
 }

@@ -40,21 +40,22 @@ pub(super) async fn object(state: &ApiState, view: &TaskView, pods: bool) -> Res
 /// The task as one object; every field that the client reads is there.
 pub(super) fn shape(view: &TaskView, runs: &[RunView], program: &Program, pods: bool) -> Value {
     let spec = &view.spec;
-    let all = attempts(view, runs);
+    let said = Said::read(program);
+    let all = attempts(view, runs, said.whole_life_state);
     // There always is one.
     let (first, last) = (&all[0], &all[all.len() - 1]);
     let list = |of: &dyn Fn(&Attempt) -> Value| Value::from(all.iter().map(of).collect::<Vec<_>>());
     let begin = |attempt: &Attempt| local(attempt.begin_at.unwrap_or(attempt.created_at));
     let end = |attempt: &Attempt| local(attempt.end_at.or(attempt.begin_at).unwrap_or(attempt.created_at));
-    let said = Said::read(program);
-    let state = whole_life_state(view, &said);
+    let state = last.whole_life_state;
     let assigned: Vec<&str> = runs
         .last()
         .filter(|run| run.end.is_none())
         .map(|run| run.workers.iter().map(|worker| worker.place.node.as_str()).collect())
         .unwrap_or_default();
     // Those of the newest run, also while the next one waits. A task that waits for its first has none.
-    let pods = if pods { runs.last().map(|run| pods_of(view, run)).unwrap_or_default() } else { Vec::new() };
+    let pods =
+        if pods { runs.last().map(|run| pods_of(view, run, last.concluded())).unwrap_or_default() } else { Vec::new() };
     let whose = json!({
         "id": last.id,
         "first_id": first.id,
@@ -80,9 +81,6 @@ pub(super) fn shape(view: &TaskView, runs: &[RunView], program: &Program, pods: 
         "end_at": end(last),
         "suspend_updated_at": local(view.yielded.as_ref().map_or(view.submitted_at, |yielded| yielded.at)),
     });
-    // What earlier attempts left behind is not kept; the client looks at the last.
-    let mut states = vec![Value::Null; all.len()];
-    *states.last_mut().expect("there always is an attempt") = state.into();
     let lists = json!({
         "id_list": list(&|attempt| attempt.id.into()),
         "queue_status_list": list(&|attempt| attempt.queue_status.into()),
@@ -92,7 +90,7 @@ pub(super) fn shape(view: &TaskView, runs: &[RunView], program: &Program, pods: 
         "end_at_list": list(&|attempt| end(attempt).into()),
         "stop_code_list": list(&|attempt| attempt.stop_code.into()),
         "suspend_code_list": list(&|attempt| attempt.suspend_code.into()),
-        "whole_life_state_list": states,
+        "whole_life_state_list": list(&|attempt| attempt.whole_life_state.into()),
     });
     let besides = json!({
         "stop_code": last.stop_code,
@@ -118,11 +116,6 @@ pub(super) fn shape(view: &TaskView, runs: &[RunView], program: &Program, pods: 
     parts.into_iter().flatten().collect::<Map<_, _>>().into()
 }
 
-/// The number that the next run reads, or the one that was submitted as long as no run said another.
-fn whole_life_state(view: &TaskView, said: &Said) -> i64 {
-    if view.whole_life_state == 0 { said.whole_life_state } else { view.whole_life_state }
-}
-
 pub(super) fn task_type(kind: TaskKind) -> &'static str {
     match kind {
         TaskKind::Training => "training",
@@ -131,10 +124,11 @@ pub(super) fn task_type(kind: TaskKind) -> &'static str {
     }
 }
 
-fn pods_of(view: &TaskView, run: &RunView) -> Vec<Value> {
+fn pods_of(view: &TaskView, run: &RunView, concluded: Option<&'static str>) -> Vec<Value> {
     let id = ids::run_id(run);
     let pod = |(rank, worker): (usize, &hai_core::model::WorkerView)| {
         let (status, exit_code) = attempts::pod_status(run, &worker.state);
+        let status = if status == "stopped" { concluded.unwrap_or(status) } else { status };
         let place = &worker.place;
         let (mut begin_at, mut end_at) = (None, None);
         match &worker.state {

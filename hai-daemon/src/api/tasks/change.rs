@@ -7,22 +7,32 @@ use hai_core::model::{Fact, TaskId, TaskState};
 use super::{Id, find};
 use crate::api::ApiState;
 use crate::api::auth::Caller;
-use crate::api::extract::{Body, Param};
+use crate::api::extract::{Body, Param, Query};
 use crate::api::problem::{ApiError, Kind};
-use crate::api::wire::{PriorityRequest, Task};
+use crate::api::wire::{OutcomeWord, PriorityRequest, StopQuery, Task};
 
 /// Stop a task for good
 ///
 /// If it runs it has its grace to end. Stopping it again changes nothing.
 #[utoipa::path(post, path = "/v1/tasks/{id}/stop", tag = "tasks", operation_id = "stop",
-    params(("id" = u64, Path, description = "The task's number.")),
+    params(("id" = u64, Path, description = "The task's number."), StopQuery),
     responses((status = 200, description = "The task after the change.", body = Task)))]
 pub(in crate::api) async fn stop(
     State(state): State<ApiState>,
     caller: Caller,
     Param(Id(id)): Param<Id>,
+    Query(query): Query<StopQuery>,
 ) -> Result<Json<Task>, ApiError> {
-    change(&state, &caller, id, Fact::Cancelled { task: id }).await
+    change(&state, &caller, id, ended(id, query.outcome.unwrap_or(OutcomeWord::Stopped))).await
+}
+
+/// What is told to the engine to stop a task, so that it has ended like this.
+pub(in crate::api) fn ended(task: TaskId, how: OutcomeWord) -> Fact {
+    match how {
+        OutcomeWord::Stopped => Fact::Cancelled { task },
+        OutcomeWord::Succeeded => Fact::Concluded { task, succeeded: true },
+        OutcomeWord::Failed => Fact::Concluded { task, succeeded: false },
+    }
 }
 
 /// Suspend a task until it is resumed

@@ -88,7 +88,7 @@ pub use right::{Right, RightKey, RightList};
 pub use run::{Run, RunEnd, RunPhase, Worker, WorkerExit, WorkerState};
 pub use state::{OutcomeWord, TaskState, Yielded};
 pub use submit::{Grace, PriorityRequest, SubmitRequest};
-pub use task::{Task, TaskDetail, TaskPage, TaskQuery};
+pub use task::{StopQuery, Task, TaskDetail, TaskPage, TaskQuery};
 pub use team::{Pool, PoolBound, Team, TeamList};
 pub use text::PriorityWord;
 pub use user::{NewToken, NewUser, Role, User, UserList};

@@ -224,6 +224,17 @@ pub struct TaskQuery {
     pub before: Option<TaskId>,
 }
 
+/// How a task is stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct StopQuery {
+    /// How it has ended then; by default it was stopped. As succeeded it lets those go on that wait for it.
+    #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+    #[param(inline)]
+    pub outcome: Option<OutcomeWord>,
+}
+
 impl From<&model::TaskView> for Task {
     fn from(view: &model::TaskView) -> Self {
         let spec = &view.spec;

@@ -171,6 +171,20 @@ async fn a_script_that_fails_ends_the_client_with_its_code() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_counts_only_where_workers_have_one() {
+    let mut wanted = schema("with image", std::path::Path::new("/tmp"), "run.sh");
+    wanted["resource"]["image"] = json!("registry.test/lab/train:1");
+    let lab = Lab::on_this_machine(vec![node("one", 1)]).await;
+    let msg = refused(&create(&lab.alice, &wanted).await);
+    assert!(msg.starts_with("resource.image: ") && msg.contains("registry.test/lab/train:1"), "{msg}");
+    lab.close().await;
+    let lab = Lab::in_memory([]).await.0;
+    accepted(&create(&lab.alice, &wanted).await);
+    assert_eq!(until(&lab.alice, "nb_name=with+image", "waiting_init").await["backend"], "registry.test/lab/train:1");
+    lab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_the_pages_ask_is_answered_or_said_not_to_be_offered() {
     let lab = Lab::in_memory([node("one", 1)]).await.0;
     for path in [

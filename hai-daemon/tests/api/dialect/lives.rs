@@ -40,6 +40,8 @@ async fn a_suspended_chain_goes_on_under_another_number() {
     // The workers of the attempt before.
     assert_eq!(suspended["_pods_"][0]["task_id"], first);
 
+    assert_eq!(suspended["whole_life_state_list"], json!([42, 42]));
+
     let resumed = good(&lab.alice, "/operating/task/resume", &format!("chain_id={chain}")).await;
     assert_eq!(resumed["task"]["id"], second);
     let (text, exit) = follow(&lab.alice, &chain, 0).await;
@@ -49,6 +51,92 @@ async fn a_suspended_chain_goes_on_under_another_number() {
     assert_eq!((&finished["id"], &finished["stop_code_list"]), (&json!(second), &json!([16, 1])));
     let msg = refused(&ask(&lab.alice, "/operating/task/resume", &format!("chain_id={chain}")).await);
     assert!(msg.contains("finished"), "{msg}");
+    lab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_attempt_keeps_the_number_that_it_left_behind() {
+    let lab = Lab::on_this_machine(vec![node("one", 1)]).await;
+    let work = tempfile::tempdir().expect("a temporary directory");
+    // 5 is what was submitted; the first attempt says 6, the second nothing, the third 8.
+    let script = "echo from $MARSV2_WHOLE_LIFE_STATE >> seen\n\
+                  say() { echo $1 > \"$HAI_STATE_FILE.new\"; mv \"$HAI_STATE_FILE.new\" \"$HAI_STATE_FILE\"; }\n\
+                  case $(wc -l < seen) in\n1) say 6;;\n3) say 8; exit 0;;\nesac\n\
+                  echo ready\nuntil [ -e \"$HAI_SUSPEND_FILE\" ]; do sleep 0.01; done\n: > \"$HAI_ANSWER_FILE\"\n";
+    std::fs::write(work.path().join("run.sh"), script).expect("written");
+    let mut wanted = schema("numbers", work.path(), "run.sh");
+    wanted["options"]["whole_life_state"] = json!(5);
+    accepted(&create(&lab.alice, &wanted).await);
+    for attempt in 1..=2 {
+        let text = "ready\n".repeat(attempt);
+        while good(&lab.alice, "/query/task/log", "nb_name=numbers").await["data"] != text {
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        }
+        good(&lab.alice, "/operating/task/suspend", "nb_name=numbers").await;
+        until(&lab.alice, "nb_name=numbers", "suspended").await;
+        good(&lab.alice, "/operating/task/resume", "nb_name=numbers").await;
+    }
+    let task = until(&lab.alice, "nb_name=numbers", "finished").await;
+    assert_eq!(std::fs::read_to_string(work.path().join("seen")).expect("it ran"), "from 5\nfrom 6\nfrom 6\n");
+    assert_eq!((&task["whole_life_state_list"], &task["whole_life_state"]), (&json!([6, 6, 8]), &json!(8)));
+    lab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_a_chain_may_say_how_it_has_ended() {
+    let lab = Lab::on_this_machine(vec![node("one", 1), node("two", 1)]).await;
+    let work = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(
+        work.path().join("run.sh"),
+        "echo here\nuntil [ -e \"$HAI_SUSPEND_FILE\" ]; do sleep 0.01; done\nexit 9\n",
+    )
+    .expect("written");
+    for (op, code, word, exit) in [("succeed", 4096, "succeeded", 0), ("fail", 8192, "failed", 1)] {
+        let made = accepted(&create(&lab.alice, &schema(op, work.path(), "run.sh")).await);
+        let chain = made["task"]["chain_id"].as_str().expect("a chain").to_owned();
+        while good(&lab.alice, "/query/task/log", &format!("chain_id={chain}")).await["data"] != "here\n" {
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        }
+        good(&lab.alice, "/operating/task/stop", &format!("chain_id={chain}&op={op}")).await;
+        let task = until(&lab.alice, &format!("chain_id={chain}"), "finished").await;
+        assert_eq!((&task["stop_code"], &task["worker_status"]), (&json!(code), &json!(word)), "{task}");
+        assert_eq!((&task["stop_code_list"], &task["_pods_"][0]["status"]), (&json!([code]), &json!(word)));
+        assert_eq!(follow(&lab.alice, &chain, 0).await, ("here\n".to_owned(), exit));
+        let list = good(&lab.alice, "/query/task/list", &format!("worker_status={word}")).await;
+        assert_eq!(list["result"]["total"], 1);
+        // Version 1 tells the same.
+        let told = lab.alice.get(&format!("/v1/tasks/{chain}")).await.ok(200);
+        assert_eq!(told["outcome"], word);
+    }
+    // And asks for the same.
+    let made = accepted(&create(&lab.alice, &schema("other", work.path(), "run.sh")).await);
+    let chain = made["task"]["chain_id"].as_str().expect("a chain").to_owned();
+    lab.alice.act(&format!("/v1/tasks/{chain}/stop?as=succeeded")).await;
+    assert_eq!(until(&lab.alice, "nb_name=other", "finished").await["stop_code"], 4096);
+    assert_eq!(lab.alice.act("/v1/tasks/1/stop?as=done").await.status, 400);
+    refused(&ask(&lab.alice, "/operating/task/stop", "nb_name=other&op=done").await);
+    lab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_that_ran_over_its_time_is_told_from_one_that_failed() {
+    let lab = Lab::on_this_machine(vec![node("one", 1), node("two", 1)]).await;
+    let work = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(work.path().join("long.sh"), "until [ -e \"$HAI_SUSPEND_FILE\" ]; do sleep 0.01; done\n")
+        .expect("written");
+    std::fs::write(work.path().join("bad.sh"), "sleep 1.2; exit 3\n").expect("written");
+    for (file, timeout) in [("long.sh", 1), ("bad.sh", 600)] {
+        let mut wanted = schema(file, work.path(), file);
+        wanted["options"]["timeout"] = json!(timeout);
+        accepted(&create(&lab.alice, &wanted).await);
+    }
+    for (name, code, exit) in [("long.sh", 512, 1), ("bad.sh", 128, 3)] {
+        let task = until(&lab.alice, &format!("nb_name={name}"), "finished").await;
+        assert_eq!((&task["stop_code"], &task["worker_status"]), (&json!(code), &json!("failed")), "{task}");
+        assert_eq!(follow(&lab.alice, task["chain_id"].as_str().expect("a chain"), 0).await.1, exit);
+    }
+    let log = good(&lab.alice, "/query/task/sys_log", "nb_name=long.sh").await;
+    assert!(log["data"].as_str().expect("text").contains("longer than its limit of 1s"), "{log}");
     lab.close().await;
 }
 
