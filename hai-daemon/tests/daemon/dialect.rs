@@ -156,3 +156,44 @@ fn inside_a_task_the_client_that_is_installed_goes_on_and_asks_as_the_owner() {
     // The daemon's operator submitted it, but a task is no operator.
     assert_eq!(output(&daemon, "inside"), "the installed one True 0\nTrue True\n");
 }
+
+#[test]
+fn a_token_in_an_address_never_reaches_the_log() {
+    let daemon = Daemon::amid(vec![("HAI_LOG_LEVEL", "trace".into())], None, 1, "");
+    daemon.says(&["rights", "set", "--nodes", "unlimited", "--devices", "unlimited"]);
+    let work = daemon.scratch();
+    fs::write(work.join("run.sh"), "echo $MARSV2_USER_TOKEN > token; exit 1\n").expect("written");
+    post(&daemon, "/operating/task/create", "", &schema("fails", work, "run.sh", "", 30));
+    wait_for("the end", || (task(&daemon, "fails")["chain_status"] == "finished").then_some(()));
+    let wrong = format!("hai_{}", "5a".repeat(32));
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    for token in [&daemon.token, &wrong] {
+        for address in [
+            format!("/query/task?token={token}&id=100000"),
+            format!("//query//task?id=%FF&token={token}"),
+            format!("/query/task/log?token={token}&last_seen=%zz&chain_id=x"),
+            format!("/operating/nothing?token={token}"),
+            format!("/v1/tasks?token={token}"),
+            format!("/nowhere/{token}?token={token}"),
+            format!("/query/task?token={token}&{}", "x".repeat(200_000)),
+        ] {
+            // Some are no requests at all.
+            let _ = agent.post(format!("{}{address}", daemon.url)).send_empty();
+            let _ = agent.get(format!("{}{address}", daemon.url)).call();
+        }
+        let _ = agent
+            .post(format!("{}/operating/task/create", daemon.url))
+            .send(format!("{{\"token\": \"{token}\", \"name\": 1, "));
+    }
+    // The last thing that is asked is told of last.
+    let last = |said: &str| said.contains("asked in the dialect") && said.contains("/query/user/info");
+    post(&daemon, "/query/user/info", "", "");
+    wait_for("its log", || last(&daemon.said()).then_some(()));
+    let said = daemon.said();
+    let of_worker = fs::read_to_string(work.join("token")).expect("it ran");
+    assert!(of_worker.trim().len() > 20, "{of_worker}");
+    for token in [daemon.token.as_str(), wrong.as_str(), of_worker.trim()] {
+        let line = said.lines().find(|line| line.contains(token));
+        assert_eq!(line, None);
+    }
+}

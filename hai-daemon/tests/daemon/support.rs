@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -20,6 +21,8 @@ pub(crate) struct Daemon {
     /// What its environment has besides.
     environment: Vec<(&'static str, PathBuf)>,
     child: Option<Child>,
+    /// What it said since it listened.
+    said: Arc<Mutex<String>>,
     pub(crate) url: String,
     pub(crate) token: String,
 }
@@ -73,7 +76,8 @@ impl Daemon {
             dir.path().join("data")
         );
         fs::write(&config, text).expect("the configuration is written");
-        Daemon { dir, database, config, environment, child: None, url: String::new(), token: String::new() }
+        let (url, token, said) = (String::new(), String::new(), Arc::default());
+        Daemon { dir, database, config, environment, child: None, said, url, token }
     }
 
     /// From its next start on its database is there; `None` for the file.
@@ -124,8 +128,21 @@ impl Daemon {
             said.push_str(&line);
         };
         // What it says later must not fill the pipe.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
+        let heard = Arc::clone(&self.said);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                eprintln!("{line}");
+                let mut heard = heard.lock().expect("nobody panics meanwhile");
+                heard.push_str(&line);
+                heard.push('\n');
+            }
+        });
         (child, url)
+    }
+
+    /// What it wrote on standard error since it listened.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().expect("nobody panics meanwhile").clone()
     }
 
     /// Ends the daemon as a crash would.

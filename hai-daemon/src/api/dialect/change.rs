@@ -53,6 +53,12 @@ pub(super) async fn priority(ask: &Ask) -> Result<Reply, ApiError> {
             invalid("priority", format!("is {number}; the levels are 50, 40, 30, 20, 10, 8, 5, 0 and -1"))
         })?,
     };
+    if ask.args.text("real_priority").is_some_and(|text| text != "None") {
+        return Err(invalid(
+            "real_priority",
+            "not offered here: at which level a task runs follows from what its owner may hold",
+        ));
+    }
     let custom_rank = match ask.args.number::<f64>("custom_rank")? {
         None => view.spec.custom_rank,
         Some(rank) => {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hai_core::model::{NodeSpec, NodeView, TaskId, TaskKind, UserName};
 use serde_json::{Value, json};
 
+use super::args::invalid;
 use super::envelope::Reply;
 use super::task::task_type;
 use super::{Ask, ids};
@@ -139,7 +140,12 @@ pub(super) async fn overview(ask: &Ask) -> Result<Reply, ApiError> {
 
 /// `/query/node/host_info`
 pub(super) async fn host_info(ask: &Ask) -> Result<Reply, ApiError> {
-    let (nodes, _) = look(ask).await?;
+    if ask.args.text("node_regex").is_some() {
+        return Err(invalid("node_regex", "not offered here: ask for all nodes, and choose"));
+    }
+    let (mut nodes, _) = look(ask).await?;
+    let is = |field, word: &str| ask.args.text(field).is_none_or(|wanted| wanted == word);
+    nodes.retain(|node| is("use", "training") && is("type", if node.spec.devices.is_empty() { "cpu" } else { "gpu" }));
     let row = |node: &NodeView| {
         let spec = &node.spec;
         json!({

@@ -44,6 +44,9 @@ impl Cursor {
 
 /// `/query/task/log`
 pub(super) async fn log(ask: &Ask) -> Result<Reply, ApiError> {
+    if ask.args.text("service").is_some() {
+        return Err(invalid("service", "not offered here: tasks have no services"));
+    }
     let view = select::task(ask).await?;
     let rank = rank(ask, &view)?;
     let runs = ask.state.reader.runs(view.id).await?;

@@ -4,7 +4,7 @@
 const PREFIXES: [&str; 5] = ["/query/", "/operating/", "/ugc/", "/monitor/", "/monitor_v2/"];
 
 /// Paths that are known and not offered, and why not.
-const NOT_OFFERED: [(&str, &str); 52] = [
+const NOT_OFFERED: [(&str, &str); 49] = [
     ("/operating/task/tag", NO_TAGS),
     ("/operating/task/untag", NO_TAGS),
     ("/operating/user/tag/delete", NO_TAGS),
@@ -45,7 +45,6 @@ const NOT_OFFERED: [(&str, &str); 52] = [
     ("/ugc/user/nodeport/create", NO_PORTS),
     ("/ugc/user/nodeport/delete", NO_PORTS),
     ("/ugc/user/nodeport/bind", NO_PORTS),
-    ("/ugc/cloud/cluster_files/list", "files are not listed here"),
     ("/ugc/swap_memory", "memory is not changed here"),
     ("/query/task/time_range_overview", "ask `hai audit`"),
     ("/query/task/container_monitor_stats/list", NO_PROFILES),
@@ -57,9 +56,17 @@ const NOT_OFFERED: [(&str, &str); 52] = [
     ("/query/service_task/list", NO_SERVICES),
     ("/query/service_task/list_all", NO_SERVICES),
     ("/query/storage/get_by_task", NO_MOUNTS),
-    ("/monitor/task/chain_perf_series", NO_PROFILES),
     ("/monitor/user/storage/list", NO_MOUNTS),
-    ("/monitor_v2/task_perf_api", NO_PROFILES),
+];
+/// Paths that begin so are not offered either.
+const NOT_OFFERED_PARTS: [(&str, &str); 7] = [
+    ("/query/user/training_quota", NO_RIGHTS),
+    ("/monitor/", NO_PROFILES),
+    ("/monitor_v2/", NO_PROFILES),
+    ("/ugc/sync_", NO_FILES),
+    ("/ugc/get_sync_", NO_FILES),
+    ("/ugc/get_sts_", NO_FILES),
+    ("/ugc/cloud/", NO_FILES),
 ];
 const NO_TAGS: &str = "tags are given at the submission here, and stay";
 const NO_SHARING: &str = "tasks are not shared here";
@@ -71,6 +78,7 @@ const NO_USERS: &str = "users are kept with `hai users`";
 const NO_RIGHTS: &str = "rights are kept with `hai rights`";
 const NO_NODES: &str = "nodes are what the cluster says they are; `hai preview --apply drain NODE` takes one out";
 const NO_MOUNTS: &str = "what is mounted is set in the server's configuration";
+const NO_FILES: &str = "files are not carried to and from the cluster here";
 const NO_PORTS: &str = "ports are not given out here";
 
 /// The path with single slashes: an address that ends in one gives two.
@@ -86,10 +94,9 @@ pub(super) fn are_ours(path: &str) -> bool {
 
 /// Why a path that is known is not offered.
 pub(super) fn why_not(path: &str) -> Option<&'static str> {
-    if path.starts_with("/query/user/training_quota") {
-        return Some(NO_RIGHTS);
-    }
-    NOT_OFFERED.iter().find(|(known, _)| *known == path).map(|(_, why)| *why)
+    let known = NOT_OFFERED.iter().find(|(known, _)| *known == path);
+    let part = NOT_OFFERED_PARTS.iter().find(|(begin, _)| path.starts_with(begin));
+    known.or(part).map(|(_, why)| *why)
 }
 
 /// Whether asking there changes nothing, although it is posted.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hai_core::model::{GroupName, Outcome, TaskState, TaskView, Time};
+use hai_core::model::{GroupName, TaskState, TaskView, Time};
 use serde_json::{Value, json};
 
 use super::args::invalid;
@@ -13,6 +13,9 @@ use crate::api::tasks::list;
 use crate::store::{Page, TaskFilter};
 
 const PAGE_SIZE_MAX: u32 = 100;
+/// What the workers of an attempt can be that is over.
+const ENDED: [&str; 4] = ["succeeded", "failed", "stopped", "canceled"];
+
 /// `/query/task`
 pub(super) async fn show(ask: &Ask) -> Result<Reply, ApiError> {
     let view = select::task(ask).await?;
@@ -65,12 +68,12 @@ async fn nth(ask: &Ask, filter: &TaskFilter, mut skip: u64, size: u32) -> Result
 struct Finer {
     /// In the name, in the chain's number, or at the beginning of an attempt's.
     pattern: Option<String>,
-    /// That may only be in this zone.
-    zone: Option<String>,
+    /// For nodes of one of these groups; if it names a zone, that may only be there.
+    groups: BTreeSet<(GroupName, Option<String>)>,
     /// Submitted from then, until then.
     created: Option<(Time, Time)>,
-    /// How those that were stopped or called off ended, in its words; empty for either.
-    ended: BTreeSet<&'static str>,
+    /// What the workers of the last attempt do, or did, in its words; empty for anything.
+    workers: BTreeSet<String>,
 }
 
 /// How many there are, and those on one page.
@@ -103,15 +106,17 @@ async fn walk(
 impl Finer {
     async fn holds(&self, ask: &Ask, view: &TaskView) -> Result<bool, ApiError> {
         let zones = view.spec.constraints.as_ref().map(|constraints| &constraints.zones);
+        let in_zone = |zone: &str| zones.is_some_and(|zones| zones.contains(zone));
+        let mut groups = self.groups.iter().filter(|(group, _)| *group == view.spec.group);
         let plain = self.pattern.as_ref().is_none_or(|pattern| matches(pattern, view))
             && self.created.is_none_or(|(from, until)| (from..=until).contains(&view.submitted_at))
-            && self.zone.as_ref().is_none_or(|zone| zones.is_some_and(|zones| zones.contains(zone.as_str())));
-        if !plain || self.ended.is_empty() || view.outcome != Some(Outcome::Stopped) {
+            && (self.groups.is_empty() || groups.any(|(_, zone)| zone.as_deref().is_none_or(in_zone)));
+        if !plain || self.workers.is_empty() {
             return Ok(plain);
         }
         let runs = ask.state.reader.runs(view.id).await?;
         let last = attempts::attempts(view, &runs, 0).pop();
-        Ok(last.is_some_and(|last| self.ended.contains(last.worker_status)))
+        Ok(last.is_some_and(|last| self.workers.contains(last.worker_status)))
     }
 }
 
@@ -141,10 +146,16 @@ fn wanted(ask: &Ask) -> Result<Option<(TaskFilter, Finer)>, ApiError> {
         return Ok(None);
     }
     finer.pattern = ask.args.text("nb_name_pattern").map(str::to_owned);
-    if let Some(group) = ask.args.text("group") {
+    for group in ask.args.all("group") {
         let (group, zone) = group.split_once('#').map_or((group, None), |(group, zone)| (group, Some(zone)));
-        filter.group = Some(GroupName::new(group).map_err(|error| invalid("group", error))?);
-        finer.zone = zone.map(str::to_owned);
+        let group = GroupName::new(group).map_err(|error| invalid("group", error))?;
+        finer.groups.insert((group, zone.map(str::to_owned)));
+    }
+    if let (Some((group, zone)), 1) = (finer.groups.first().cloned(), finer.groups.len()) {
+        filter.group = Some(group);
+        if zone.is_none() {
+            finer.groups.clear();
+        }
     }
     finer.created = match (ask.args.text("created_start_time"), ask.args.text("created_end_time")) {
         (None, None) => None,
@@ -167,19 +178,22 @@ fn wanted(ask: &Ask) -> Result<Option<(TaskFilter, Finer)>, ApiError> {
     }
     let worker: BTreeSet<&str> = ask.args.all("worker_status").collect();
     if !worker.is_empty() {
-        let ended = [("succeeded", "succeeded"), ("failed", "failed"), ("stopped", "stopped"), ("canceled", "stopped")];
-        let ended: BTreeSet<_> = ended.into_iter().filter(|(theirs, _)| worker.contains(theirs)).collect();
-        finer.ended = ended.iter().filter(|(_, ours)| *ours == "stopped").map(|(theirs, _)| *theirs).collect();
-        filter.outcomes = ended.iter().map(|(_, ours)| (*ours).to_owned()).collect();
         states.retain(|&state| match state {
-            TaskState::Finished => !filter.outcomes.is_empty(),
-            // What has ended and what has not can not be asked for at once.
-            _ if !filter.outcomes.is_empty() => false,
+            TaskState::Finished => worker.iter().any(|word| ENDED.contains(word)),
             TaskState::Running => worker.contains("running"),
             TaskState::Starting => worker.contains("created") || worker.contains("building"),
             TaskState::Suspending | TaskState::Stopping => worker.contains("stopped_terminating"),
             _ => worker.contains("queued"),
         });
+        let ended = worker.iter().all(|word| ENDED.contains(word));
+        if ended && !worker.contains("canceled") {
+            filter.outcomes = worker.iter().map(|&word| word.to_owned()).collect();
+        }
+        if ended && !worker.contains("canceled") && !worker.contains("stopped") {
+            // That is all there is to it.
+        } else if worker.iter().any(|word| ENDED.contains(word)) {
+            finer.workers = worker.into_iter().map(str::to_owned).collect();
+        }
     }
     if states.is_empty() {
         return Ok(None);
@@ -193,13 +207,18 @@ fn wanted(ask: &Ask) -> Result<Option<(TaskFilter, Finer)>, ApiError> {
 /// `/query/task/list_all_unfinished`: the whole line. Of others' tasks only what it shows of everybody.
 pub(super) async fn unfinished(ask: &Ask) -> Result<Reply, ApiError> {
     let views = ask.state.scheduler.inspect(|engine| engine.tasks().collect::<Vec<_>>()).await?;
-    let rows = views.iter().filter(|view| ask.caller.may_see(&view.spec.user)).map(|view| {
+    let types: BTreeSet<&str> = ask.args.all("task_type").collect();
+    let wanted = |view: &&TaskView| {
+        ask.caller.may_see(&view.spec.user) && (types.is_empty() || types.contains(task::task_type(view.spec.kind)))
+    };
+    let rows = views.iter().filter(wanted).map(|view| {
         json!({
             "id": ids::attempt_id(view.id, view.runs + u32::from(attempts::is_queued(view.state))),
             "chain_id": view.id.to_string(),
             "nb_name": view.spec.name,
             "user_name": view.spec.user.as_str(),
             "group": view.spec.group.as_str(),
+            "task_type": task::task_type(view.spec.kind),
             "nodes": view.spec.workers,
             "priority": view.level.unwrap_or(view.spec.priority).number(),
             "custom_rank": view.spec.rank(view.id).value(),

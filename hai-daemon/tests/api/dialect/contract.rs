@@ -210,10 +210,20 @@ async fn everything_the_pages_ask_is_answered_or_said_not_to_be_offered() {
         "/query/user/training_quota/list_all",
         "/monitor/user/storage/list",
         "/monitor_v2/task_perf_api",
+        "/monitor_v2/user/monitor",
+        "/ugc/get_sts_token",
+        "/ugc/sync_to_cluster",
     ] {
         let msg = refused(&ask(&lab.alice, path, "").await);
         assert!(msg.starts_with("not offered here: "), "{path}: {msg}");
     }
+    // What is not known of a path is not left aside either.
+    for (path, query) in [("/query/node/host_info", "node_regex=.*"), ("/query/task/log", "nb_name=x&service=jupyter")]
+    {
+        assert!(refused(&ask(&lab.alice, path, query).await).contains("not offered here: "), "{path}");
+    }
+    assert_eq!(good(&lab.alice, "/query/node/host_info", "type=gpu").await["result"][0]["node"], "one");
+    assert_eq!(good(&lab.alice, "/query/node/host_info", "type=cpu").await["result"], json!([]));
     let unknown = ask(&lab.alice, "/query/nothing/like/this", "").await;
     assert_eq!((unknown.status, refused(&unknown).as_str()), (404, "Not Found"));
     let health = lab.anybody.get("/api_server_status").await.ok(200);

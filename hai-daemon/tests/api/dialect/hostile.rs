@@ -6,25 +6,29 @@ use super::{accepted, ask, create, good, refused, schema, until};
 use crate::client::{Client, Reply};
 use crate::lab::{Lab, node};
 
-const READS: [&str; 8] = [
-    "/query/task",
-    "/query/task/list",
-    "/query/task/log",
-    "/query/task/container_log",
-    "/query/task/sys_log",
-    "/query/task/log/search",
-    "/query/task/ssh_ip",
-    "/query/node/list",
-];
-const CHANGES: [&str; 4] =
-    ["/operating/task/stop", "/operating/task/suspend", "/operating/task/resume", "/operating/task/priority/update"];
+/// Every path that is served, from the table in the source: none is forgotten.
+fn served() -> Vec<&'static str> {
+    let source = include_str!("../../../src/api/dialect/mod.rs");
+    let table = source.split_once("match path {").expect("the table").1.split_once("path => ").expect("its end").0;
+    let paths: Vec<&str> = table.split('"').skip(1).step_by(2).collect();
+    assert!(paths.len() > 25 && paths.iter().all(|path| path.starts_with('/')), "{paths:?}");
+    paths
+}
+
+/// Those that are about one task.
+fn about_one() -> impl Iterator<Item = &'static str> {
+    const OTHERS: [&str; 5] = ["create", "list", "list_all_unfinished", "list_all_with_priority", "ssh_ip"];
+    let of_tasks =
+        served().into_iter().filter(|path| path.starts_with("/query/task") || path.starts_with("/operating/task"));
+    of_tasks.filter(|path| !OTHERS.contains(&path.rsplit('/').next().unwrap_or_default()))
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_token_opens_nothing() {
     let lab = Lab::in_memory([]).await.0;
     for token in ["", "x", "hai_0000", "ACCESS-616c696365-x", "%00", "a%20b", &"z".repeat(10_000)] {
         let client = Client { base: lab.alice.base.clone(), token: Some(token.to_owned()) };
-        for path in READS.iter().chain(&CHANGES) {
+        for path in served() {
             let reply = ask(&client, path, "id=100000").await;
             assert_eq!(reply.status, 403, "{path}: {}", reply.text());
             let msg = refused(&reply);
@@ -52,11 +56,19 @@ async fn others_tasks_are_not_there() {
         format!("chain_id={}", task["chain_id"].as_str().expect("text")),
         "nb_name=secret".to_owned(),
     ] {
-        for path in READS[..6].iter().chain(&CHANGES).filter(|path| **path != "/query/task/list") {
-            let theirs = refused(&ask(&lab.bob, path, &format!("{selector}&content=x&priority=10")).await);
-            let nobodys = refused(&ask(&lab.bob, path, "id=99900000&content=x&priority=10").await);
+        for path in about_one() {
+            let theirs = refused(&ask(&lab.bob, path, &format!("{selector}&content=x&priority=10&tag=x")).await);
+            let nobodys = refused(&ask(&lab.bob, path, "id=99900000&content=x&priority=10&tag=x").await);
             assert_eq!(theirs, nobodys, "{path}");
         }
+    }
+    let pod = refused(&ask(&lab.bob, "/query/task/ssh_ip", &format!("pod_name=alice-{}-0", task["id"])).await);
+    assert_eq!(pod, refused(&ask(&lab.bob, "/query/task/ssh_ip", "pod_name=alice-99900000-0").await));
+    // Nor is there anything of them in what is told to everybody.
+    for path in ["/query/task/list", "/query/task/list_all_unfinished", "/query/user/list_all", "/query/user/tag/list"]
+    {
+        let told = ask(&lab.bob, path, "").await.text();
+        assert!(!told.contains("secret") && !told.contains("alice"), "{path}: {told}");
     }
     let nodes = good(&lab.bob, "/query/node/list", "").await;
     assert_eq!(
@@ -114,9 +126,15 @@ async fn whatever_is_sent_is_answered_in_the_envelope() {
         "pod_name=x-100000-99",
         "page=%E4%BD%A0",
         "page_size=99999999999",
+        "id=100000&tag=_hidden&content=&priority=1e9&custom_rank=NaN&restart_delay=x",
+        "id=100000&tag=%00&content=%00&last_seen=%22%22&priority=-9223372036854775808",
+        "id=100000&last_seen=999999.99999999999&content=x&from_user_name=root&access_user_name=../..",
+        "task_type=%00&group=..%2F&worker_status=%FF&created_start_time=x&nb_name_pattern=%25&tag=%27",
     ] {
-        for path in READS.iter().chain(&CHANGES) {
-            let reply = patiently(&lab.alice, path, query).await;
+        // What one may ask at once is not enough for all of this.
+        for (number, path) in served().into_iter().enumerate() {
+            let client = [&lab.alice, &lab.bob, &lab.root][number % 3];
+            let reply = patiently(client, path, query).await;
             let body: Value =
                 serde_json::from_slice(&reply.body).unwrap_or_else(|_| panic!("{path}?{query}: {}", reply.text()));
             assert!(body["success"] == 0 || body["success"] == 1, "{path}?{query}: {body}");

@@ -235,6 +235,16 @@ async fn lists_are_paged_and_filtered() {
     assert_eq!(names(&list("worker_status=canceled").await), ["job 4"]);
     assert_eq!(names(&list("worker_status=canceled&page=2").await), Vec::<String>::new());
     assert_eq!(list("worker_status=stopped").await["result"]["total"], 0);
+    // Several at once, also of what has ended and what has not.
+    let both = list("worker_status=canceled&worker_status=running&worker_status=created").await;
+    assert_eq!(names(&both), ["job 4", "job 0"]);
+    assert_eq!(list("worker_status=queued&worker_status=canceled").await["result"]["total"], 4);
+    assert_eq!(list("group=lab&group=other%23z").await["result"]["total"], 5);
+    assert_eq!(list("group=other&group=another").await["result"]["total"], 0);
+    assert_eq!(list("group=lab%23z&group=other").await["result"]["total"], 0);
+    let line = good(&alice, "/query/task/list_all_unfinished", "task_type=training").await;
+    assert_eq!(line["result"].as_array().expect("a list").len(), 4);
+    assert_eq!(good(&alice, "/query/task/list_all_unfinished", "task_type=background").await["result"], json!([]));
     for wrong in ["page=0", "page_size=0", "page_size=101", "page=x", "tag=a", "created_start_time=soon"] {
         refused(&ask(&lab.alice, "/query/task/list", wrong).await);
     }
