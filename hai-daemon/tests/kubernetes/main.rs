@@ -7,6 +7,7 @@ mod postgres;
 
 mod agents;
 mod churn;
+mod dialect;
 mod ends;
 mod lab;
 mod lease;

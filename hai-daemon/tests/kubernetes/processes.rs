@@ -16,15 +16,15 @@ use crate::control_plane::kubelet::{Kubelet, Life};
 use crate::control_plane::{ControlPlane, eventually};
 use crate::lab::{NAMESPACE, machines};
 
-struct Daemon {
-    dir: tempfile::TempDir,
+pub(crate) struct Daemon {
+    pub(crate) dir: tempfile::TempDir,
     config: PathBuf,
     child: Option<Child>,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Daemon {
-    fn new(kubeconfig: &Path) -> Self {
+    pub(crate) fn new(kubeconfig: &Path) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let port = {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -48,7 +48,7 @@ impl Daemon {
         program
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let mut child = self.program().stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("executed");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let mut said = String::new();
@@ -70,7 +70,7 @@ impl Daemon {
         }
     }
 
-    fn call(&self, token: &str, method: &str, path: &str, body: Value) -> Value {
+    pub(crate) fn call(&self, token: &str, method: &str, path: &str, body: Value) -> Value {
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url))
@@ -82,7 +82,7 @@ impl Daemon {
         answer.body_mut().read_json().unwrap_or_default()
     }
 
-    fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("data/token")).expect("a token").trim().to_owned()
     }
 
@@ -106,7 +106,7 @@ impl Daemon {
     }
 
     /// What an agent on a node says.
-    fn report(&self, node: &str, model: &str, gib: u64) {
+    pub(crate) fn report(&self, node: &str, model: &str, gib: u64) {
         let id = DeviceId::new(format!("GPU-of-{node}")).expect("an id");
         let spec = DeviceSpec::new(id, ModelName::new(model).expect("a name"), gib << 10);
         let report = json!({"driver": "580.1", "devices": [{"spec": spec}]});
@@ -124,7 +124,7 @@ fn agent_token() -> String {
     format!("hai_{}", "5a".repeat(32))
 }
 
-async fn plane() -> (ControlPlane, [Kubelet; 2]) {
+pub(crate) async fn plane() -> (ControlPlane, [Kubelet; 2]) {
     let plane = ControlPlane::start().await;
     let client = plane.client().await;
     let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}})).expect("a namespace");

@@ -15,6 +15,8 @@ macro_rules! insist {
 
 mod living;
 mod machine;
+mod mounts;
+mod output;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +35,8 @@ use tokio_stream::StreamExt as _;
 use super::ControlPlane;
 use living::Living;
 pub(crate) use machine::{Life, Machine};
+use output::Output;
+pub(crate) use output::Tell;
 
 type Choice = Arc<dyn Fn(&Pod) -> Life + Send + Sync>;
 
@@ -46,6 +50,7 @@ struct Shared {
     ready: AtomicBool,
     logs: Mutex<BTreeMap<(String, String), Vec<u8>>>,
     entrypoint: Mutex<String>,
+    output: Output,
 }
 
 /// A kubelet; dropping it is a power failure.
@@ -130,7 +135,9 @@ impl Shared {
         let hostname = labels["kubernetes.io/hostname"].clone();
         let status = json!({"status": {
             "capacity": self.amounts(), "allocatable": self.amounts(), "conditions": self.conditions("True"),
-            "addresses": [{"type": "InternalIP", "address": machine.address}, {"type": "Hostname", "address": hostname}],
+            "addresses": [{"type": "InternalIP", "address": machine.address}, {"type": "Hostname", "address": hostname},
+                          {"type": "ExternalIP", "address": "127.0.0.1"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": self.output.port().unwrap_or(10250)}},
             "nodeInfo": {"machineID": "", "systemUUID": "", "bootID": "", "kernelVersion": "6.1.0", "osImage": "Debian",
                          "containerRuntimeVersion": "containerd://1.7.0", "kubeletVersion": "v1.33.0",
                          "kubeProxyVersion": "", "operatingSystem": "linux", "architecture": "amd64"},
@@ -156,6 +163,7 @@ impl Kubelet {
             ready: AtomicBool::new(true),
             logs: Mutex::default(),
             entrypoint: Mutex::default(),
+            output: tokio::task::block_in_place(|| Output::of(plane)),
         });
         shared.register().await;
         let tasks = vec![tokio::spawn(heartbeats(shared.clone())), tokio::spawn(follow(shared.clone()))];

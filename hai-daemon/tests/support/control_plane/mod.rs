@@ -253,6 +253,22 @@ impl ControlPlane {
             .sum()
     }
 
+    /// What tells the one within this process what pods write.
+    pub(crate) fn tell_output(&self) -> kubelet::Tell {
+        match &self.kind {
+            Kind::Fake(fake) => fake.tell_output(),
+            Kind::Real(_) => Box::new(|_, _, _| {}),
+        }
+    }
+
+    /// A certificate of this machine's, where the server asks kubelets for what pods write; its key lies beside it.
+    pub(crate) fn certificate(&self) -> Option<PathBuf> {
+        match &self.kind {
+            Kind::Fake(_) => None,
+            Kind::Real(real) => Some(real.authority()),
+        }
+    }
+
     /// From now on the clock it shows is wrong by so many seconds; only the one within this process can do that.
     pub(crate) fn skew(&self, seconds: i64) -> bool {
         match &self.kind {

@@ -143,6 +143,8 @@ impl Real {
             // No controller gives namespaces their account.
             .arg("--disable-admission-plugins=ServiceAccount")
             .arg("--allow-privileged=true")
+            // Kubelets are played on this machine, whatever address their nodes have.
+            .arg("--kubelet-preferred-address-types=ExternalIP")
             .stdin(Stdio::null())
             .stdout(log(dir, "kube-apiserver.log"))
             .stderr(log(dir, "kube-apiserver.log"))

@@ -165,6 +165,11 @@ impl Fake {
         self.server.logs.write(namespace, pod, bytes);
     }
 
+    pub(crate) fn tell_output(&self) -> super::kubelet::Tell {
+        let server = Arc::clone(&self.server);
+        Box::new(move |namespace, pod, bytes| server.logs.write(namespace, pod, bytes))
+    }
+
     pub(crate) fn drop_watches(&self) {
         self.server.watches.fetch_add(1, Ordering::SeqCst);
         self.server.news.send_modify(|_| {});

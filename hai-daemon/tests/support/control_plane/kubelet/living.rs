@@ -8,8 +8,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 
+use super::mounts::Mounts;
 use super::{Life, Shared, alive, now};
 
 /// One pod's life.
@@ -234,15 +236,32 @@ impl Living {
         insist!(pods.delete(&pod.name_any(), &params));
     }
 
+    /// Reads to the end what a process writes, and passes it on as it comes.
+    fn keep(
+        &self,
+        (namespace, pod): (String, String),
+        mut from: impl tokio::io::AsyncRead + Unpin + Send + 'static,
+    ) -> tokio::task::JoinHandle<Vec<u8>> {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            let (mut all, mut piece) = (Vec::new(), vec![0; 8192]);
+            while let Ok(count @ 1..) = from.read(&mut piece).await {
+                shared.output.write(&namespace, &pod, &piece[..count]);
+                all.extend_from_slice(&piece[..count]);
+            }
+            all
+        })
+    }
+
     /// Executes the command of the first container.
     async fn process(&self) -> End {
         let Some(pod) = self.current() else { return End::Gone };
         let container = pod.spec.as_ref().and_then(|spec| spec.containers.first()).expect("a container").clone();
         let entrypoint = self.shared.entrypoint.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let own = Some(entrypoint).filter(|program| !program.is_empty() && container.command.is_none());
-        let args = container.args.iter().flatten().map(|word| on_this_machine(&pod, word));
-        let words: Vec<String> =
-            own.into_iter().chain(container.command.iter().flatten().cloned()).chain(args).collect();
+        let mounts = Mounts::of(&self.shared.client, &pod).await;
+        let words = container.command.iter().flatten().chain(container.args.iter().flatten());
+        let words: Vec<String> = own.into_iter().chain(words.map(|word| mounts.here(word))).collect();
         let mut command = tokio::process::Command::new(words.first().map_or("true", String::as_str));
         command
             .args(words.iter().skip(1))
@@ -258,19 +277,29 @@ impl Living {
                 Some("metadata.namespace") => pod.namespace().unwrap_or_default(),
                 Some("spec.nodeName") => self.shared.machine.name.clone(),
                 Some("status.hostIP" | "status.podIP") => "127.0.0.1".to_owned(),
-                _ => variable.value.clone().unwrap_or_default(),
+                _ => mounts.here(variable.value.as_deref().unwrap_or_default()),
             };
             command.env(&variable.name, value);
         }
-        let child = match command.spawn() {
+        if let Some(dir) = &container.working_dir {
+            command.current_dir(mounts.here(dir));
+        }
+        let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
                 return End::Said(128, format!("{words:?} can not be executed: {error}"));
             }
         };
         let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        let key = (pod.namespace().unwrap_or_default(), pod.name_any());
+        let out = self.keep(key.clone(), child.stdout.take().expect("it is piped"));
+        let err = self.keep(key.clone(), child.stderr.take().expect("it is piped"));
         self.running().await;
-        let mut output = tokio::spawn(child.wait_with_output());
+        let mut output = tokio::spawn(async move {
+            let status = child.wait().await;
+            let text = [out.await, err.await].map(|text| text.expect("nobody aborts it")).concat();
+            (status.expect("it is ours"), text)
+        });
         let mut killed = false;
         let output = tokio::select! {
             output = &mut output => output,
@@ -293,31 +322,16 @@ impl Living {
                 }
             }
         };
-        let output = output.expect("nobody aborts it").expect("its output is read");
-        let mut text = output.stdout;
-        text.extend(output.stderr);
-        let key = (pod.namespace().unwrap_or_default(), pod.name_any());
+        let (status, text) = output.expect("nobody aborts it");
+        self.shared.output.close(&key.0, &key.1);
         let word = String::from_utf8_lossy(&text).into_owned();
         self.shared.logs.lock().unwrap_or_else(PoisonError::into_inner).insert(key, text);
-        let signal = std::os::unix::process::ExitStatusExt::signal(&output.status);
-        let code = output.status.code().unwrap_or_else(|| 128 + signal.unwrap_or(if killed { 9 } else { 0 }));
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        let code = status.code().unwrap_or_else(|| 128 + signal.unwrap_or(if killed { 9 } else { 0 }));
         let by_log = container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
         if by_log && code != 0 {
             return End::Said(code, word);
         }
         End::Code(code, if code == 0 { "Completed" } else { "Error" })
     }
-}
-
-/// What a path within a pod is outside of it, where a directory of the node is mounted there.
-fn on_this_machine(pod: &Pod, word: &str) -> String {
-    let Some(spec) = &pod.spec else { return word.to_owned() };
-    let mounts = spec.containers.iter().flat_map(|one| one.volume_mounts.iter().flatten());
-    for mount in mounts.filter(|mount| mount.mount_path == word) {
-        let volume = spec.volumes.iter().flatten().find(|volume| volume.name == mount.name);
-        if let Some(path) = volume.and_then(|volume| volume.host_path.as_ref()) {
-            return path.path.clone();
-        }
-    }
-    word.to_owned()
 }
