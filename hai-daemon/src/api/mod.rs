@@ -10,7 +10,7 @@
 //! cluster stays unknown: the output of workers comes through [`LogSource`], which `main` fills in.
 //!
 //! `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, `/problems` and `/` need no token, nor does the page itself
-//! ([`web`](crate::web)), which shows nothing before somebody signs in. They tell how many tasks
+//! (`web`), which shows nothing before somebody signs in. They tell how many tasks
 //! and devices there are, never whose; who must not know that is kept out by the address that the server listens on,
 //! by default this machine's own.
 
