@@ -1,7 +1,6 @@
 //! How much of the machines was used, over time.
 //!
-//! A sample is taken each minute and kept in memory for some days. What was before the server started is worked out once from
-//! the runs that are stored.
+//! A sample is taken each minute and kept in memory for some days; nothing is known from before the server started.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
