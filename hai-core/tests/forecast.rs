@@ -46,6 +46,9 @@ fn on_one_device_tasks_follow_each_other() {
         "probably by 1970-01-01T00:02:30.000Z, in nine of ten rollouts by 1970-01-01T00:02:30.000Z \
          (p50/p90 of 64 rollouts; durations: 3 given, 0 learned, 0 guessed)"
     );
+    let later = b.clone().told_at(lab.now + secs(80));
+    assert_eq!((later.p50, later.p90), (at(120), at(120)), "who waits at 120 did not start at 100");
+    assert_eq!((c.clone().told_at(lab.now + secs(80)), running.clone().told_at(lab.now)), (c.clone(), running));
     // Together they share their rollouts, and are told the same.
     let many = forecast_many(&lab.engine, lab.now, &history, &[TaskId(3), TaskId(2), TaskId(9)], &Options::default());
     assert_eq!(many, [b, c]);

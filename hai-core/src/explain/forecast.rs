@@ -383,6 +383,16 @@ impl Forecast {
     pub fn is_tried(&self) -> bool {
         !self.doubts.iter().any(|doubt| matches!(doubt, Doubt::Untried { .. }))
     }
+
+    /// The same, told somewhat later, while the task still waits: it does not start before that.
+    #[must_use]
+    pub fn told_at(mut self, now: Time) -> Self {
+        if self.running_since.is_none() {
+            self.p50 = self.p50.map(|start| start.max(now));
+            self.p90 = self.p90.map(|start| start.max(now));
+        }
+        self
+    }
 }
 
 /// What is said if there was no rollout.

@@ -26,6 +26,8 @@ use crate::scheduler::{Still, wall_clock};
 const LINE_FRESH: Duration = Duration::from_secs(2);
 /// How long a forecast is kept before a new one is begun.
 const FORECAST_FRESH: Duration = Duration::from_secs(10);
+/// How long a forecast is told while a new one is made: one that is older says less than nothing.
+const FORECAST_MAX: Duration = Duration::from_secs(60);
 /// How many tasks, from the front of the line, a forecast is made for: each rollout goes on until all of them have started.
 const FORECAST_TASKS: usize = 500;
 const LIMIT: u32 = 100;
@@ -105,7 +107,7 @@ impl Queue {
             let tasks = line.iter().take(FORECAST_TASKS).map(|(task, _)| *task).collect();
             tokio::spawn(self.clone().foretell(state.clone(), tasks));
         }
-        kept.forecast.as_ref().map(|(_, starts)| starts.clone())
+        kept.forecast.as_ref().filter(|(since, _)| since.elapsed() < FORECAST_MAX).map(|(_, starts)| starts.clone())
     }
 
     async fn foretell(self, state: ApiState, tasks: Vec<TaskId>) {
@@ -160,9 +162,12 @@ pub(super) async fn queue(
         wanted.into_iter().filter_map(look).collect::<Vec<_>>()
     });
     let found = look.await?;
+    let now = wall_clock();
     let items = found.iter().map(|(view, verdict, ahead)| {
         let (p50, p90) = starts.as_ref().and_then(|starts| starts.tasks.get(&view.id).copied()).unwrap_or_default();
-        item(view, why::waits(view, verdict, ahead.as_ref()), p50, p90)
+        // Who waits now did not start a moment ago, whatever was foretold.
+        let told = |start: Option<Time>| start.map(|start| start.max(now));
+        item(view, why::waits(view, verdict, ahead.as_ref()), told(p50), told(p90))
     });
     Ok(Json(QueuePage {
         items: items.collect(),

@@ -39,6 +39,7 @@ pub fn welcome(started: &Started<'_>, environment: &Environment) -> String {
     format!(
         "hai is ready: {machine}\n  \
            address  {url}\n  \
+           page     {url}/studio/ (sign in with the token)\n  \
            data     {dir}\n  \
            token    {dir}/token (yours; make others with `hai{flag} users add NAME`)\n\n\
          Submit a first task from another terminal:\n\n  \
@@ -64,9 +65,12 @@ mod tests {
         let usual = Path::new("/home/ada/.local/share/hai");
         let started = Started { listen, data_dir: usual, first: true, nodes: 1, devices: 4 };
         let text = welcome(&started, &environment);
-        for part in
-            ["http://127.0.0.1:8420", "/home/ada/.local/share/hai/token", "  hai submit --follow -- echo hello\n"]
-        {
+        for part in [
+            "http://127.0.0.1:8420\n",
+            "http://127.0.0.1:8420/studio/ ",
+            "/home/ada/.local/share/hai/token",
+            "  hai submit --follow -- echo hello\n",
+        ] {
             assert!(text.contains(part), "{text}");
         }
         let elsewhere = Started { data_dir: Path::new("/my data"), devices: 0, ..started };

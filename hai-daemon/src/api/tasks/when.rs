@@ -44,7 +44,7 @@ pub(in crate::api) async fn when(
     if view.started_at.is_none() {
         state.learned.said(&said);
     }
-    Ok(Json(Forecast::of(&said, view.state)))
+    Ok(Json(Forecast::of(&said.told_at(wall_clock()), view.state)))
 }
 
 /// The minute that a forecast is made for.

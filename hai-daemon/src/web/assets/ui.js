@@ -32,6 +32,13 @@ export function Ago({ at }) {
   return html`<time datetime=${at} title=${fullTime(at)}>${ago(at, now)}</time>`;
 }
 
+// When something will likely begin: what has not begun by then does so any moment.
+export function Start({ at }) {
+  const now = useNow(10_000);
+  if (!at) return html`<span class="muted">–</span>`;
+  return html`<time datetime=${at} title=${fullTime(at)}>${Date.parse(at) <= now ? t('now.soon') : ago(at, now)}</time>`;
+}
+
 // What the API said was wrong, in its own words.
 export function Trouble({ problem, again }) {
   if (!problem) return null;

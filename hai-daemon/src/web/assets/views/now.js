@@ -2,13 +2,13 @@
 import { html, useLayoutEffect, useMemo, useRef, useState } from '../lib.js';
 import { Chart } from '../chart.js';
 import { devicesOf, healthOf, summary } from '../cluster.js';
-import { ago, asks, hue, memory, number, percent, time } from '../format.js';
+import { asks, hue, memory, number, percent, time } from '../format.js';
 import { t, word } from '../i18n.js';
 import { DeviceMap } from '../map.js';
 import { readNodes } from '../nodes.js';
 import { Link } from '../router.js';
 import { useCan, useNow, useResource } from '../store.js';
-import { Ago, Empty, Name, Person, Rows, Section, Select, State, TaskLink, Trouble, Wait } from '../ui.js';
+import { Ago, Empty, Name, Person, Rows, Section, Select, Start, State, TaskLink, Trouble, Wait } from '../ui.js';
 
 const CARD_MIN = 286;
 const GAP = 10;
@@ -95,9 +95,7 @@ function Line({ can }) {
   const has = can?.path('/v1/queue');
   const path = can && (has ? '/v1/queue?limit=100' : '/v1/tasks?state=waiting,suspended,promised,held&limit=100');
   const { data, problem, reload } = useResource(path, { on: waits, every: 10_000 });
-  const now = useNow(30_000);
   const items = data && (data.items ?? data.tasks.map((task) => ({ ...task, submitted: task.submitted_at, asks: asks(task) })));
-  const start = (at) => (at ? html`<time datetime=${at} title=${new Date(at).toLocaleString()}>${Date.parse(at) <= now ? t('now.soon') : ago(at, now)}</time>` : html`<span class="muted">–</span>`);
   return html`<${Section} id="line" title=${t('now.line')} actions=${data?.total != null ? html`<span class="muted">${t('now.lineTotal', { n: number(data.total) })}</span>` : ''}>
     <${Trouble} problem=${problem} again=${reload} />
     ${!items ? !problem && html`<${Wait} />` : items.length === 0 ? html`<${Empty}>${t('now.lineEmpty')}</${Empty}>` : html`<ul class="line-list">
@@ -105,7 +103,7 @@ function Line({ can }) {
         <div class="line-who"><${TaskLink} id=${one.id}><span class="id">#${one.id}</span> <${Name} of=${one.name} /></${TaskLink}><${Person} name=${one.user} /></div>
         <div class="line-asks muted">${word('priority', one.priority)} · ${typeof one.asks === 'string' ? one.asks : asks(one.asks)} · <${Ago} at=${one.submitted} /></div>
         ${one.why ? html`<div class="line-why" lang="en" dir="auto">${one.why.sentence ?? one.why}</div>` : one.state && html`<${State} task=${one} />`}
-        ${has && html`<div class="line-when"><span>${t('when.half')} ${start(one.p50)}</span><span>${t('when.most')} ${start(one.p90)}</span></div>`}
+        ${has && html`<div class="line-when"><span>${t('when.half')} <${Start} at=${one.p50} /></span><span>${t('when.most')} <${Start} at=${one.p90} /></span></div>`}
       </li>`)}</ul>`}
   </${Section}>`;
 }

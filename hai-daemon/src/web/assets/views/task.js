@@ -8,7 +8,7 @@ import { Life } from '../life.js';
 import { Logs } from '../logs.js';
 import { Link } from '../router.js';
 import { useCan, useNow, useResource } from '../store.js';
-import { Ago, CopyButton, Name, Person, Section, State, TaskLink, Trouble, Wait } from '../ui.js';
+import { CopyButton, Name, Person, Section, Start, State, TaskLink, Trouble, Wait } from '../ui.js';
 
 // Tasks in what the server says lead there, and times are the reader's own.
 function Linked({ text }) {
@@ -43,8 +43,8 @@ function When({ id, on }) {
   const { data, problem } = useResource(`/v1/tasks/${id}/when`, { on, every: 30_000 });
   if (!data) return problem ? html`<${Trouble} problem=${problem} />` : html`<${Wait} />`;
   return html`<div class="when"><dl class="facts small">
-      <div class="fact"><dt>${t('when.half')}</dt><dd>${data.p50 ? html`<${Ago} at=${data.p50} />` : '–'}</dd></div>
-      <div class="fact"><dt>${t('when.most')}</dt><dd>${data.p90 ? html`<${Ago} at=${data.p90} />` : '–'}</dd></div></dl>
+      <div class="fact"><dt>${t('when.half')}</dt><dd><${Start} at=${data.p50} /></dd></div>
+      <div class="fact"><dt>${t('when.most')}</dt><dd><${Start} at=${data.p90} /></dd></div></dl>
     <p lang="en" dir="auto"><${Linked} text=${data.sentence} /></p>
     ${data.doubts?.length > 0 && html`<details><summary>${t('when.doubts')}</summary><ul>${data.doubts.map((one, index) => html`<li key=${index} lang="en">${one}</li>`)}</ul></details>`}
     <p class="muted small">${t('when.from', { n: number(data.rollouts) })}</p></div>`;
