@@ -318,7 +318,7 @@ impl Engine {
         later.into_iter().filter_map(|(_, _, run)| self.yielders.yielder(run, self.now)).collect()
     }
 
-    /// Whether the task would be within its right if these runs left.
+    /// Whether the task would be within its right if these runs left. Of what it does not use there may be too much.
     fn right_without(&self, spec: &TaskSpec, bucket: BucketIx, leave: &[RunId]) -> bool {
         let used = self.book.used(bucket);
         let mut used = used.staying + used.promised;
@@ -327,6 +327,8 @@ impl Engine {
                 used = used.minus(run.charge());
             }
         }
-        self.book.allowance(bucket).covers(used + Charge::of(spec))
+        let (allowed, charge) = (self.book.allowance(bucket), Charge::of(spec));
+        (charge.nodes.is_zero() || allowed.nodes.allows(used.nodes + charge.nodes))
+            && (charge.devices.is_zero() || allowed.devices.allows(used.devices + charge.devices))
     }
 }

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::Part;
 use super::bill::{Bill, Held, Weights};
 use super::ids::{BucketIx, GroupIx, Ix, ModelIx, Names, TeamIx, UserIx};
-use super::pool::{Account, Chain, Forest, PoolIx};
+use super::pool::{Chain, Forest, PoolIx};
 use super::rows::{Bound, Resolved, RightError, Rows, Scope, Whom};
 use super::tally::Tally;
 use super::teams::{TeamError, Teams};
@@ -172,6 +172,8 @@ pub enum Waiter {
 struct ModelUse {
     model: ModelIx,
     committed: Tally,
+    /// What of that is promised.
+    promised: Tally,
     leaving: Tally,
 }
 
@@ -215,14 +217,9 @@ impl Fit {
     }
 }
 
-impl Part {
-    fn account(self) -> Account {
-        match self {
-            Part::Staying | Part::Promised => Account::Committed,
-            Part::Leaving => Account::Leaving,
-            Part::Borrowed => Account::Borrowed,
-            Part::Returning => Account::Returning,
-        }
+impl ModelUse {
+    const fn none(model: ModelIx) -> Self {
+        ModelUse { model, committed: Tally::ZERO, promised: Tally::ZERO, leaving: Tally::ZERO }
     }
 }
 
@@ -248,7 +245,7 @@ impl Entry {
     }
 
     fn of_model(&self, model: ModelIx) -> ModelUse {
-        let none = ModelUse { model, committed: Tally::ZERO, leaving: Tally::ZERO };
+        let none = ModelUse::none(model);
         self.by_model.iter().find(|used| used.model == model).copied().unwrap_or(none)
     }
 
@@ -261,12 +258,15 @@ impl Entry {
         }
         for &(model, charge) in by_model {
             let at = self.by_model.iter().position(|used| used.model == model).unwrap_or_else(|| {
-                self.by_model.push(ModelUse { model, committed: Tally::ZERO, leaving: Tally::ZERO });
+                self.by_model.push(ModelUse::none(model));
                 self.by_model.len() - 1
             });
             let used = &mut self.by_model[at];
-            let sum = if part == Part::Leaving { &mut used.leaving } else { &mut used.committed };
-            *sum = (*sum + signed(Tally::of(charge))).max(Tally::ZERO);
+            let add = |sum: &mut Tally| *sum = (*sum + signed(Tally::of(charge))).max(Tally::ZERO);
+            add(if part == Part::Leaving { &mut used.leaving } else { &mut used.committed });
+            if part == Part::Promised {
+                add(&mut used.promised);
+            }
         }
     }
 }
@@ -301,9 +301,9 @@ impl Book {
         entry.change(part, charge, &bill.by_model, sign);
         let chain = &self.chains[entry.chain as usize];
         if sign < 0 {
-            self.forest.subtract(chain, part.account(), charge);
+            self.forest.subtract(chain, part, charge);
         } else {
-            self.forest.add(chain, part.account(), charge);
+            self.forest.add(chain, part, charge);
         }
         self.mark(bucket);
     }
@@ -346,8 +346,8 @@ impl Book {
         }
     }
 
-    /// Whether a promised bill may be used now: within right together with all that stays and leaves. It is among what is
-    /// promised; the bucket's other promises are not used yet.
+    /// Whether a promised bill may be used now: within right together with all that stays and leaves. Promises, of whomever,
+    /// are not used yet.
     #[must_use]
     pub fn may_start(&self, bucket: BucketIx, bill: &Bill) -> bool {
         let entry = &self.buckets[bucket.at()];
@@ -357,14 +357,13 @@ impl Book {
         let of_models = right.models.iter().all(|&(model, bound)| {
             let used = entry.of_model(model);
             bill.by_model.iter().all(|&(of, charge)| {
-                let others = used.committed - Tally::of(charge);
-                of != model || Fit::of(Tally::limit(bound), Tally::of(charge), others, used.leaving) == Fit::Now
+                let stays = used.committed - used.promised;
+                of != model || Fit::of(Tally::limit(bound), Tally::of(charge), stays, used.leaving) == Fit::Now
             })
         });
         let of_teams = self.chains[entry.chain as usize].iter().all(|link| {
             let pool = self.forest.pool(link.pool);
-            let fits = |(committed, leaving)| Fit::of(pool.own, charge, committed - charge, leaving) == Fit::Now;
-            pool.entitled().is_none_or(fits)
+            pool.in_use().is_none_or(|(stays, leaves)| Fit::of(pool.own, charge, stays, leaves) == Fit::Now)
         });
         Fit::of(Tally::limit(right.allowance), charge, entry.sum(Part::Staying), leaving.max(nothing)) == Fit::Now
             && of_models
@@ -477,12 +476,12 @@ impl Book {
     #[must_use]
     pub fn pool_use(&self, team: TeamIx, group: GroupIx) -> Option<PoolUse> {
         let pool = self.forest.pool(self.forest.find(team, group)?);
-        let of = |account: Account| pool.sum(account).charge();
+        let of = |part: Part| pool.sum(part).charge();
         Some(PoolUse {
-            committed: of(Account::Committed),
-            leaving: of(Account::Leaving),
-            borrowed: of(Account::Borrowed),
-            returning: of(Account::Returning),
+            committed: pool.committed().charge(),
+            leaving: of(Part::Leaving),
+            borrowed: of(Part::Borrowed),
+            returning: of(Part::Returning),
         })
     }
 

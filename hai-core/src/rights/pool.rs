@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smallvec::SmallVec;
 
+use super::Part;
 use super::book::PoolView;
 use super::ids::{GroupIx, TeamIx};
 use super::tally::Tally;
@@ -15,19 +16,6 @@ use crate::model::Pool;
 
 /// A pool's place in the forest: after its parent's, and in the order of names.
 pub(super) type PoolIx = u32;
-
-/// Which account of a pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Account {
-    /// Within right: stays, or is promised.
-    Committed,
-    /// Within right: was told to leave.
-    Leaving,
-    /// Borrowed: stays, or is promised.
-    Borrowed,
-    /// Borrowed: was told to leave.
-    Returning,
-}
 
 /// One sum over all that a pool is charged for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,7 +46,7 @@ pub(super) struct PoolState {
     most: Tally,
     /// What of its own it does not lend.
     kept: Tally,
-    sums: [Tally; 4],
+    sums: [Tally; 5],
     /// What is borrowed by its members, not by those of its parts.
     direct: Tally,
     /// With all that is still held.
@@ -132,7 +120,7 @@ impl Forest {
         kept: Tally,
         hub: bool,
     ) -> PoolIx {
-        let (sums, direct) = ([Tally::ZERO; 4], Tally::ZERO);
+        let (sums, direct) = ([Tally::ZERO; 5], Tally::ZERO);
         let (all, staying) = (Side::default(), Side::default());
         self.pools.push(PoolState { team, group, parent, hub, own, most, kept, sums, direct, all, staying });
         u32::try_from(self.pools.len() - 1).expect("fewer than 2^32 pools fit into memory")
@@ -167,27 +155,27 @@ impl Forest {
         order.iter().map(link).collect()
     }
 
-    /// Adds to an account of all pools of a chain.
-    pub(super) fn add(&mut self, chain: &[Link], account: Account, charge: Tally) {
-        self.change(chain, account, charge);
+    /// Adds to a part of what all pools of a chain are charged for.
+    pub(super) fn add(&mut self, chain: &[Link], part: Part, charge: Tally) {
+        self.change(chain, part, charge);
     }
 
-    /// Takes from an account of all pools of a chain, never more than there is.
-    pub(super) fn subtract(&mut self, chain: &[Link], account: Account, charge: Tally) {
-        self.change(chain, account, Tally::ZERO - charge);
+    /// Takes from a part of what all pools of a chain are charged for, never more than there is.
+    pub(super) fn subtract(&mut self, chain: &[Link], part: Part, charge: Tally) {
+        self.change(chain, part, Tally::ZERO - charge);
     }
 
-    fn change(&mut self, chain: &[Link], account: Account, change: Tally) {
+    fn change(&mut self, chain: &[Link], part: Part, change: Tally) {
         for link in chain {
             let pool = &mut self.pools[link.pool as usize];
-            let sum = &mut pool.sums[account as usize];
+            let sum = &mut pool.sums[part as usize];
             let change = change.max(Tally::ZERO - *sum);
             *sum += change;
             pool.all.used += change;
-            if matches!(account, Account::Committed | Account::Borrowed) {
+            if matches!(part, Part::Staying | Part::Promised | Part::Borrowed) {
                 pool.staying.used += change;
             }
-            if account == Account::Borrowed && link.lowest {
+            if part == Part::Borrowed && link.lowest {
                 pool.direct = (pool.direct + change).max(Tally::ZERO);
             }
             self.pass_up(link.pool);
@@ -315,30 +303,39 @@ impl Forest {
 impl PoolState {
     /// Within right: what is committed, and what leaves. `None` for a hub, which bounds neither.
     pub(super) fn entitled(&self) -> Option<(Tally, Tally)> {
-        let sum = |account: Account| self.sums[account as usize];
-        (!self.hub).then(|| (sum(Account::Committed), sum(Account::Leaving)))
+        (!self.hub).then(|| (self.committed(), self.sum(Part::Leaving)))
+    }
+
+    /// Within right: what stays, and what leaves; promises are not used yet. `None` as above.
+    pub(super) fn in_use(&self) -> Option<(Tally, Tally)> {
+        (!self.hub).then(|| (self.sum(Part::Staying), self.sum(Part::Leaving)))
     }
 
     pub(super) fn view(&self) -> PoolView {
         PoolView {
             own: self.own.allowance(),
             most: self.most.allowance(),
-            committed: self.sum(Account::Committed).charge(),
+            committed: self.committed().charge(),
             held: self.all.held().charge(),
         }
     }
 
-    pub(super) fn sum(&self, account: Account) -> Tally {
-        self.sums[account as usize]
+    pub(super) fn sum(&self, part: Part) -> Tally {
+        self.sums[part as usize]
+    }
+
+    /// Within right: what stays, or is promised.
+    pub(super) fn committed(&self) -> Tally {
+        self.sum(Part::Staying) + self.sum(Part::Promised)
     }
 
     /// How much more is committed within right than is its own.
     pub(super) fn beyond_own(&self) -> Tally {
-        if self.hub { Tally::ZERO } else { self.sums[Account::Committed as usize].beyond(self.own) }
+        if self.hub { Tally::ZERO } else { self.committed().beyond(self.own) }
     }
 
     /// How much more is held than may be, where anything of that is borrowed.
     fn beyond_most(&self) -> Tally {
-        self.staying.held().beyond_where(self.most, self.sums[Account::Borrowed as usize])
+        self.staying.held().beyond_where(self.most, self.sum(Part::Borrowed))
     }
 }

@@ -20,7 +20,15 @@ impl Books {
         let mut victims = Vec::new();
         let mut placed = BTreeSet::new();
         let mut passed_on = BTreeSet::new();
+        let mut moment = 0;
         for decision in &round.decisions {
+            let places = matches!(
+                decision,
+                Decision::Start { .. }
+                    | Decision::Promise { .. }
+                    | Decision::Suspend { reason: YieldReason::For { .. }, .. }
+            );
+            moment += usize::from(places);
             match decision {
                 Decision::Start { task, run, placement, level, entitled, whole_life_state } => {
                     self.judge_start(*task, *run, placement, *level, *entitled, *whole_life_state);
@@ -33,8 +41,13 @@ impl Books {
                 Decision::Suspend { run: id, task, reason } => {
                     let run = self.live(*id, *task);
                     assert!(run.stays(), "{decision:?} says again what was said before");
-                    let protected = self.protected(run);
-                    victims.push(Victim { id: *id, run: run.clone(), reason: reason.clone(), protected });
+                    victims.push(Victim {
+                        id: *id,
+                        run: run.clone(),
+                        reason: reason.clone(),
+                        protected: self.protected(run),
+                        moment,
+                    });
                     self.runs.get_mut(id).unwrap().leaving_since = Some(self.now);
                     if matches!(reason, YieldReason::For { .. }) {
                         self.tasks.get_mut(task).unwrap().suspensions += 1;
@@ -70,7 +83,7 @@ impl Books {
         }
         let stands = |reason: &YieldReason| !matches!(reason, YieldReason::For { task } if passed_on.contains(task));
         for victim in victims.iter().filter(|victim| stands(&victim.reason)) {
-            self.judge_victim(victim, &placed, first_new);
+            self.judge_victim(victim, &victims, &placed, first_new);
         }
         self.judge_what_is();
     }

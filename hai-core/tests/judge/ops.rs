@@ -189,12 +189,9 @@ fn op(policy: Policy) -> impl Strategy<Value = Op> {
         1 => any::<u8>().prop_map(Op::RemoveTeam),
         2 => node(0..6_u8).prop_map(|spec| Op::Node(Box::new(spec))),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(pick, ready)| Op::Ready(pick, ready)),
-        // By the cluster, or by an operator.
-        1 => (any::<u8>(), any::<bool>()).prop_map(|(pick, cordoned)| match (pick.is_multiple_of(2), cordoned) {
-            (false, _) => Op::Cordon(pick, cordoned),
-            (true, true) => Op::Duty(pick, Duty::Cordoned),
-            (true, false) => Op::Duty(pick, Duty::Open),
-        }),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(pick, cordoned)| Op::Cordon(pick, cordoned)),
+        1 => (any::<u8>(), select(&[Duty::Open, Duty::Cordoned, Duty::Drained][..]))
+            .prop_map(|(pick, duty)| Op::Duty(pick, duty)),
         1 => any::<u8>().prop_map(Op::RemoveNode),
         2 => (any::<u8>(), any::<u8>(), health()).prop_map(|(pick, device, health)| Op::Device(pick, device, health)),
         9 => (select(vec![0_u16, 1, 2, 5, 10, 30, 60, 90]), any::<bool>()).prop_map(|(secs, punctual)| Op::Pass(secs, punctual)),

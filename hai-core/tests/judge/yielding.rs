@@ -16,11 +16,14 @@ pub(crate) struct Victim {
     pub(crate) reason: YieldReason,
     /// How long it was safe from better claims.
     pub(crate) protected: Span,
+    /// When in the round that was decided: rights are cut at one moment, and each task is placed at another. Who was told to
+    /// leave at a later one still stayed as far as this one is concerned.
+    pub(crate) moment: usize,
 }
 
 impl Books {
     /// I-4: whoever is told to leave is told so for a reason that is true.
-    pub(crate) fn judge_victim(&self, victim: &Victim, placed: &BTreeSet<TaskId>, last_old: RunId) {
+    pub(crate) fn judge_victim(&self, victim: &Victim, victims: &[Victim], placed: &BTreeSet<TaskId>, last_old: RunId) {
         let Victim { id, run, reason, .. } = victim;
         let own_choice = matches!(reason, YieldReason::For { .. } | YieldReason::RightLost);
         assert!(!own_choice || self.spec(run.task).suspendable, "run {id} can not be suspended, and is: {reason:?}");
@@ -62,12 +65,16 @@ impl Books {
             }
             YieldReason::RightLost => {
                 let (me, bucket) = (Holder::Run(*id), self.bucket(run.task, run.level));
-                let others = |holder| holder != me && is_old(holder, last_old) && !self.leaves(holder);
+                let later = |other: &Victim| other.moment > victim.moment;
+                let later: BTreeSet<RunId> =
+                    victims.iter().filter(|other| later(other)).map(|other| other.id).collect();
+                let stays = |holder| !self.leaves(holder) || matches!(holder, Holder::Run(run) if later.contains(&run));
+                let others = |holder| holder != me && is_old(holder, last_old) && stays(holder);
                 let lost = if run.entitled {
                     !self.within(&bucket, &self.bill(me), others)
                 } else {
                     // What started in this round may have called back what was borrowed.
-                    self.borrows_too_much(me, &bucket, |holder| holder == me || !self.leaves(holder))
+                    self.borrows_too_much(me, &bucket, |holder| holder == me || stays(holder))
                 };
                 let used = self.used(&bucket, others);
                 let notice = self.config.cut_grace > Span::ZERO;

@@ -319,7 +319,7 @@ impl Book {
             for part in [Part::Staying, Part::Leaving, Part::Promised, Part::Borrowed, Part::Returning] {
                 let charge = entry.sum(part);
                 if !charge.is_zero() {
-                    self.forest.add(&self.chains[entry.chain as usize], part.account(), charge);
+                    self.forest.add(&self.chains[entry.chain as usize], part, charge);
                 }
             }
         }

@@ -126,6 +126,32 @@ fn a_bill_stands_by_what_stays_and_what_leaves() {
 }
 
 #[test]
+fn what_is_promised_to_others_keeps_nobody_from_using_his_promise() {
+    let (mut book, [ann, amy, _]) = lab(pool(4, None, None), pool(0, None, None), vec![]);
+    book.add(ann, Part::Leaving, &devices(3));
+    book.add(ann, Part::Promised, &devices(2));
+    book.add(amy, Part::Promised, &devices(1));
+    assert!(book.may_start(amy, &devices(1)), "three leave, and one begins");
+    assert!(!book.may_start(ann, &devices(2)), "before some have left that would be five of four");
+    book.move_part(amy, Part::Promised, Part::Staying, &devices(1));
+    book.subtract(ann, Part::Leaving, &devices(2));
+    assert!(book.may_start(ann, &devices(2)));
+
+    let mut book = Book::default();
+    let model = ModelName::new("large").expect("a name");
+    let large = book.model(&model);
+    set(&mut book, RightKey::default(), Allowance::devices(8));
+    set(&mut book, RightKey { model: Some(model), ..RightKey::default() }, Allowance::devices(4));
+    let ann = book.bucket(&user("ann"), &gpus(), LEVEL);
+    let bill = |book: &Book, count| book.bill_of(vec![Held::Device { model: large, milli: 1000 }; count]);
+    let [one, two, three] = [1, 2, 3].map(|count| bill(&book, count));
+    book.add(ann, Part::Leaving, &three);
+    book.add(ann, Part::Promised, &two);
+    book.add(ann, Part::Promised, &one);
+    assert!(book.may_start(ann, &one) && !book.may_start(ann, &two));
+}
+
+#[test]
 fn a_model_is_bounded_beside_all_and_by_its_weight() {
     let mut book = Book::default();
     let large = ModelName::new("large").expect("a name");
