@@ -9,6 +9,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use hai_core::engine::{EngineConfig, Policy};
 use hai_core::model::Priority::*;
 use hai_core::model::*;
 use support::{Lab, node, secs, task};
@@ -87,6 +88,27 @@ fn e2_the_first_that_does_not_fit_blocks_all_behind_it() {
     let lack = assert_no_room(&lab, "t2");
     assert_eq!((lack.workers, lack.nodes, lack.usable_nodes, lack.empty_nodes), (2, 4, 4, 1));
     assert_blocked(&lab, "t3", "t2");
+}
+
+#[test]
+fn a_task_without_devices_takes_only_the_place_that_it_needs_though_its_owner_has_too_much() {
+    let config = EngineConfig { policy: Policy::HaiFifo, cut_grace: secs(60), ..EngineConfig::default() };
+    let mut lab = Lab::new(config);
+    for name in ["n0", "n1"] {
+        lab.node(node(name).cores(8));
+    }
+    lab.right("u", High, 2);
+    lab.submit(task("t1").nodes(1));
+    lab.submit(task("t2").nodes(1));
+    lab.settle();
+    // Both are on notice, and may stay for now.
+    lab.right("u", High, 0);
+    lab.round();
+    assert_eq!(lab.holders(), BTreeSet::from(["t1", "t2"]));
+    lab.submit(task("x").devices(0).cores(4));
+    lab.round();
+    assert_eq!(lab.state("x"), TaskState::Promised);
+    assert_eq!((lab.suspensions("t1"), lab.suspensions("t2")), (0, 1), "{:?}", lab.why("x"));
 }
 
 /// Four nodes, t1 and t2 with two of them each.
